@@ -1,0 +1,248 @@
+//! Topic filters: what SUBSCRIBE and UNSUBSCRIBE carry, and how they match.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::text;
+use crate::topic::{BadTopic, TOPIC_BYTES_MAX, Topic};
+
+/// A valid topic filter as SUBSCRIBE carries it, `$share/{group}/` included, borrowed.
+///
+/// Compared as text: `$share/a/t` and `t` are two filters [MQTT5-3.10.4-1].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Filter<'a> {
+    text: &'a str,
+    /// Where the part that matches topics starts: 0, or behind `$share/{group}/`.
+    pattern_start: u16,
+}
+
+const SHARE: &str = "$share/";
+
+impl<'a> Filter<'a> {
+    /// Checks `filter`.
+    pub fn new(filter: &'a str) -> Result<Self, BadTopic> {
+        Self::from_bytes(filter.as_bytes())
+    }
+
+    /// Checks bytes that came from a peer. The one place where `$share/` is split.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, BadTopic> {
+        match bytes.len() {
+            0 => return Err(BadTopic::Empty),
+            1..=TOPIC_BYTES_MAX => {}
+            n => return Err(BadTopic::TooLong(n)),
+        }
+        let text = text::check(bytes)?;
+        let mut pattern_start = 0;
+        if let Some(rest) = text.strip_prefix(SHARE) {
+            let (group, pattern) = rest.split_once('/').ok_or(BadTopic::BadShare)?;
+            if group.is_empty() || pattern.is_empty() || group.contains(['+', '#']) {
+                return Err(BadTopic::BadShare);
+            }
+            pattern_start = SHARE.len() + group.len() + 1;
+        } else if text == "$share" {
+            return Err(BadTopic::BadShare);
+        }
+        check_wildcards(&bytes[pattern_start..])?;
+        Ok(Self { text, pattern_start: pattern_start as u16 })
+    }
+
+    /// The whole text, as subscribed.
+    pub const fn as_str(self) -> &'a str {
+        self.text
+    }
+
+    /// The group of a shared subscription.
+    pub fn share_group(self) -> Option<&'a str> {
+        let end = usize::from(self.pattern_start).checked_sub(1)?;
+        Some(&self.text[SHARE.len()..end])
+    }
+
+    /// The part that is matched against topic names.
+    pub fn pattern(self) -> &'a str {
+        &self.text[usize::from(self.pattern_start)..]
+    }
+
+    /// The levels of the pattern.
+    pub fn levels(self) -> std::str::Split<'a, char> {
+        self.pattern().split('/')
+    }
+
+    /// Whether the pattern has a `+` or a `#`.
+    pub fn has_wildcard(self) -> bool {
+        self.pattern().contains(['+', '#'])
+    }
+
+    /// Whether `topic` matches. The router answers for many filters at once; this is the rule itself.
+    pub fn matches(self, topic: Topic<'_>) -> bool {
+        let pattern = self.pattern();
+        // [MQTT5-4.7.2-1]
+        if topic.is_reserved() && pattern.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut names = topic.levels();
+        for level in pattern.split('/') {
+            match (level, names.next()) {
+                ("#", _) => return true, // also the parent level: `a/#` matches `a`
+                (_, None) => return false,
+                ("+", Some(_)) => {}
+                (level, Some(name)) if level == name => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+
+    /// An owned copy.
+    pub fn to_buf(self) -> FilterBuf {
+        FilterBuf { text: self.text.into(), pattern_start: self.pattern_start }
+    }
+}
+
+fn check_wildcards(pattern: &[u8]) -> Result<(), BadTopic> {
+    for (i, byte) in pattern.iter().enumerate() {
+        let starts_level = i == 0 || pattern[i - 1] == b'/';
+        let next = pattern.get(i + 1);
+        match byte {
+            // [MQTT5-4.7.1-1]
+            b'#' if !starts_level || next.is_some() => return Err(BadTopic::MisplacedHash),
+            // [MQTT5-4.7.1-2]
+            b'+' if !starts_level || next.is_some_and(|n| *n != b'/') => {
+                return Err(BadTopic::MisplacedPlus);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A valid topic filter, owned and cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FilterBuf {
+    text: Arc<str>,
+    pattern_start: u16,
+}
+
+impl FilterBuf {
+    /// Checks `filter`.
+    pub fn new(filter: &str) -> Result<Self, BadTopic> {
+        Filter::new(filter).map(Filter::to_buf)
+    }
+
+    /// The same filter, borrowed.
+    pub fn as_filter(&self) -> Filter<'_> {
+        Filter { text: &self.text, pattern_start: self.pattern_start }
+    }
+
+    /// The whole text, as subscribed.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<Filter<'_>> for FilterBuf {
+    fn from(filter: Filter<'_>) -> Self {
+        filter.to_buf()
+    }
+}
+
+/// Look-up by text in a map that is keyed by `FilterBuf`.
+impl std::borrow::Borrow<str> for FilterBuf {
+    fn borrow(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Filter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl fmt::Display for Filter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+impl fmt::Debug for FilterBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl fmt::Display for FilterBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters() {
+        let cases: &[(&str, Result<(), BadTopic>)] = &[
+            ("#", Ok(())),
+            ("+", Ok(())),
+            ("/", Ok(())),
+            ("+/+/#", Ok(())),
+            ("/+", Ok(())),
+            ("home/sensor/+/temperature", Ok(())),
+            ("$shared/x", Ok(())),
+            ("$share/g/a/+/#", Ok(())),
+            ("$share/g//", Ok(())),
+            ("", Err(BadTopic::Empty)),
+            ("a+", Err(BadTopic::MisplacedPlus)),
+            ("+a", Err(BadTopic::MisplacedPlus)),
+            ("#/a", Err(BadTopic::MisplacedHash)),
+            ("a#", Err(BadTopic::MisplacedHash)),
+            ("a/##", Err(BadTopic::MisplacedHash)),
+            ("$share", Err(BadTopic::BadShare)),
+            ("$share/", Err(BadTopic::BadShare)),
+            ("$share/g", Err(BadTopic::BadShare)),
+            ("$share/g/", Err(BadTopic::BadShare)),
+            ("$share//f", Err(BadTopic::BadShare)),
+            ("$share/g+/f", Err(BadTopic::BadShare)),
+            ("$share/#/f", Err(BadTopic::BadShare)),
+            ("$share/g/f#", Err(BadTopic::MisplacedHash)),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(Filter::new(filter).map(|_| ()), *expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn shares_are_split() {
+        let plain = Filter::new("a/b").unwrap();
+        assert_eq!((plain.share_group(), plain.pattern()), (None, "a/b"));
+        let shared = Filter::new("$share/workers/a/+").unwrap();
+        assert_eq!((shared.share_group(), shared.pattern()), (Some("workers"), "a/+"));
+        assert_eq!(shared.as_str(), "$share/workers/a/+");
+    }
+
+    #[test]
+    fn matching() {
+        let cases = [
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("a/#", "ab", false),
+            ("a/+", "a/x", true),
+            ("a/+", "a", false),
+            ("a/+", "a/x/y", false),
+            ("+/+", "/x", true),
+            ("/+", "/x", true),
+            ("+", "/x", false),
+            ("#", "a/b", true),
+            ("#", "$SYS/a", false),
+            ("+/a", "$SYS/a", false),
+            ("$SYS/#", "$SYS/a", true),
+            ("a/b", "a/b/", false),
+            ("a/+/", "a/b/", true),
+        ];
+        for (filter, topic, expected) in cases {
+            let matched = Filter::new(filter).unwrap().matches(Topic::new(topic).unwrap());
+            assert_eq!(matched, expected, "{filter} against {topic}");
+        }
+    }
+}
