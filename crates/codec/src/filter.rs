@@ -116,7 +116,7 @@ fn check_wildcards(pattern: &[u8]) -> Result<(), BadTopic> {
 }
 
 /// A valid topic filter, owned and cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub struct FilterBuf {
     text: Arc<str>,
     pattern_start: u16,
@@ -142,6 +142,33 @@ impl FilterBuf {
 impl From<Filter<'_>> for FilterBuf {
     fn from(filter: Filter<'_>) -> Self {
         filter.to_buf()
+    }
+}
+
+// Equality, order and hash are those of the text, as `Borrow<str>` demands.
+impl PartialEq for FilterBuf {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for FilterBuf {}
+
+impl PartialOrd for FilterBuf {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for FilterBuf {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl std::hash::Hash for FilterBuf {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
