@@ -43,7 +43,10 @@ impl<'a> Filter<'a> {
             return Err(BadTopic::BadShare);
         }
         check_wildcards(&bytes[pattern_start..])?;
-        Ok(Self { text, pattern_start: pattern_start as u16 })
+        Ok(Self {
+            text,
+            pattern_start: pattern_start as u16,
+        })
     }
 
     /// The whole text, as subscribed.
@@ -83,7 +86,6 @@ impl<'a> Filter<'a> {
         for level in pattern.split('/') {
             match (level, names.next()) {
                 ("#", _) => return true, // also the parent level: `a/#` matches `a`
-                (_, None) => return false,
                 ("+", Some(_)) => {}
                 (level, Some(name)) if level == name => {}
                 _ => return false,
@@ -94,7 +96,10 @@ impl<'a> Filter<'a> {
 
     /// An owned copy.
     pub fn to_buf(self) -> FilterBuf {
-        FilterBuf { text: self.text.into(), pattern_start: self.pattern_start }
+        FilterBuf {
+            text: self.text.into(),
+            pattern_start: self.pattern_start,
+        }
     }
 }
 
@@ -130,7 +135,10 @@ impl FilterBuf {
 
     /// The same filter, borrowed.
     pub fn as_filter(&self) -> Filter<'_> {
-        Filter { text: &self.text, pattern_start: self.pattern_start }
+        Filter {
+            text: &self.text,
+            pattern_start: self.pattern_start,
+        }
     }
 
     /// The whole text, as subscribed.

@@ -79,11 +79,20 @@ impl<'a> Topic<'a> {
     /// In a `const`, a bad literal does not compile; elsewhere it panics.
     pub const fn literal(name: &'static str) -> Topic<'static> {
         let bytes = name.as_bytes();
-        assert!(!bytes.is_empty() && bytes.len() <= TOPIC_BYTES_MAX, "a topic name has 1 to 65535 bytes");
+        assert!(
+            !bytes.is_empty() && bytes.len() <= TOPIC_BYTES_MAX,
+            "a topic name has 1 to 65535 bytes"
+        );
         let mut i = 0;
         while i < bytes.len() {
-            assert!(bytes[i] != b'+' && bytes[i] != b'#', "a topic name has no wildcard");
-            assert!(bytes[i] >= 0x20 && bytes[i] != 0x7f, "a topic name has no control character");
+            assert!(
+                bytes[i] != b'+' && bytes[i] != b'#',
+                "a topic name has no wildcard"
+            );
+            assert!(
+                bytes[i] >= 0x20 && bytes[i] != 0x7f,
+                "a topic name has no control character"
+            );
             i += 1;
         }
         Topic(name)
