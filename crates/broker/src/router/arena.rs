@@ -104,6 +104,7 @@ impl<N> Arena<N> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -1,8 +1,9 @@
 //! The router as one would write it without a thought for speed: what the real one is compared with.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
-use martlet_codec::{Filter, FilterBuf, Topic};
+use martlet_codec::{Filter, FilterBuf, Qos, Topic};
 
 use super::{Overlapping, SessionRef, SubOptions};
 
@@ -14,7 +15,7 @@ pub(super) struct Naive(Vec<(FilterBuf, SessionRef, SubOptions)>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Copy {
     pub(super) session: SessionRef,
-    pub(super) qos: u8,
+    pub(super) qos: Qos,
     pub(super) retain_as_published: bool,
     pub(super) identifiers: Vec<u32>,
 }
@@ -57,11 +58,7 @@ impl Naive {
                 session: *session,
                 qos: options.qos(),
                 retain_as_published: options.retain_as_published(),
-                identifiers: options
-                    .identifier()
-                    .map(std::num::NonZeroU32::get)
-                    .into_iter()
-                    .collect(),
+                identifiers: options.identifier().map(NonZeroU32::get).into_iter().collect(),
             })
             .collect();
         copies.sort_unstable();
@@ -105,7 +102,7 @@ impl Naive {
 fn merge(session: SessionRef, copies: &[Copy]) -> Copy {
     let mut merged = Copy {
         session,
-        qos: 0,
+        qos: Qos::AtMostOnce,
         retain_as_published: false,
         identifiers: Vec::new(),
     };

@@ -126,16 +126,16 @@ fn hash(seed: u64, session: SessionRef) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::SubOptions;
+    use martlet_codec::Qos;
 
-    fn entry(index: u32, qos: u8) -> Subscription {
+    fn entry(index: u32, qos: Qos) -> Subscription {
         Subscription {
             session: SessionRef {
                 shard: 0,
                 generation: 0,
                 index,
             },
-            options: SubOptions::new(qos),
+            options: qos.into(),
         }
     }
 
@@ -144,16 +144,16 @@ mod tests {
         let mut roster = Roster::new(3);
         for n in [1, 31, 32, 33, 1000] {
             for i in 0..n {
-                assert!(roster.insert(entry(i, 0)));
+                assert!(roster.insert(entry(i, Qos::AtMostOnce)));
             }
             for i in 0..n {
-                assert!(!roster.insert(entry(i, 1)));
+                assert!(!roster.insert(entry(i, Qos::AtLeastOnce)));
             }
-            assert!(roster.items().iter().all(|s| s.options.qos() == 1));
+            assert!(roster.items().iter().all(|s| s.options.qos() == Qos::AtLeastOnce));
             for i in (0..n).rev().step_by(2).chain((0..n - 1).rev().step_by(2)) {
-                let at = roster.position(entry(i, 0).session).unwrap();
-                assert_eq!(roster.swap_remove(at), entry(i, 1));
-                assert_eq!(roster.position(entry(i, 0).session), None);
+                let at = roster.position(entry(i, Qos::AtMostOnce).session).unwrap();
+                assert_eq!(roster.swap_remove(at), entry(i, Qos::AtLeastOnce));
+                assert_eq!(roster.position(entry(i, Qos::AtMostOnce).session), None);
             }
             assert!(roster.items().is_empty() && roster.index.is_none());
             assert!(roster.items.capacity() <= 8, "{}", roster.items.capacity());

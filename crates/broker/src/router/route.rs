@@ -1,12 +1,15 @@
 //! What one topic leads to.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+
+use martlet_codec::Qos;
 
 use super::Overlapping;
 use super::generations::{Generations, Stamp};
 use super::share::Group;
-use super::subscription::{SessionRef, SubOptions, Subscription};
+use super::subscription::{SessionRef, Subscription};
 
 /// The recipients of one topic, as they were when it was made. Immutable: a shard caches it by topic and
 /// asks [`is_current`](Self::is_current) before it uses it again.
@@ -127,8 +130,8 @@ impl Route {
 
 impl Hit {
     /// The highest QoS that it may be sent with.
-    pub fn qos(&self) -> u8 {
-        (self.packed & ((1 << QOS_BITS) - 1)) as u8
+    pub fn qos(&self) -> Qos {
+        Qos::from_u8((self.packed & ((1 << QOS_BITS) - 1)) as u8).expect("it was one")
     }
 
     /// Whether RETAIN is forwarded as it was published.
@@ -224,18 +227,20 @@ impl RouteBuilder {
 }
 
 fn single(matched: &Subscription) -> Hit {
-    let identifier = matched.options.identifier();
+    let Subscription { session, options } = *matched;
+    let identifier = options.identifier();
+    let first = identifier.map_or(0, NonZeroU32::get);
     hit(
-        matched.session,
-        matched.options,
-        identifier.map_or(0, std::num::NonZeroU32::get),
+        session,
+        (options.qos(), options.retain_as_published()),
+        first,
         usize::from(identifier.is_some()),
     )
 }
 
-fn hit(session: SessionRef, options: SubOptions, identifier: u32, identifiers: usize) -> Hit {
-    let retain = if options.retain_as_published() { RETAIN } else { 0 };
-    let packed = (identifiers as u32) << COUNT_SHIFT | retain | u32::from(options.qos());
+fn hit(session: SessionRef, (qos, retain): (Qos, bool), identifier: u32, identifiers: usize) -> Hit {
+    let retain = if retain { RETAIN } else { 0 };
+    let packed = (identifiers as u32) << COUNT_SHIFT | retain | u32::from(qos.as_u8());
     Hit {
         session,
         identifier,
@@ -251,15 +256,14 @@ fn merge(matches: &[Subscription], identifiers: &mut Vec<u32>) -> Option<Hit> {
         return Some(single(first));
     }
     let start = identifiers.len();
-    let mut qos = 0;
+    let mut qos = Qos::AtMostOnce;
     let mut retain = false;
     for Subscription { options, .. } in matches {
         qos = qos.max(options.qos());
         retain |= options.retain_as_published();
-        identifiers.extend(options.identifier().map(std::num::NonZeroU32::get));
+        identifiers.extend(options.identifier().map(NonZeroU32::get));
     }
     identifiers[start..].sort_unstable();
-    let options = SubOptions::new(qos).with_retain_as_published(retain);
     let len = identifiers.len() - start;
     let identifier = match identifiers[start..] {
         [only] => {
@@ -268,5 +272,5 @@ fn merge(matches: &[Subscription], identifiers: &mut Vec<u32>) -> Option<Hit> {
         }
         _ => start as u32,
     };
-    Some(hit(first.session, options, identifier, len))
+    Some(hit(first.session, (qos, retain), identifier, len))
 }

@@ -272,8 +272,11 @@ impl fmt::Debug for Group {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeMap;
+
+    use martlet_codec::Qos;
+
+    use super::*;
 
     struct Few {
         group: Group,
@@ -294,7 +297,7 @@ mod tests {
         for (i, availability) in availabilities.iter().enumerate() {
             let presence = Presence::new();
             presence.set(*availability);
-            assert!(group.insert(session(i as u32), SubOptions::new(1), presence.clone()));
+            assert!(group.insert(session(i as u32), Qos::AtLeastOnce.into(), presence.clone()));
             presences.push(presence);
         }
         Few { group, presences }
@@ -372,14 +375,17 @@ mod tests {
         few.shares(5);
         assert!(
             !few.group
-                .insert(session(2), SubOptions::new(2), few.presences[2].clone())
+                .insert(session(2), Qos::ExactlyOnce.into(), few.presences[2].clone())
         );
         assert!(few.group.remove(session(0)));
         assert!(!few.group.remove(session(0)));
         assert_eq!(few.shares(10), BTreeMap::from([(2, 5), (3, 5)]));
         assert!(few.group.remove(session(3)));
         let member = few.group.pick(&[]).unwrap();
-        assert_eq!((member.session, member.options.qos()), (session(2), 2));
+        assert_eq!(
+            (member.session, member.options.qos()),
+            (session(2), Qos::ExactlyOnce)
+        );
         assert!(few.group.remove(session(2)));
         assert_eq!(few.shares(2), BTreeMap::from([(1, 2)]));
         assert!(few.group.remove(session(1)));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use martlet_codec::{Qos, SubscribeOptions};
+
 /// Names a session in the process.
 ///
 /// The index is used again when the session has ended; the generation tells the two apart, so that a
@@ -46,35 +48,22 @@ const RETAIN_AS_PUBLISHED: u32 = 1 << 3;
 const IDENTIFIER_SHIFT: u32 = 4;
 
 impl SubOptions {
-    /// A maximum QoS of 0, 1 or 2, and nothing else asked for: what version 3 can say.
-    pub fn new(qos: u8) -> Self {
-        assert!(qos <= 2, "a QoS is 0, 1 or 2");
-        Self(u32::from(qos))
-    }
-
-    /// The same, with No Local as given.
-    #[must_use]
-    pub fn with_no_local(self, on: bool) -> Self {
-        Self(self.0 & !NO_LOCAL | if on { NO_LOCAL } else { 0 })
-    }
-
-    /// The same, with Retain As Published as given.
-    #[must_use]
-    pub fn with_retain_as_published(self, on: bool) -> Self {
-        Self(self.0 & !RETAIN_AS_PUBLISHED | if on { RETAIN_AS_PUBLISHED } else { 0 })
-    }
-
-    /// The same, with a Subscription Identifier of at most 28 bits, which is what the wire can carry.
-    #[must_use]
-    pub fn with_identifier(self, identifier: Option<NonZeroU32>) -> Self {
+    /// What SUBSCRIBE asked for, with its Subscription Identifier, which has at most 28 bits on the wire.
+    pub fn new(asked: SubscribeOptions, identifier: Option<NonZeroU32>) -> Self {
         let identifier = identifier.map_or(0, NonZeroU32::get);
         assert!(identifier < 1 << 28, "a subscription identifier has 28 bits");
-        Self(self.0 & ((1 << IDENTIFIER_SHIFT) - 1) | identifier << IDENTIFIER_SHIFT)
+        let flag = |on, bit| if on { bit } else { 0 };
+        Self(
+            u32::from(asked.qos.as_u8())
+                | flag(asked.no_local, NO_LOCAL)
+                | flag(asked.retain_as_published, RETAIN_AS_PUBLISHED)
+                | identifier << IDENTIFIER_SHIFT,
+        )
     }
 
     /// The maximum QoS.
-    pub fn qos(self) -> u8 {
-        (self.0 & QOS) as u8
+    pub fn qos(self) -> Qos {
+        Qos::from_u8((self.0 & QOS) as u8).expect("it was one")
     }
 
     /// Whether the session's own messages are kept from it.
@@ -90,6 +79,13 @@ impl SubOptions {
     /// The Subscription Identifier.
     pub fn identifier(self) -> Option<NonZeroU32> {
         NonZeroU32::new(self.0 >> IDENTIFIER_SHIFT)
+    }
+}
+
+/// Only a QoS, all else as in version 3.
+impl From<Qos> for SubOptions {
+    fn from(qos: Qos) -> Self {
+        Self::new(SubscribeOptions::qos(qos), None)
     }
 }
 
@@ -117,18 +113,22 @@ mod tests {
 
     #[test]
     fn options_are_kept_apart() {
-        let most = NonZeroU32::new((1 << 28) - 1);
-        let options = SubOptions::new(2)
-            .with_identifier(most)
-            .with_no_local(true)
-            .with_retain_as_published(true);
-        assert_eq!(options.identifier(), most);
-        assert_eq!(
-            (options.qos(), options.no_local(), options.retain_as_published()),
-            (2, true, true)
-        );
-        let options = options.with_identifier(None).with_no_local(false);
-        assert_eq!(options, SubOptions::new(2).with_retain_as_published(true));
+        for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            for (no_local, retain_as_published) in [(false, false), (true, false), (false, true)] {
+                for identifier in [None, NonZeroU32::new(1), NonZeroU32::new((1 << 28) - 1)] {
+                    let asked = SubscribeOptions {
+                        no_local,
+                        retain_as_published,
+                        ..SubscribeOptions::qos(qos)
+                    };
+                    let options = SubOptions::new(asked, identifier);
+                    assert_eq!(options.qos(), qos);
+                    assert_eq!(options.no_local(), no_local);
+                    assert_eq!(options.retain_as_published(), retain_as_published);
+                    assert_eq!(options.identifier(), identifier);
+                }
+            }
+        }
     }
 
     #[test]

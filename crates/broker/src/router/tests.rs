@@ -1,5 +1,6 @@
 use std::num::NonZeroU32;
 
+use martlet_codec::{Qos, SubscribeOptions};
 use proptest::prelude::*;
 
 use super::naive::{Copy, Naive};
@@ -11,6 +12,15 @@ fn session(shard: u16, index: u32) -> SessionRef {
         generation: 0,
         index,
     }
+}
+
+fn options(qos: Qos, no_local: bool, retain_as_published: bool, identifier: u32) -> SubOptions {
+    let asked = SubscribeOptions {
+        no_local,
+        retain_as_published,
+        ..SubscribeOptions::qos(qos)
+    };
+    SubOptions::new(asked, NonZeroU32::new(identifier))
 }
 
 fn filter(text: &str) -> Filter<'_> {
@@ -29,7 +39,7 @@ fn subscribe(router: &mut Router, text: &str, index: u32) -> bool {
     router.subscribe(
         filter(text),
         session(0, index),
-        SubOptions::new(0),
+        Qos::AtMostOnce.into(),
         &Presence::new(),
     )
 }
@@ -110,7 +120,7 @@ fn hits_are_grouped_by_shard() {
             router.subscribe(
                 filter(text),
                 session(shard, index),
-                SubOptions::new(0),
+                Qos::AtMostOnce.into(),
                 &Presence::new(),
             );
         }
@@ -128,25 +138,26 @@ fn hits_are_grouped_by_shard() {
 
 #[test]
 fn no_local_is_left_out_first() {
-    let id = NonZeroU32::new;
     let mut router = Router::new(1, Overlapping::Once);
     let mut add = |text, session, options| {
         router.subscribe(filter(text), session, options, &Presence::new());
     };
     let [one, two, three] = [session(0, 1), session(0, 2), session(1, 3)];
-    add(
-        "a",
-        one,
-        SubOptions::new(2).with_no_local(true).with_identifier(id(1)),
-    );
-    add("+", one, SubOptions::new(1).with_identifier(id(2)));
-    add("a", two, SubOptions::new(0).with_no_local(true));
-    add("#", three, SubOptions::new(1));
+    add("a", one, options(Qos::ExactlyOnce, true, false, 1));
+    add("+", one, options(Qos::AtLeastOnce, false, false, 2));
+    add("a", two, options(Qos::AtMostOnce, true, false, 0));
+    add("#", three, Qos::AtLeastOnce.into());
     let route = route(&router, "a");
     let seen = |publisher| {
         let hits = route.hits_from(publisher);
-        hits.map(|hit| (hit.session.index, hit.qos(), route.identifiers(hit).to_vec()))
-            .collect::<Vec<_>>()
+        hits.map(|hit| {
+            (
+                hit.session.index,
+                hit.qos().as_u8(),
+                route.identifiers(hit).to_vec(),
+            )
+        })
+        .collect::<Vec<_>>()
     };
     let all = [(1, 2, vec![1, 2]), (2, 0, vec![]), (3, 1, vec![])];
     assert_eq!(seen(three), all);
@@ -215,7 +226,7 @@ fn memory_returns_after_a_storm() {
     };
     for i in 0..20_000 {
         for text in texts(i) {
-            assert!(router.subscribe(filter(&text), session(0, i), SubOptions::new(1), &presence));
+            assert!(router.subscribe(filter(&text), session(0, i), Qos::AtLeastOnce.into(), &presence));
         }
     }
     assert_eq!(
@@ -291,13 +302,13 @@ fn any_session() -> impl Strategy<Value = SessionRef> {
     })
 }
 
+fn any_qos() -> impl Strategy<Value = Qos> {
+    prop::sample::select(vec![Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce])
+}
+
 fn any_options() -> impl Strategy<Value = SubOptions> {
-    (0..3u8, any::<bool>(), any::<bool>(), 0..4u32).prop_map(|(qos, no_local, retain, id)| {
-        SubOptions::new(qos)
-            .with_no_local(no_local)
-            .with_retain_as_published(retain)
-            .with_identifier(NonZeroU32::new(id))
-    })
+    (any_qos(), any::<bool>(), any::<bool>(), 0..4u32)
+        .prop_map(|(qos, no_local, retain, id)| options(qos, no_local, retain, id))
 }
 
 fn any_op() -> impl Strategy<Value = Op> {

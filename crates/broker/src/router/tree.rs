@@ -127,6 +127,7 @@ impl<T: Default> Tree<T> {
     }
 
     /// The nodes below the root.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.nodes.len() - 1
     }
