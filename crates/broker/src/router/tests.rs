@@ -55,6 +55,15 @@ fn copies<'a>(route: &Route, hits: impl Iterator<Item = &'a Hit>) -> Vec<Copy> {
 }
 
 #[test]
+fn shards_share_them() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Router>();
+    shared::<Route>();
+    shared::<Generations>();
+    shared::<crate::retained::Retained<Arc<str>>>();
+}
+
+#[test]
 fn matching() {
     // (filter, topics that match, topics that do not)
     let cases: &[(&str, &[&str], &[&str])] = &[
