@@ -22,18 +22,17 @@ impl AliasesIn {
     }
 
     /// The topic name of an incoming PUBLISH; defines or redefines an alias on the way.
-    pub fn resolve<'a>(&'a mut self, address: Address<'a>) -> Result<Topic<'a>, Violation> {
+    pub fn resolve<'a>(&mut self, address: Address<'a>) -> Result<Resolved<'a>, Violation> {
         match address {
-            Address::Name(topic) => Ok(topic),
+            Address::Name(topic) => Ok(Resolved::Named(topic)),
             Address::Define(topic, alias) => {
                 *self.slot(alias)? = Some(topic.to_buf());
-                Ok(topic)
+                Ok(Resolved::Named(topic))
             }
-            Address::Alias(alias) => self
-                .slot(alias)?
-                .as_ref()
-                .map(TopicBuf::as_topic)
-                .ok_or(Violation::TopicAliasUnknown),
+            Address::Alias(alias) => {
+                let known = self.slot(alias)?.clone().ok_or(Violation::TopicAliasUnknown)?;
+                Ok(Resolved::Known(known))
+            }
         }
     }
 
@@ -47,6 +46,25 @@ impl AliasesIn {
             self.topics.resize(index + 1, None);
         }
         Ok(&mut self.topics[index])
+    }
+}
+
+/// The topic name of an incoming PUBLISH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved<'a> {
+    /// It stands in the packet.
+    Named(Topic<'a>),
+    /// It was defined before.
+    Known(TopicBuf),
+}
+
+impl Resolved<'_> {
+    /// The name.
+    pub fn as_topic(&self) -> Topic<'_> {
+        match self {
+            Self::Named(topic) => *topic,
+            Self::Known(topic) => topic.as_topic(),
+        }
     }
 }
 
@@ -118,26 +136,28 @@ mod tests {
 
     #[test]
     fn incoming() {
+        let resolve =
+            |aliases: &mut AliasesIn, address| aliases.resolve(address).map(|r| r.as_topic().to_buf());
         let mut aliases = AliasesIn::new(2);
         assert_eq!(
-            aliases.resolve(Address::Alias(id(1))),
+            resolve(&mut aliases, Address::Alias(id(1))),
             Err(Violation::TopicAliasUnknown)
         );
-        assert_eq!(aliases.resolve(Address::Define(A, id(2))), Ok(A));
-        assert_eq!(aliases.resolve(Address::Alias(id(2))), Ok(A));
-        assert_eq!(aliases.resolve(Address::Define(B, id(2))), Ok(B));
-        assert_eq!(aliases.resolve(Address::Alias(id(2))), Ok(B));
+        assert_eq!(resolve(&mut aliases, Address::Define(A, id(2))), Ok(A.to_buf()));
+        assert_eq!(resolve(&mut aliases, Address::Alias(id(2))), Ok(A.to_buf()));
+        assert_eq!(resolve(&mut aliases, Address::Define(B, id(2))), Ok(B.to_buf()));
+        assert_eq!(resolve(&mut aliases, Address::Alias(id(2))), Ok(B.to_buf()));
         assert_eq!(
-            aliases.resolve(Address::Alias(id(1))),
+            resolve(&mut aliases, Address::Alias(id(1))),
             Err(Violation::TopicAliasUnknown)
         );
         assert_eq!(
-            aliases.resolve(Address::Define(A, id(3))),
+            resolve(&mut aliases, Address::Define(A, id(3))),
             Err(Violation::TopicAliasRange)
         );
         let mut none = AliasesIn::new(0);
         assert_eq!(
-            none.resolve(Address::Define(A, id(1))),
+            resolve(&mut none, Address::Define(A, id(1))),
             Err(Violation::TopicAliasRange)
         );
     }

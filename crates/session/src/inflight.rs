@@ -18,6 +18,8 @@ pub struct Inflight {
     next: u64,
     window: u16,
     used: u16,
+    /// Payload bytes of the entries that are in the window.
+    used_bytes: usize,
     /// Entries that wait to be sent again on this connection.
     to_resend: usize,
 }
@@ -28,6 +30,7 @@ struct Entry {
     id: PacketId,
     step: Step,
     sent: bool,
+    payload_bytes: u32,
     /// What to send again; none where the session cannot outlive its connection, or after PUBREC.
     message: Option<Queued>,
 }
@@ -78,6 +81,7 @@ impl Inflight {
             next: 0,
             window: window.max(1),
             used: 0,
+            used_bytes: 0,
             to_resend: 0,
         }
     }
@@ -92,9 +96,10 @@ impl Inflight {
         self.entries.is_empty()
     }
 
-    /// Whether a new message may be sent: the window has room and nothing waits to be sent again.
-    pub fn has_room(&self) -> bool {
-        self.used < self.window && self.to_resend == 0
+    /// Whether a new message may be sent: the window has room, by count and by bytes, and nothing
+    /// waits to be sent again. One message passes whatever its size.
+    pub fn has_room(&self, bytes_max: usize) -> bool {
+        self.used < self.window && self.to_resend == 0 && (self.used == 0 || self.used_bytes < bytes_max)
     }
 
     /// The slots that are in use on this connection.
@@ -102,10 +107,10 @@ impl Inflight {
         self.used
     }
 
-    /// A new message is sent: takes a free identifier [MQTT5-2.2.1-4]. `message` is what a
-    /// resend needs.
-    pub fn send(&mut self, qos: Qos, message: Option<Queued>) -> PacketId {
-        debug_assert!(self.has_room() && qos != Qos::AtMostOnce);
+    /// A new message is sent: takes a free identifier [MQTT5-2.2.1-4]. `message` is what a resend
+    /// needs.
+    pub fn send(&mut self, qos: Qos, payload_bytes: usize, message: Option<Queued>) -> PacketId {
+        debug_assert!(self.has_room(usize::MAX) && qos != Qos::AtMostOnce);
         let id = self.free_id();
         let step = if qos == Qos::AtLeastOnce {
             Step::PubAck
@@ -117,10 +122,12 @@ impl Inflight {
             id,
             step,
             sent: true,
+            payload_bytes: payload_bytes as u32,
             message,
         });
         self.next += 1;
         self.used += 1;
+        self.used_bytes += payload_bytes;
         id
     }
 
@@ -147,6 +154,7 @@ impl Inflight {
         let entry = self.entries.remove(index).expect("the index was just found");
         if entry.sent {
             self.used -= 1;
+            self.used_bytes -= entry.payload_bytes as usize;
         } else {
             self.to_resend -= 1;
         }
@@ -210,6 +218,7 @@ impl Inflight {
     pub fn resume(&mut self, window: u16) {
         self.window = window.max(1);
         self.used = 0;
+        self.used_bytes = 0;
         self.to_resend = self.entries.len();
         for entry in &mut self.entries {
             entry.sent = false;
@@ -226,6 +235,7 @@ impl Inflight {
         entry.sent = true;
         self.to_resend -= 1;
         self.used += 1;
+        self.used_bytes += entry.payload_bytes as usize;
         Some(match (entry.step, &entry.message) {
             (Step::PubAck | Step::PubRec, Some(message)) => Resend::Publish(entry.id, message),
             _ => Resend::Release(entry.id),
@@ -278,9 +288,9 @@ mod tests {
     #[test]
     fn flows_and_the_window() {
         let mut inflight = Inflight::new(2);
-        let one = inflight.send(Qos::AtLeastOnce, None);
-        let two = inflight.send(Qos::ExactlyOnce, None);
-        assert!(!inflight.has_room());
+        let one = inflight.send(Qos::AtLeastOnce, 0, None);
+        let two = inflight.send(Qos::ExactlyOnce, 0, None);
+        assert!(!inflight.has_room(usize::MAX));
         assert!(matches!(inflight.puback(two), Acked::Wrong));
         assert!(matches!(inflight.pubcomp(two), Acked::Wrong));
         assert!(matches!(inflight.pubrec(one, ReasonCode::Success), Acked::Wrong));
@@ -298,7 +308,7 @@ mod tests {
         ));
         assert_eq!(inflight.used(), 1);
         assert!(matches!(inflight.pubcomp(two), Acked::Finished));
-        let three = inflight.send(Qos::ExactlyOnce, None);
+        let three = inflight.send(Qos::ExactlyOnce, 0, None);
         assert!(matches!(
             inflight.pubrec(three, ReasonCode::NotAuthorized),
             Acked::Finished
@@ -309,9 +319,9 @@ mod tests {
     #[test]
     fn identifiers_are_free_even_after_a_full_circle() {
         let mut inflight = Inflight::new(10);
-        let stuck = inflight.send(Qos::AtLeastOnce, None);
+        let stuck = inflight.send(Qos::AtLeastOnce, 0, None);
         for _ in 0..70_000 {
-            let id = inflight.send(Qos::AtLeastOnce, None);
+            let id = inflight.send(Qos::AtLeastOnce, 0, None);
             assert_ne!(id, stuck);
             inflight.puback(id);
         }
@@ -321,18 +331,18 @@ mod tests {
     fn resumption_keeps_order_and_the_new_window() {
         let mut inflight = Inflight::new(4);
         let kept: Vec<_> = (0..4)
-            .map(|i| inflight.send([Qos::AtLeastOnce, Qos::ExactlyOnce][i % 2], Some(queued("t"))))
+            .map(|i| inflight.send([Qos::AtLeastOnce, Qos::ExactlyOnce][i % 2], 1, Some(queued("t"))))
             .collect();
         inflight.pubrec(kept[1], ReasonCode::Success);
         inflight.resume(2);
         assert_eq!(ids(&mut inflight), ["publish 1", "pubrel 2"]);
-        assert!(!inflight.has_room());
+        assert!(!inflight.has_room(usize::MAX));
         inflight.puback(kept[0]);
         assert_eq!(ids(&mut inflight), ["publish 3"]);
         inflight.pubcomp(kept[1]);
         assert_eq!(ids(&mut inflight), ["publish 4"]);
-        assert!(!inflight.has_room());
+        assert!(!inflight.has_room(usize::MAX));
         inflight.puback(kept[2]);
-        assert!(inflight.has_room());
+        assert!(inflight.has_room(usize::MAX));
     }
 }

@@ -18,7 +18,7 @@ pub mod queue;
 pub mod received;
 pub mod server;
 
-pub use alias::{AliasesIn, AliasesOut};
+pub use alias::{AliasesIn, AliasesOut, Resolved};
 pub use handshake::{Agreed, Policy};
 pub use inflight::{Acked, Inflight, Resend};
 pub use keepalive::{KeepAlive, PingTimer};

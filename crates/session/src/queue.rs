@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use martlet_codec::Qos;
 
+use crate::limits::QueueLimits;
 use crate::message::Message;
 
 /// A message on its way to one session, with what the subscriptions made of it.
@@ -31,15 +32,6 @@ pub struct Queue {
     bytes: usize,
     /// How many of `items` are replays of retained messages.
     replays: usize,
-}
-
-/// Limits of one queue.
-#[derive(Debug, Clone, Copy)]
-pub struct QueueLimits {
-    /// Messages, at most.
-    pub messages_max: usize,
-    /// Bytes, at most.
-    pub bytes_max: usize,
 }
 
 impl Queue {

@@ -7,11 +7,12 @@ use martlet_codec::{
     ReasonCode, Violation,
 };
 
+use crate::alias::Resolved;
 use crate::handshake::Agreed;
 use crate::inflight::{Acked, Inflight, Resend};
-use crate::limits::Limits;
+use crate::limits::{Limits, QueueLimits};
 use crate::message::{MessageView, Offer};
-use crate::queue::{Queue, QueueLimits, Queued};
+use crate::queue::{Queue, Queued};
 use crate::received::{AckKind, Arrival, Owed, Received, Ticket};
 use crate::{AliasesIn, AliasesOut, KeepAlive, Now, Output};
 
@@ -41,7 +42,7 @@ impl Link {
     }
 
     /// The topic name of an incoming PUBLISH.
-    pub fn resolve<'a>(&'a mut self, address: Address<'a>) -> Result<martlet_codec::Topic<'a>, Violation> {
+    pub fn resolve<'a>(&mut self, address: Address<'a>) -> Result<Resolved<'a>, Violation> {
         self.aliases_in.resolve(address)
     }
 
@@ -223,15 +224,10 @@ impl Session {
     }
 
     fn queue_limits(&self, limits: &Limits) -> QueueLimits {
-        // "Nothing acknowledged is lost" and a count contradict each other: a stored session is held to bytes.
-        let messages_max = if self.is_stored() {
-            usize::MAX
+        if self.is_stored() {
+            limits.stored_queue
         } else {
-            limits.queued_messages_max
-        };
-        QueueLimits {
-            messages_max,
-            bytes_max: limits.queued_bytes_max,
+            limits.queue
         }
     }
 
@@ -242,7 +238,11 @@ impl Session {
 
     /// A message for this session.
     pub fn deliver(&mut self, target: Target<'_>, offer: &mut Offer<'_>, turn: &mut Turn<'_>) -> Delivered {
-        let qos = offer.view().qos.min(target.qos);
+        let qos = if turn.limits.upgrade_qos {
+            target.qos
+        } else {
+            offer.view().qos.min(target.qos)
+        };
         if offer.view().has_expired(turn.now) {
             return Delivered::Dropped(Undelivered::Expired);
         }
@@ -262,7 +262,7 @@ impl Session {
                 }
                 return self.send(qos, target, offer.view(), None, turn);
             }
-            if has_output && self.queue.is_empty() && self.inflight.has_room() {
+            if has_output && self.queue.is_empty() && self.inflight.has_room(turn.limits.inflight_bytes_max) {
                 let kept = self
                     .keeps(target.shared.is_some())
                     .then(|| queued(target, qos, offer));
@@ -296,8 +296,8 @@ impl Session {
         let link = self.link.as_mut().expect("messages are sent over a link");
         let delivery = match qos {
             Qos::AtMostOnce => Delivery::AtMostOnce,
-            Qos::AtLeastOnce => Delivery::AtLeastOnce(self.inflight.send(qos, kept)),
-            Qos::ExactlyOnce => Delivery::ExactlyOnce(self.inflight.send(qos, kept)),
+            Qos::AtLeastOnce => Delivery::AtLeastOnce(self.inflight.send(qos, view.payload.len(), kept)),
+            Qos::ExactlyOnce => Delivery::ExactlyOnce(self.inflight.send(qos, view.payload.len(), kept)),
         };
         let Target {
             retain,
@@ -328,7 +328,7 @@ impl Session {
                 return;
             }
             let Some(front) = self.queue.front() else { return };
-            if front.qos != Qos::AtMostOnce && !self.inflight.has_room() {
+            if front.qos != Qos::AtMostOnce && !self.inflight.has_room(turn.limits.inflight_bytes_max) {
                 return;
             }
             let item = self.queue.pop().expect("there is a front");
