@@ -142,9 +142,14 @@ impl Directive {
 
 /// A name whose value is better not shown, whether or not we know the directive.
 pub(super) fn looks_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
+    let name = before_equals(name).to_ascii_lowercase();
     let told = ["pass", "pasw", "pwd", "psk", "secret", "token", "_opt_"];
     told.iter().any(|part| name.contains(part)) && !name.ends_with("_file") && name != "psk_hint"
+}
+
+/// The name of `name=value`, as other languages write it.
+pub(super) fn before_equals(word: &str) -> &str {
+    word.split(['=', ':', ' ', '\t']).next().unwrap_or(word)
 }
 
 impl Kind {

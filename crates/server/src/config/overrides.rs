@@ -1,13 +1,12 @@
 //! Flags of `martlet broker`: they win over the file, and go through the same table.
 
-use super::directive::{Directive, Kind, Scope, Status};
-use super::directives::{DIRECTIVES, find};
+use super::directive::{Directive, Kind, Scope, Status, before_equals, looks_secret};
+use super::directives::find;
 use super::draft::{Draft, Setting};
 use super::error::{Code, Finding, Place};
 use super::listener::Bind;
-use super::nearest::nearest;
 use super::origin::Origin;
-use super::reader::{is_same, later};
+use super::reader::{is_same, later, unknown};
 use super::shown::quoted;
 use super::value;
 
@@ -42,8 +41,8 @@ impl Overrides {
             let (name, text) = set
                 .split_once('=')
                 .map_or((set.trim(), None), |(n, t)| (n.trim(), Some(t)));
-            let shown = if super::directive::looks_secret(name) {
-                format!("{name}=***")
+            let shown = if looks_secret(name) {
+                format!("{}=***", before_equals(name))
             } else {
                 set.clone()
             };
@@ -104,15 +103,7 @@ fn read(name: &str, text: Option<&str>, root: bool) -> Result<Read, (Code, Strin
         return Err((Code::BadFlag, "--set takes NAME=VALUE.".into()));
     };
     let Some(directive) = find(name) else {
-        let known = DIRECTIVES
-            .iter()
-            .map(|d| d.name)
-            .filter(|known| !known.ends_with('*'));
-        let hint = nearest(name, known).map_or(String::new(), |near| format!(" Did you mean '{near}'?"));
-        return Err((
-            Code::UnknownName,
-            format!("there is no option '{}'.{hint}", quoted(name)),
-        ));
+        return Err((Code::UnknownName, unknown(name)));
     };
     if directive.kind == Kind::Listener || matches!(directive.name, "port" | "bind_address") {
         return Err((

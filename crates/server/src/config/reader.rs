@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directive::{Directive, Kind, Scope, Status, looks_secret};
+use super::directive::{Directive, Kind, Scope, Status, before_equals, looks_secret};
 use super::directives::{DIRECTIVES, find};
 use super::draft::{Block, Draft, Setting, Settings, put, twice};
 use super::error::{Code, Finding, Place};
@@ -265,17 +265,15 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown(&mut self, file: &File, line: &Line<'_>, span: Range<usize>, name: &str) {
-        let mut message = String::new();
-        if !self.draft.findings.full() {
-            let known = DIRECTIVES
-                .iter()
-                .map(|d| d.name)
-                .filter(|known| !known.ends_with('*'));
-            message = match nearest(name, known) {
-                Some(near) => format!("there is no option '{}'. Did you mean '{near}'?", quoted(name)),
-                None => format!("there is no option '{}'.", quoted(name)),
-            };
-        }
+        let bare = before_equals(name);
+        let message = if self.draft.findings.full() {
+            String::new()
+        } else if bare.len() < name.len() && find(bare).is_some() {
+            let sign = &name[bare.len()..=bare.len()];
+            format!("a space stands between '{bare}' and its value, not '{sign}'.")
+        } else {
+            unknown(name)
+        };
         self.line_error(file, line.number, line.text, span, Code::UnknownName, message);
     }
 
@@ -291,6 +289,17 @@ impl<'a> Reader<'a> {
         let place = place_of(file, &Line { number, text }, span);
         self.draft.findings.error(Finding::new(code, place, message));
     }
+}
+
+/// The message of F001. A word behind `=` is not repeated: it may be a password.
+pub(super) fn unknown(name: &str) -> String {
+    let bare = before_equals(name);
+    let known = DIRECTIVES
+        .iter()
+        .map(|d| d.name)
+        .filter(|known| !known.ends_with('*'));
+    let hint = nearest(bare, known).map_or(String::new(), |near| format!(" Did you mean '{near}'?"));
+    format!("there is no option '{}'.{hint}", quoted(bare))
 }
 
 /// A directive that is not carried out, with a value that changes nothing.
@@ -344,13 +353,17 @@ fn origin_of(file: &File, line: &Line<'_>) -> Origin {
 /// The line without the value of what looks like a password.
 fn masked(text: &str, span: Range<usize>) -> (String, Range<usize>) {
     match words(text).next() {
-        Some((name, word)) if looks_secret(word) && !text[name.end..].trim().is_empty() => {
-            let span = if span.end <= name.end {
-                span
+        Some((at, word))
+            if looks_secret(word) && !text[at.start + before_equals(word).len()..].trim().is_empty() =>
+        {
+            let end = at.start + before_equals(word).len();
+            let gap = if end < at.end { &text[end..=end] } else { " " };
+            let span = if span.start < end {
+                span.start..span.end.min(end)
             } else {
-                name.end + 1..name.end + 4
+                end + 1..end + 4
             };
-            (format!("{} ***", &text[..name.end]), span)
+            (format!("{}{gap}***", &text[..end]), span)
         }
         _ => (text.to_owned(), span),
     }

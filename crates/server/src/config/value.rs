@@ -131,9 +131,20 @@ impl Reader<'_> {
 
     fn only_word(&self) -> Result<(Range<usize>, &str), Fault> {
         let mut words = self.words();
-        let first = words.next().unwrap_or((0..0, ""));
+        let (span, word) = words.next().unwrap_or((0..0, ""));
+        if word == "=" || word == ":" {
+            let message = format!(
+                "a space alone stands between '{}' and its value; leave '{word}' out.",
+                self.name
+            );
+            return Err(Fault {
+                code: Code::BadValue,
+                message,
+                span,
+            });
+        }
         self.nothing_behind(words.next(), "one value")?;
-        Ok(first)
+        Ok((span, word))
     }
 
     fn nothing_behind(&self, word: Option<(Range<usize>, &str)>, takes: &str) -> Result<(), Fault> {
