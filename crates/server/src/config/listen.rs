@@ -27,7 +27,7 @@ impl ListenError {
             io::ErrorKind::AddrInUse => holder_of(address),
             _ => None,
         };
-        Self::with_holder(address, origin, source, holder.as_ref())
+        Self::with(address, origin, source, holder.as_ref(), lowest_free_port())
     }
 
     /// The name of a host could not be looked up.
@@ -43,8 +43,13 @@ impl ListenError {
         }
     }
 
-    fn with_holder(address: SocketAddr, origin: &Origin, source: io::Error, holder: Option<&Holder>) -> Self {
-        let low = lowest_free_port();
+    fn with(
+        address: SocketAddr,
+        origin: &Origin,
+        source: io::Error,
+        holder: Option<&Holder>,
+        low: u16,
+    ) -> Self {
         let (code, why) = match source.kind() {
             io::ErrorKind::AddrInUse => (Code::PortTaken, taken(holder)),
             io::ErrorKind::PermissionDenied if address.port() < low => (
@@ -144,7 +149,7 @@ mod tests {
     }
 
     fn shown(address: &str, kind: io::ErrorKind, holder: Option<&Holder>) -> String {
-        ListenError::with_holder(address.parse().unwrap(), &origin(), kind.into(), holder).to_string()
+        ListenError::with(address.parse().unwrap(), &origin(), kind.into(), holder, 1024).to_string()
     }
 
     #[test]
@@ -192,6 +197,13 @@ mod tests {
                 None,
                 "B103",
                 "this machine has no address 10.9.9.9",
+            ),
+            (
+                "127.0.0.1:80",
+                io::ErrorKind::PermissionDenied,
+                None,
+                "B101",
+                "this user may not open ports below 1024",
             ),
             (
                 "127.0.0.1:65535",
