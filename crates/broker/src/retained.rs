@@ -28,6 +28,8 @@ pub struct Retained<V> {
     messages: AtomicUsize,
     bytes: AtomicUsize,
     weigh: fn(&V) -> usize,
+    /// The highest version that was given out.
+    versions: AtomicU64,
 }
 
 /// What became of a message that was to be retained.
@@ -61,28 +63,58 @@ impl<V: Clone> Retained<V> {
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             weigh,
+            versions: AtomicU64::new(0),
         }
     }
 
-    /// Retains a message, unless the topic has one of a higher version [MQTT5-3.3.1-5]. `expires_at_ms` is
-    /// in the time that [`matching`](Self::matching) and [`expire`](Self::expire) are asked in.
+    /// Retains a message that was just published [MQTT5-3.3.1-5]; the version that it was given. The
+    /// version is drawn under the lock of the topic, so that what is set last has the highest.
+    pub fn publish(&self, topic: Topic<'_>, value: V, expires_at_ms: Option<u64>) -> (SetOutcome, u64) {
+        self.set_with(topic, value, expires_at_ms, || self.next_version())
+    }
+
+    /// Forgets the message of a topic because an empty one was just published [MQTT5-3.3.1-6]; the version
+    /// of that.
+    pub fn publish_empty(&self, topic: Topic<'_>) -> u64 {
+        self.clear_with(topic, || self.next_version()).1
+    }
+
+    fn next_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Retains a message that was stored with that version, unless the topic has one of a higher
+    /// version. `expires_at_ms` is in the time that [`matching`](Self::matching) and
+    /// [`expire`](Self::expire) are asked in.
     pub fn set(&self, topic: Topic<'_>, value: V, version: u64, expires_at_ms: Option<u64>) -> SetOutcome {
+        self.versions.fetch_max(version, Ordering::Relaxed);
+        self.set_with(topic, value, expires_at_ms, || version).0
+    }
+
+    fn set_with(
+        &self,
+        topic: Topic<'_>,
+        value: V,
+        expires_at_ms: Option<u64>,
+        version: impl FnOnce() -> u64,
+    ) -> (SetOutcome, u64) {
         let weight = (self.weigh)(&value);
+        let at = stripe_of(first_level(topic));
+        let mut stripe = self.stripes[at].lock();
+        let version = version();
         let kept = Kept {
             value,
             version,
             expires_at_ms: expires_at_ms.unwrap_or(NEVER),
         };
-        let at = stripe_of(first_level(topic));
-        let mut stripe = self.stripes[at].lock();
         let node = stripe.find_or_add(topic);
         match stripe.kept(node) {
-            Some(old) if old.version > version => return SetOutcome::Older,
+            Some(old) if old.version > version => return (SetOutcome::Older, version),
             Some(_) => {}
             None if self.claim() => {}
             None => {
                 stripe.prune(node);
-                return SetOutcome::Full;
+                return (SetOutcome::Full, version);
             }
         }
         self.bytes.fetch_add(weight, Ordering::Relaxed);
@@ -90,29 +122,34 @@ impl<V: Clone> Retained<V> {
         self.tell_due(at, &stripe);
         drop(stripe);
         let Some(old) = replaced else {
-            return SetOutcome::Stored;
+            return (SetOutcome::Stored, version);
         };
         self.bytes.fetch_sub((self.weigh)(&old), Ordering::Relaxed);
-        SetOutcome::Replaced
+        (SetOutcome::Replaced, version)
     }
 
-    /// Forgets the message of a topic, unless it is of a higher version [MQTT5-3.3.1-6]. True if there
-    /// was one to forget. Nothing remembers the version: who draws versions and applies them out of order
-    /// must look to it that a set does not come after the clear that was to end it.
+    /// Forgets the message of a topic, unless it is of a higher version. True if there was one to forget.
+    /// Nothing remembers the version: who applies stored changes out of order must look to it that a set
+    /// does not come after the clear that was to end it.
     pub fn clear(&self, topic: Topic<'_>, version: u64) -> bool {
+        self.clear_with(topic, || version).0
+    }
+
+    fn clear_with(&self, topic: Topic<'_>, version: impl FnOnce() -> u64) -> (bool, u64) {
         let at = stripe_of(first_level(topic));
         let mut stripe = self.stripes[at].lock();
+        let version = version();
         let Some(node) = stripe.find(topic) else {
-            return false;
+            return (false, version);
         };
         if stripe.kept(node).is_none_or(|kept| kept.version > version) {
-            return false;
+            return (false, version);
         }
         let old = stripe.take(node);
         self.tell_due(at, &stripe);
         drop(stripe);
         self.release(&old);
-        true
+        (true, version)
     }
 
     /// The message of a topic.

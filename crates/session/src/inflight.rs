@@ -102,6 +102,11 @@ impl Inflight {
         self.used < self.window && self.to_resend == 0 && (self.used == 0 || self.used_bytes < bytes_max)
     }
 
+    /// Whether something waits to be sent again on this connection.
+    pub fn must_resend(&self) -> bool {
+        self.to_resend > 0
+    }
+
     /// The slots that are in use on this connection.
     pub fn used(&self) -> u16 {
         self.used

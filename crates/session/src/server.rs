@@ -231,9 +231,13 @@ impl Session {
         }
     }
 
-    /// Whether a message of QoS 1 or 2 would be sent or find room in the queue.
-    pub fn has_room(&self, limits: &Limits) -> bool {
-        self.queue.has_room(self.queue_limits(limits))
+    /// Whether a message of QoS 1 or 2 would be sent at once.
+    pub fn is_ready(&self, limits: &Limits) -> bool {
+        let has_output = self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.output.len() < limits.output_bytes_max);
+        has_output && self.queue.is_empty() && self.inflight.has_room(limits.inflight_bytes_max)
     }
 
     /// A message for this session.
@@ -495,9 +499,15 @@ impl Session {
         self.queue.len()
     }
 
-    /// Whether messages wait that `pump` could send once the output has room.
+    /// The bytes of the messages in the queue.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Whether something waits that `pump` could send once there is room: messages in the queue, or what
+    /// must be sent again.
     pub fn has_waiting(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.inflight.must_resend()
     }
 
     /// Drops queued messages whose time is over, and tells how many.

@@ -107,7 +107,7 @@ impl Router {
             let groups = &mut subscribers.crowd(self.seed).groups;
             let group = groups.entry(name.into()).or_insert_with(|| {
                 self.generations.bump(filter);
-                Arc::new(Group::new(self.seed))
+                Arc::new(Group::new(filter.as_str().into(), self.seed))
             });
             let added = group.insert(session, options, presence.clone());
             self.shared_subscriptions += usize::from(added);
@@ -151,6 +151,15 @@ impl Router {
         subscribers.shrink();
         self.prune(node);
         true
+    }
+
+    /// The group of a shared subscription.
+    pub fn group(&self, filter: Filter<'_>) -> Option<Arc<Group>> {
+        let name = filter.share_group()?;
+        match &self.tree[self.find(filter)?].value.subscribers {
+            Subscribers::Many(crowd) => crowd.groups.get(name).cloned(),
+            Subscribers::None | Subscribers::One(_) => None,
+        }
     }
 
     /// Finds who gets a message of this topic.

@@ -59,7 +59,10 @@ pub struct Member {
 
 /// The members of `$share/{group}/{filter}`: one group for each filter, whatever its name
 /// [MQTT5-4.8.2]. Routes hold it, so who comes and goes needs no new route.
-pub struct Group(Mutex<Members>);
+pub struct Group {
+    filter: Arc<str>,
+    members: Mutex<Members>,
+}
 
 struct Members {
     /// Those who were last seen connected, then the others. A group may have thousands of stored
@@ -89,19 +92,28 @@ impl OfSession for Entry {
 const LOOKS_PER_MESSAGE: usize = 4;
 
 impl Group {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Mutex::new(Members {
+    pub(crate) fn new(filter: Arc<str>, seed: u64) -> Self {
+        let members = Members {
             roster: Roster::new(seed),
             connected: 0,
             turn: 0,
             turn_away: 0,
-        }))
+        };
+        Self {
+            filter,
+            members: Mutex::new(members),
+        }
+    }
+
+    /// The filter that its members subscribed to, `$share/{group}/` included.
+    pub fn filter(&self) -> &Arc<str> {
+        &self.filter
     }
 
     /// Chooses who gets a message, in turn: first among those who are connected and have room, then
     /// among those who are away, then among those without room. None when all were tried.
     pub fn pick(&self, tried: &[SessionRef]) -> Option<Member> {
-        let members = &mut *self.0.lock();
+        let members = &mut *self.members.lock();
         members.look_again();
         members
             .pick_connected(tried)
@@ -112,7 +124,7 @@ impl Group {
 
     /// The number of members.
     pub fn len(&self) -> usize {
-        self.0.lock().roster.items().len()
+        self.members.lock().roster.items().len()
     }
 
     /// Whether nobody is left: the group is then no longer in the router.
@@ -122,7 +134,7 @@ impl Group {
 
     /// Adds a member or replaces its options; true if it was added.
     pub(crate) fn insert(&self, session: SessionRef, options: SubOptions, presence: Arc<Presence>) -> bool {
-        self.0.lock().roster.insert(Entry {
+        self.members.lock().roster.insert(Entry {
             session,
             options,
             presence,
@@ -130,7 +142,7 @@ impl Group {
     }
 
     pub(crate) fn remove(&self, session: SessionRef) -> bool {
-        let members = &mut *self.0.lock();
+        let members = &mut *self.members.lock();
         let Some(mut at) = members.roster.position(session) else {
             return false;
         };
@@ -143,7 +155,7 @@ impl Group {
 
     #[cfg(test)]
     pub(crate) fn members(&self) -> Vec<(SessionRef, SubOptions)> {
-        self.0
+        self.members
             .lock()
             .roster
             .items()
@@ -264,7 +276,7 @@ impl Members {
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members = self.0.lock();
+        let members = self.members.lock();
         let all = (0..members.len()).map(|at| members.member(at));
         f.debug_list().entries(all).finish()
     }
@@ -292,7 +304,7 @@ mod tests {
     }
 
     fn group(availabilities: &[Availability]) -> Few {
-        let group = Group::new(0);
+        let group = Group::new("$share/g/f".into(), 0);
         let mut presences = Vec::new();
         for (i, availability) in availabilities.iter().enumerate() {
             let presence = Presence::new();
@@ -355,7 +367,7 @@ mod tests {
         tried.sort_unstable();
         tried.dedup();
         assert_eq!(tried.len(), 5);
-        assert_eq!(Group::new(0).pick(&[]), None);
+        assert_eq!(Group::new("$share/g/f".into(), 0).pick(&[]), None);
     }
 
     #[test]
