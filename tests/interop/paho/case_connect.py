@@ -21,7 +21,7 @@ def assigned_client_ids(b):
         equal(len(set(filter(None, names))), 2, f"different names among {names}")
         first.disconnect()
         again = b.client(names[1])
-        second.expect_close(0x8E)
+        second.expect_close(0x8E if b.martlet else None)  # mosquitto 2.0 just closes
         equal(again.session_present, False, "session present")
 
 
@@ -35,7 +35,7 @@ def empty_client_id_needs_clean_session(b):
 def takeover(b):
     old = b.subscriber("t", name="same", keep=True)
     new = b.client("same", keep=True)
-    old.expect_close(0x8E)
+    old.expect_close(0x8E if b.martlet else None)  # mosquitto 2.0 just closes
     equal(new.session_present, b.version != "v31", "session present")
     other = b.client()
     other.publish("t", "after", qos=1)

@@ -37,6 +37,11 @@ def split(data):
     return None
 
 
+def length(size):
+    """A Variable Byte Integer."""
+    return bytes([size]) if size < 128 else bytes([size % 128 + 128]) + length(size // 128)
+
+
 class Tap:
     def __init__(self, port):
         self.broker = port
@@ -72,9 +77,9 @@ class Tap:
             while received := source.recv(65536):
                 data += received
                 while found := split(data):
-                    kind, flags, body, length = found
-                    packet = Packet(up, kind, flags, body, bytes(data[:length]))
-                    del data[:length]
+                    kind, flags, body, end = found
+                    packet = Packet(up, kind, flags, body, bytes(data[:end]))
+                    del data[:end]
                     if not self.swallow(packet):
                         sink.sendall(packet.raw)
                     with self.changed:

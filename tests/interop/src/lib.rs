@@ -109,7 +109,8 @@ fn command(port: u16, folder: &Path) -> Command {
     if on_mosquitto() {
         let config = folder.join("mosquitto.conf");
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_packet_size 2000000\n"
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
+             max_packet_size 2000000\nmax_inflight_messages 1000\nmax_queued_messages 10000\n"
         );
         std::fs::write(&config, text).expect("cannot write mosquitto's configuration");
         let mut command = Command::new("mosquitto");
