@@ -6,6 +6,8 @@ mod setup;
 mod sh;
 mod tidy;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -37,14 +39,24 @@ enum Chore {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run(&Args::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: &Chore) -> anyhow::Result<()> {
     sh::enter_root()?;
-    match Args::parse().chore {
+    match chore {
         Chore::Ci => ci::run(),
         Chore::Setup => setup::run(),
         Chore::Tidy { ran, tighten } => {
-            tidy::sources(tighten)?;
-            tidy::ledgers(&if ran { nextest::ran()? } else { nextest::listed()? }, tighten)
+            tidy::sources(*tighten)?;
+            tidy::ledgers(&if *ran { nextest::ran()? } else { nextest::listed()? }, *tighten)
         }
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
     }

@@ -67,11 +67,21 @@ pub(crate) fn sources(tighten: bool) -> Result<()> {
         }
     }
     findings.extend(ratchet.long_files(&lengths));
+    let (tested, requirements) = (
+        spec.iter().map(Ledger::tested).sum::<usize>(),
+        Ledger::requirements()?,
+    );
+    eprintln!(
+        "{tested} of {} statements of the standards and {} of {} requirements have tests or say why none can be",
+        ids.len(),
+        requirements.tested(),
+        requirements.ids().count()
+    );
     report(&findings, &mut ratchet, tighten)
 }
 
 /// Checks that each row of the standards and of the requirements names tests that are in `tests`.
-/// Prints nothing when all is well.
+/// Says nothing when all is well, so that a test runner's summary can come last.
 pub(crate) fn ledgers(tests: &BTreeSet<String>, tighten: bool) -> Result<()> {
     let mut ratchet = Ratchet::load()?;
     let spec = Ledger::specs()?;

@@ -117,6 +117,13 @@ fn command(port: u16, folder: &Path) -> Command {
         command.args(["-v", "-c"]).arg(config);
         return command;
     }
+    let mut command = bare();
+    command.args(["--bind", "127.0.0.1", "-p", &port.to_string()]);
+    command
+}
+
+/// `martlet broker` without options, not started yet.
+pub fn bare() -> Command {
     let binary =
         std::env::var_os("MARTLET_BIN").map_or_else(|| target().join("release/martlet"), PathBuf::from);
     assert!(
@@ -125,7 +132,7 @@ fn command(port: u16, folder: &Path) -> Command {
         binary.display()
     );
     let mut command = Command::new(binary);
-    command.args(["broker", "--bind", "127.0.0.1", "-p", &port.to_string()]);
+    command.arg("broker");
     command
 }
 

@@ -190,10 +190,9 @@ fn retained_set_replace_clear(tools: &Tools) {
     let check = |expected: &[&str]| {
         let subscriber = tools.subscriber(&["-t", "r/#", "-q", "2"]);
         tools.publish(&["-t", "r/live", "-m", "live", "-q", "2"]);
-        expected
-            .iter()
-            .chain(&["r/live|live|2|0"])
-            .for_each(|message| subscriber.expect(message));
+        for message in expected.iter().chain(&["r/live|live|2|0"]) {
+            subscriber.expect(message);
+        }
     };
     tools.publish(&["-t", "r/t", "-m", "first", "-r", "-q", "1"]);
     check(&["r/t|first|1|1"]);
@@ -209,7 +208,9 @@ fn retained_removed(tools: &Tools) {
     }
     let remover = tools.subscriber(&["-t", "r/#", "-q", "1", "--remove-retained"]);
     // It clears with a PUBLISH of its own for each.
-    (0..2).for_each(|_| drop(remover.wait_for("received PUBACK")));
+    for _ in 0..2 {
+        remover.wait_for("received PUBACK");
+    }
     let subscriber = tools.subscriber(&["-t", "r/#"]);
     tools.publish(&["-t", "r/live", "-m", "live"]);
     subscriber.expect("r/live|live|0|0");
@@ -221,12 +222,12 @@ fn wildcards(tools: &Tools) {
     for topic in ["a", "a/b", "a/b/c", "b/a", "a/end"] {
         tools.publish(&["-t", topic, "-m", "x"]);
     }
-    ["a", "a/b", "a/b/c", "a/end"]
-        .iter()
-        .for_each(|topic| hash.expect(&format!("{topic}|x|0|0")));
-    ["a/b", "a/end"]
-        .iter()
-        .for_each(|topic| plus.expect(&format!("{topic}|x|0|0")));
+    for topic in ["a", "a/b", "a/b/c", "a/end"] {
+        hash.expect(&format!("{topic}|x|0|0"));
+    }
+    for topic in ["a/b", "a/end"] {
+        plus.expect(&format!("{topic}|x|0|0"));
+    }
 }
 
 fn topics_in_chinese_and_with_spaces(tools: &Tools) {
@@ -391,9 +392,9 @@ fn properties(tools: &Tools) {
 fn receive_maximum(tools: &Tools) {
     let subscriber = tools.subscriber(&["-t", "f", "-q", "2", "-D", "connect", "receive-maximum", "1"]);
     tools.publish_input(&["-t", "f", "-q", "2", "-l"], "1\n2\n3\n4\n");
-    ["1", "2", "3", "4"]
-        .iter()
-        .for_each(|payload| subscriber.expect(&format!("f|{payload}|2|0")));
+    for payload in ["1", "2", "3", "4"] {
+        subscriber.expect(&format!("f|{payload}|2|0"));
+    }
 }
 
 fn topic_aliases(tools: &Tools) {
@@ -406,7 +407,9 @@ fn topic_aliases(tools: &Tools) {
         ]
         .concat(),
     );
-    (0..3).for_each(|_| subscriber.expect("alias/topic|x|1|0"));
+    for _ in 0..3 {
+        subscriber.expect("alias/topic|x|1|0");
+    }
 }
 
 macro_rules! cases {
