@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::sh::{cargo, step};
+use crate::sh::{cargo, has, step};
 use crate::{nextest, setup, tidy};
 
 pub(crate) fn run() -> Result<()> {
@@ -26,6 +26,12 @@ pub(crate) fn run() -> Result<()> {
             .args(["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    if has("cargo-deny") {
+        step(
+            "licences",
+            cargo().args(["deny", "--locked", "check", "licenses", "bans", "sources"]),
+        )?;
+    }
     eprintln!("\n== tidy");
     tidy::sources(false)?;
     build()?;
