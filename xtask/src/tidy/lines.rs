@@ -18,7 +18,9 @@ pub(super) fn check(path: &str, text: &str, ids: &BTreeSet<&str>) -> Vec<Finding
     for (line, number) in text.lines().zip(1..) {
         if cites {
             for id in citations(line).filter(|id| !ids.contains(id)) {
-                let advice = format!("cites {id}, which is not in spec/: correct the number");
+                let advice = format!(
+                    "cites {id}, which is not in spec/: correct it, or write \"MQTT 5.0, section ..\" for a rule without an id"
+                );
                 findings.push(Finding::new(path, number, advice));
             }
         }

@@ -58,7 +58,7 @@ pub struct Member {
 }
 
 /// The members of `$share/{group}/{filter}`: one group for each filter, whatever its name
-/// [MQTT5-4.8.2]. Routes hold it, so who comes and goes needs no new route.
+/// (MQTT 5.0, section 4.8.2). Routes hold it, so who comes and goes needs no new route.
 pub struct Group(Mutex<Members>);
 
 struct Members {
