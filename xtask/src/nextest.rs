@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::sh;
 
+/// Where the profile `ci` leaves its report. Nextest's own folder does not follow cargo's target folder.
+const REPORT: &str = "target/nextest/ci/junit.xml";
+
 /// Every test that nextest finds. Compiles the workspace's tests.
 pub(crate) fn listed() -> Result<BTreeSet<String>> {
     #[derive(serde::Deserialize)]
@@ -32,9 +35,8 @@ pub(crate) fn listed() -> Result<BTreeSet<String>> {
 
 /// Every test that ran in the last `cargo xtask ci`.
 pub(crate) fn ran() -> Result<BTreeSet<String>> {
-    let report = sh::target()?.join("nextest/ci/junit.xml");
-    let text = std::fs::read_to_string(&report)
-        .with_context(|| format!("cannot read {}: run `cargo xtask ci` first", report.display()))?;
+    let text = std::fs::read_to_string(REPORT)
+        .with_context(|| format!("cannot read {REPORT}: run `cargo xtask ci` first"))?;
     in_report(&text)
 }
 
