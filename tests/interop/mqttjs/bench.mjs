@@ -90,6 +90,8 @@ export class Bench {
       for (const end of [client, broker]) end.on('error', () => {})
       client.pipe(broker)
       broker.pipe(client)
+      client.on('close', () => broker.destroy())
+      broker.on('close', () => client.destroy())
     })
     server.unref()
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))

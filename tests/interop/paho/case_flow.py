@@ -11,19 +11,16 @@ def receive_maximum_of_the_client(b):
     for number in range(6):
         publisher.publish("f", str(number), qos=1)
     publisher.publish("f", "QoS 0 does not wait", qos=0)
-    waiting = 0
     arrived = subscriber.take(3)
     equal(sorted(message.qos for message in arrived), [0, 1, 1], "QoS of what arrives unacknowledged")
     subscriber.quiet(0.3)
     held = [message for message in arrived if message.qos == 1]
-    while held:
-        waiting += 1
+    for number in range(6):
         message = held.pop(0)
-        equal(message.payload, str(waiting - 1).encode(), "payload")
+        equal(message.payload, str(number).encode(), "payload")
         subscriber.paho.ack(message.mid, message.qos)
-        if waiting + len(held) < 6:
-            held += subscriber.take(1)
-    equal(waiting, 6, "messages")
+        if number < 4:
+            held += subscriber.take()
 
 
 @case("v5")

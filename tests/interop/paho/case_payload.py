@@ -1,7 +1,7 @@
 """Payloads and topics at their limits."""
 
 from bench import case, equal
-from tap import connect_packet, exchange, length
+from tap import PUBLISH, connect_packet, exchange, length
 
 TOPICS = ["温度/传感器", "家/客厅/灯 一", "with spaces/in every level", " ", "/", "//", "Case", "case",
           "emoji/🐦", "e\u0301/é", "\ufeffmark", "x" * 1000]
@@ -23,12 +23,14 @@ def payload_sizes(b):
 def largest_packet(b):
     """The default limit is 2,000,000 bytes for the whole packet."""
     limit, topic = 2_000_000, "largest"
-    head = 1 + 3 + 1 + 2 + len(topic) + 2 + b.v5  # the length of such a packet takes four bytes
-    subscriber, publisher = b.subscriber(topic), b.client()
+    head = 1 + 3 + 2 + len(topic) + 2 + b.v5
+    tap = b.tap()
+    subscriber, publisher = b.subscriber(topic), b.client(tap=tap)
     if b.v5:
         equal(publisher.granted.MaximumPacketSize, limit, "Maximum Packet Size in CONNACK")
     publisher.publish(topic, bytes(limit - head), qos=1)
     equal(len(subscriber.take()[0].payload), limit - head, "size of the largest payload")
+    equal(len(tap.wait(PUBLISH, up=True)[0].raw), limit, "size of its packet")
     over = 1 if b.martlet else limit  # mosquitto counts a little less
     publisher.send(topic, bytes(limit - head + over), qos=1)
     publisher.expect_close()  # perhaps in the middle of sending, and so before the client reads why

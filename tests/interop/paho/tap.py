@@ -1,5 +1,6 @@
 """A relay between a client and the broker: it sees every packet, can swallow some, and can be cut."""
 
+import contextlib
 import socket
 import struct
 import threading
@@ -85,9 +86,10 @@ class Tap:
                     with self.changed:
                         self.packets.append(packet)
                         self.changed.notify_all()
-            sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
 
     def wait(self, kind, up, count=1, seconds=15):
         """Waits for packets of this kind and direction; returns them."""
@@ -108,10 +110,8 @@ class Tap:
         """Resets both connections, and relays the next one faithfully."""
         for end in self.sockets:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            try:
+            with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             end.close()
         self.sockets = []
         self.swallow = lambda packet: False

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 /// How long a broker may take until it accepts connections.
 const START_MAX: Duration = Duration::from_secs(10);
+const LOG: &str = "broker.log";
 
 /// A broker that runs until it is dropped. When its test fails, it prints its log.
 #[derive(Debug)]
@@ -33,30 +34,29 @@ impl Broker {
     ///
     /// `name` is the test's, for its folder of temporary files.
     pub fn start(name: &str) -> Self {
-        let folder = target().join("tmp").join(format!(
-            "interop-{}-{}",
-            name.replace("::", "-"),
-            std::process::id()
-        ));
-        std::fs::create_dir_all(&folder).expect("cannot create the test's folder");
         // Somebody else may take the port between our look and the broker's: then try another.
+        let mut said = String::new();
         for _ in 0..3 {
-            let port = free_port();
-            let log = File::create(folder.join("broker.log")).expect("cannot create the broker's log");
-            let errors = log.try_clone().expect("cannot share the broker's log");
-            let mut command = command(port, &folder);
-            let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
-            let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-            let mut broker = Self {
-                child,
-                port,
-                folder: folder.clone(),
-            };
+            let mut broker = Self::spawn(name);
             if broker.accepts() {
                 return broker;
             }
+            said = broker.log();
         }
-        panic!("the broker does not start, its log: {}", log(&folder));
+        panic!("the broker does not start, it says: {said}");
+    }
+
+    fn spawn(name: &str) -> Self {
+        let own = format!("interop-{}-{}", name.replace("::", "-"), std::process::id());
+        let folder = target().join("tmp").join(own);
+        std::fs::create_dir_all(&folder).expect("cannot create the test's folder");
+        let log = File::create(folder.join(LOG)).expect("cannot create the broker's log");
+        let errors = log.try_clone().expect("cannot share the broker's log");
+        let port = free_port();
+        let mut command = command(port, &folder);
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { child, port, folder }
     }
 
     /// The port of the loopback interface on which it listens.
@@ -67,6 +67,10 @@ impl Broker {
     /// A folder for the test's own files.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default()
     }
 
     fn accepts(&mut self) -> bool {
@@ -94,7 +98,7 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("the broker's log:\n{}", log(&self.folder));
+            eprintln!("the broker's log:\n{}", self.log());
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -142,10 +146,6 @@ fn free_port() -> u16 {
         .local_addr()
         .expect("a bound socket has an address")
         .port()
-}
-
-fn log(folder: &Path) -> String {
-    std::fs::read_to_string(folder.join("broker.log")).unwrap_or_default()
 }
 
 /// Cargo's target folder.
