@@ -15,6 +15,8 @@ const IMPURE: &[&str] = &[
     "std::net",
     "std::fs",
     "std::thread",
+    "std::env",
+    "std::process",
     "std::time::Instant",
     "std::time::SystemTime",
     "Instant",
