@@ -146,8 +146,8 @@ class Client:
                                      f"connack {self.connack}, closed {self.closed}, got {self.got()}")
             return condition()
 
-    def start(self):
-        """Sends CONNECT and waits for nothing."""
+    def connect(self):
+        """Connects anew and expects success."""
         self.connack = self.closed = None
         more = {}
         if self.bench.v5:
@@ -155,10 +155,6 @@ class Client:
         self.paho.loop_stop()
         self.paho.connect("127.0.0.1", self.port, self.keep_alive, **more)
         self.paho.loop_start()
-
-    def connect(self):
-        """Connects anew and expects success."""
-        self.start()
         self.wait(lambda: self.connack, "CONNACK")
         equal(self.connack[0].value, 0, f"{self.name}: code of CONNACK")
         return self

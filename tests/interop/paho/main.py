@@ -1,20 +1,15 @@
 """main.py PORT VERSION CASE runs one case against the broker on that port; --list names all cases."""
 
+import importlib
+import pathlib
 import sys
 import threading
 import traceback
 
 import bench
 
-import case_connect  # noqa: F401  each adds its cases
-import case_flow  # noqa: F401
-import case_payload  # noqa: F401
-import case_properties  # noqa: F401
-import case_qos  # noqa: F401
-import case_retained  # noqa: F401
-import case_session  # noqa: F401
-import case_subscribe  # noqa: F401
-import case_will  # noqa: F401
+for file in sorted(pathlib.Path(__file__).parent.glob("case_*.py")):
+    importlib.import_module(file.stem)  # adds its cases
 
 
 def main():
