@@ -221,13 +221,13 @@ impl Shard {
     }
 
     /// The connections that have something to write since they were last asked for, oldest first.
-    pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
+    pub fn take_dirty(&mut self, into: &mut impl Extend<ConnId>) {
         for conn in &self.dirty {
             if let Some(connection) = self.connections.get_mut(conn.index as usize)
                 && connection.id == *conn
             {
                 connection.dirty = false;
-                into.push(*conn);
+                into.extend([*conn]);
             }
         }
         self.dirty.clear();
