@@ -204,16 +204,25 @@ const fn option(
 }
 
 const fn repeats(flag: Flag) -> Flag {
-    Flag { repeats: true, ..flag }
+    Flag {
+        repeats: true,
+        ..flag
+    }
 }
 
-const fn later(kind: Later, long: &'static str, value: (&'static str, &'static str), help: &'static str) -> Flag {
+const fn later(
+    kind: Later,
+    long: &'static str,
+    value: (&'static str, &'static str),
+    help: &'static str,
+) -> Flag {
     option(Id::Later(kind), None, Some(long), value, ALL, Group::Later, help)
 }
 
 use Group::{Connection, General, Message, Output, Subscription, Will};
 
 /// All options. Names, values and defaults are mosquitto's, 2.1's additions included.
+#[rustfmt::skip]
 pub(crate) const FLAGS: &[Flag] = &[
     // What is sent.
     repeats(option(Id::Topic, Some('t'), Some("topic"), ("TOPIC", "no topic specified"), ALL, Message,
@@ -265,7 +274,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     switch(Id::Verbose, Some('v'), Some("verbose"), SUB | RR, Output,
         "Print the topic before the payload"),
     option(Id::Format, Some('F'), None, ("FORMAT", "no format specified"), SUB | RR, Output,
-        "Print messages in this format: %t topic, %p payload, %q QoS, %r retain, %j JSON, @H:@M:@S time ..."),
+        "Print messages in this format: %t topic, %p payload, %q QoS, %r retain, %x hexadecimal, %j JSON, @H:@M:@S time"),
     switch(Id::NoEol, Some('N'), None, SUB | RR, Output,
         "No end of line after a message"),
     switch(Id::Pretty, None, Some("pretty"), SUB | RR, Output,
@@ -301,7 +310,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Connection, "MQTT version: 5, 311 or 31, also mqttv5, mqttv311, mqttv31"),
     repeats(option(Id::Property, Some('D'), Some("property"),
         ("COMMAND NAME [KEY] VALUE", "not enough arguments specified"), ALL, Connection,
-        "Property of a packet: publish content-type text/plain, connect user-property KEY VALUE ... (5.0)")),
+        "Property of a packet: publish content-type text/plain, or connect user-property KEY VALUE (5.0)")),
     option(Id::Bind, Some('A'), None, ("ADDRESS", "no address specified"), ALL, Connection,
         "Local address to connect from"),
     option(Id::Inflight, Some('M'), None, ("COUNT", "max_inflight not specified"), ALL, Connection,
@@ -321,7 +330,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Retain it"),
     // All else.
     switch(Id::Debug, Some('d'), Some("debug"), ALL, General,
-        "Print what is sent and received"),
+        "Print which packets are sent and received"),
     switch(Id::Quiet, None, Some("quiet"), ALL, General,
         "Print no errors"),
     option(Id::Options, Some('o'), None, ("FILE", "no options file specified"), ALL, General,

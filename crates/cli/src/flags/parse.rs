@@ -87,7 +87,9 @@ fn file_lines(settings: &mut Settings, path: &Path, text: &[u8]) -> Result<Optio
         } else if !rest.is_empty() {
             args.push(rest.into());
         }
-        let asked = Arguments::new(settings.role, &args).read_into(settings).map_err(at)?;
+        let asked = Arguments::new(settings.role, &args)
+            .read_into(settings)
+            .map_err(at)?;
         if asked.is_some() {
             return Ok(asked);
         }
@@ -180,7 +182,9 @@ impl<'a> Arguments<'a> {
             Id::Property => {
                 settings.version = Some(Version::V5);
                 settings.needs_v5.get_or_insert("-D");
-                property::read(settings, || Ok(self.rest.next().ok_or(Wrong::Missing(flag))?.as_os_str()))?;
+                property::read(settings, || {
+                    Ok(self.rest.next().ok_or(Wrong::Missing(flag))?.as_os_str())
+                })?;
             }
             _ if flag.takes_value() => {
                 let value = match joined {
@@ -252,7 +256,10 @@ fn set(settings: &mut Settings, flag: &'static Flag, value: &OsStr) -> Result<()
             one_identifier(settings)?;
         }
         Id::KeepAlive => {
-            let seconds = text()?.parse().ok().filter(|seconds| *seconds >= KEEP_ALIVE_S_MIN);
+            let seconds = text()?
+                .parse()
+                .ok()
+                .filter(|seconds| *seconds >= KEEP_ALIVE_S_MIN);
             settings.keep_alive_s = seconds.ok_or(Wrong::KeepAlive)?;
         }
         Id::Url => url::read(settings, &text()?)?,
@@ -286,10 +293,15 @@ fn set(settings: &mut Settings, flag: &'static Flag, value: &OsStr) -> Result<()
         }
         Id::Topic => add_topic(settings, &text()?)?,
         Id::FilterOut => settings.filters_out.push(filter(&text()?, TopicUse::FilterOut)?),
-        Id::Unsubscribe => settings.unsubscribe.push(filter(&text()?, TopicUse::Unsubscribe)?),
+        Id::Unsubscribe => settings
+            .unsubscribe
+            .push(filter(&text()?, TopicUse::Unsubscribe)?),
         Id::Username => settings.username = Some(text()?),
         Id::ProtocolVersion => settings.version = Some(version(&text()?).ok_or(Wrong::ProtocolVersion)?),
-        Id::Timeout => settings.timeout_s = Some(at_least_one(&text()?).ok_or_else(|| Wrong::Timeout(lossy(value)))?),
+        Id::Timeout => {
+            let seconds = at_least_one(&text()?);
+            settings.timeout_s = Some(seconds.ok_or_else(|| Wrong::Timeout(lossy(value)))?);
+        }
         Id::WillPayload => settings.will.payload = Some(value.as_encoded_bytes().to_vec()),
         Id::WillQos => settings.will.qos = qos(&text()?).ok_or_else(|| Wrong::WillQos(lossy(value)))?,
         Id::WillTopic => settings.will.topic = Some(topic(&text()?, TopicUse::Will)?),

@@ -51,7 +51,8 @@ pub(super) fn read<'a>(
     if id.value_type() == ValueType::Pair {
         value = text()?;
     }
-    let not_supported = id == PropertyId::SubscriptionIdentifier && place == Place::Packet(PacketType::Publish);
+    let not_supported =
+        id == PropertyId::SubscriptionIdentifier && place == Place::Packet(PacketType::Publish);
     let Some(properties) = properties_of(settings, place).filter(|_| !not_supported) else {
         return bad(BadProperty::NotSupported(name.to_owned(), command.to_owned()));
     };

@@ -1,7 +1,7 @@
 //! `-L mqtt://[user[:password]@]host[:port]/topic`.
 
-use super::parse::add_topic;
 use super::Later;
+use super::parse::add_topic;
 use crate::settings::{PORT, Settings};
 use crate::wrong::Wrong;
 
@@ -31,7 +31,7 @@ pub(super) fn read(settings: &mut Settings, url: &str) -> Result<(), Wrong> {
         }
     }
     let (host, port) = split_port(host);
-    settings.host = host.to_owned();
+    host.clone_into(&mut settings.host);
     settings.port = Some(match port {
         Some(port) => port.parse().map_err(|_| Wrong::Port(port.to_owned()))?,
         None => PORT,
@@ -94,8 +94,14 @@ mod tests {
         assert!(matches!(settings("http://h/t"), Err(Wrong::UrlScheme)));
         assert!(matches!(settings("h/t"), Err(Wrong::UrlScheme)));
         assert!(matches!(settings("mqtt://h:x/t"), Err(Wrong::Port(_))));
-        assert!(matches!(settings("mqtts://h/t"), Err(Wrong::Later(_, Later::Tls))));
-        assert!(matches!(settings("ws://h/t"), Err(Wrong::Later(_, Later::WebSocket))));
+        assert!(matches!(
+            settings("mqtts://h/t"),
+            Err(Wrong::Later(_, Later::Tls))
+        ));
+        assert!(matches!(
+            settings("ws://h/t"),
+            Err(Wrong::Later(_, Later::WebSocket))
+        ));
         assert!(matches!(settings("mqtt://h/a+"), Err(Wrong::Topic(..))));
     }
 }
