@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 
 use martlet_codec::limits::PACKET_BYTES_CEILING;
-use martlet_codec::{ConnAck, PropertyId, Qos, Version};
+use martlet_codec::{ConnAck, PropertyId, Qos, ReasonCode, Version};
 
 /// What a client can say in a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,14 @@ impl Speech {
             session_present: !matches!(version, Version::V3_1),
             clean_is_expiry: !v5,
             lone_password: v5,
+        }
+    }
+
+    /// The number with which a CONNACK of this version says `reason`.
+    pub fn connack_code(self, reason: ReasonCode) -> u8 {
+        match reason.connack_v3() {
+            Some(code) if !self.properties => code,
+            _ => reason.as_u8(),
         }
     }
 }
@@ -94,7 +102,7 @@ impl ClientAgreed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use martlet_codec::{Properties, PropertiesBuf, ReasonCode};
+    use martlet_codec::{Properties, PropertiesBuf};
 
     #[test]
     fn connack_and_its_defaults() {
