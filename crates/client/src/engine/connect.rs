@@ -21,8 +21,11 @@ pub(super) fn made_up_client_id(seed: u64) -> String {
 }
 
 impl Engine {
-    /// A connection is up: CONNECT lies in the output.
-    pub fn connect(&mut self, now_ms: u64) {
+    /// A connection is up: CONNECT lies in the output. `false`: the client was closed meanwhile.
+    pub fn connect(&mut self, now_ms: u64) -> bool {
+        if matches!(self.phase, Phase::Closed(_)) {
+            return false;
+        }
         assert!(self.phase == Phase::Offline, "one connection at a time");
         self.now_ms = now_ms;
         self.phase = Phase::Connecting;
@@ -57,6 +60,7 @@ impl Engine {
             properties: options.properties.as_properties(),
         };
         self.wire.packet(&Packet::Connect(connect));
+        true
     }
 
     pub(super) fn connack(&mut self, connack: &ConnAck<'_>) -> Result<(), Violation> {

@@ -33,7 +33,7 @@ use martlet_session::{AliasesIn, ClientAgreed, Inflight, Output, PingTimer, Rece
 pub use event::{Event, Token, Unacked};
 
 use crate::error::{Lost, Rejected, RequestError};
-use crate::options::{Options, Reconnect};
+use crate::options::Options;
 use packet_id::PacketIds;
 use publish::{Flow, Outbox, Pending};
 use request::{Request, Subscriptions};
@@ -99,7 +99,8 @@ enum Phase {
 impl Engine {
     /// A client that is not connected. `seed` is for what must differ between clients: the client
     /// identifier that version 3 makes up.
-    pub fn new(options: Options, seed: u64) -> Self {
+    pub fn new(mut options: Options, seed: u64) -> Self {
+        options.bound_inbox();
         let version = options.protocol.first();
         let mut client_id = options.client_id.clone();
         if client_id.is_empty() && !Speech::of(version).assigned_client_id {
@@ -318,7 +319,7 @@ impl Engine {
             Phase::Leaving => return Err(RequestError::Closed(Lost::ByUs)),
             Phase::Offline | Phase::Connecting => {
                 let left = self.unfinished();
-                self.close(Lost::ByUs);
+                self.close(&Lost::ByUs);
                 return Ok(left);
             }
             Phase::Online => {}
@@ -363,7 +364,7 @@ impl Engine {
         self.now_ms = now_ms;
         match self.phase {
             Phase::Connecting | Phase::Online => self.ended(cause),
-            Phase::Leaving => self.close(Lost::ByUs),
+            Phase::Leaving => self.close(&Lost::ByUs),
             Phase::Offline | Phase::Closed(_) => {}
         }
     }
@@ -384,13 +385,13 @@ impl Engine {
     }
 
     /// Ends the client for good: whatever has no end yet ends with `cause`.
-    pub fn close(&mut self, cause: Lost) {
+    pub fn close(&mut self, cause: &Lost) {
         if matches!(self.phase, Phase::Closed(_)) {
             return;
         }
         self.phase = Phase::Closed(cause.clone());
-        self.close_messages(&cause);
-        self.close_requests(&cause);
+        self.close_messages(cause);
+        self.close_requests(cause);
     }
 
     /// Whether there is a connection on which something may still come: what comes behind our
@@ -412,9 +413,9 @@ impl Engine {
         }
     }
 
-    /// Whether a lost connection is to be made again.
-    pub fn reconnects(&self) -> bool {
-        self.options.reconnect != Reconnect::Never
+    /// Whether there is a connection that the server has agreed to.
+    pub fn is_online(&self) -> bool {
+        self.phase == Phase::Online
     }
 
     /// Accepted messages that have no end yet.
