@@ -12,7 +12,7 @@ use crate::error::{ConnectError, DeliveryError, Lost, PublishError, RequestError
 use crate::event::{Acked, Connected, Event, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::message::{Incoming, Message};
 use crate::options::Options;
-use crate::shared::Shared;
+use crate::shared::{Handle, Shared};
 
 /// A client. Clones share one connection; when the last clone and the [`Messages`] are dropped, the
 /// client disconnects.
@@ -22,10 +22,14 @@ use crate::shared::Shared;
 /// belongs to somebody else, and the client works on.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    handle: Arc<Handle>,
 }
 
 impl Client {
+    fn shared(&self) -> &Shared {
+        &self.handle.0
+    }
+
     /// Connects, and returns when the server has agreed: the client, the messages that come (a resumed
     /// session's included: nothing arrives before there is a place for it), and what was agreed.
     ///
@@ -37,10 +41,11 @@ impl Client {
     /// Cancel-safe: dropped before it is ready, there is no connection.
     pub async fn connect(options: Options) -> Result<(Self, Messages, Connected), ConnectError> {
         let (shared, connected) = crate::driver::connect(options).await?;
+        let handle = Arc::new(Handle(shared));
         let client = Self {
-            shared: Arc::clone(&shared),
+            handle: Arc::clone(&handle),
         };
-        Ok((client, Messages { shared }, connected))
+        Ok((client, Messages { handle }, connected))
     }
 
     /// Publishes a message: waits until the client has room for it, and returns a [`Delivery`] to wait
@@ -51,13 +56,13 @@ impl Client {
     ///
     /// Cancel-safe: dropped before it is ready, the message was not accepted.
     pub async fn publish(&self, message: Message) -> Result<Delivery, PublishError> {
-        self.shared.publish(message).await
+        self.shared().publish(message).await
     }
 
     /// As [`publish`](Self::publish), but where that would wait this gives the message back in
     /// [`PublishError::Full`].
     pub fn try_publish(&self, message: Message) -> Result<Delivery, PublishError> {
-        self.shared.try_publish(message)
+        self.shared().try_publish(message)
     }
 
     /// Subscribes, and returns the server's answer: one code a filter, refusals among them.
@@ -66,21 +71,21 @@ impl Client {
     ///
     /// Cancel-safe: dropped after it was polled once, the SUBSCRIBE goes out all the same.
     pub async fn subscribe(&self, subscribe: Subscribe) -> Result<SubAck, RequestError> {
-        self.shared.subscribe(subscribe).await
+        self.shared().subscribe(subscribe).await
     }
 
     /// Unsubscribes, and returns the server's answer.
     ///
     /// Cancel-safe: dropped after it was polled once, the UNSUBSCRIBE goes out all the same.
     pub async fn unsubscribe(&self, unsubscribe: Unsubscribe) -> Result<UnsubAck, RequestError> {
-        self.shared.unsubscribe(unsubscribe).await
+        self.shared().unsubscribe(unsubscribe).await
     }
 
     /// Waits until every message that was accepted so far has left (QoS 0) or is acknowledged.
     ///
     /// Cancel-safe.
     pub async fn flush(&self) -> Result<(), RequestError> {
-        self.shared.flush().await
+        self.shared().flush().await
     }
 
     /// Flushes, then sends DISCONNECT and closes the connection for good. Without a connection the
@@ -93,7 +98,7 @@ impl Client {
         reason: ReasonCode,
         properties: PropertiesBuf,
     ) -> Result<(), RequestError> {
-        self.shared.disconnect(reason, properties).await
+        self.shared().disconnect(reason, properties).await
     }
 
     /// As [`disconnect`](Self::disconnect), but waits for no acknowledgement: sends what lies ready,
@@ -105,19 +110,19 @@ impl Client {
         reason: ReasonCode,
         properties: PropertiesBuf,
     ) -> Result<usize, RequestError> {
-        self.shared.disconnect_now(reason, properties).await
+        self.shared().disconnect_now(reason, properties).await
     }
 
     /// What happens to the connection from now on.
     pub fn events(&self) -> Events {
         Events {
-            receiver: self.shared.events(),
+            receiver: self.shared().events(),
         }
     }
 
     /// What was agreed with the server last.
     pub fn connected(&self) -> Connected {
-        self.shared.connected()
+        self.shared().connected()
     }
 
     /// Waits until the client is closed, and says by what: by us, or by the loss of a connection that is
@@ -125,7 +130,7 @@ impl Client {
     ///
     /// Cancel-safe.
     pub async fn closed(&self) -> Lost {
-        self.shared.closed().await
+        self.shared().closed().await
     }
 }
 
@@ -160,9 +165,16 @@ impl Future for Delivery {
 /// The messages that the server sends, in their order. A message of QoS 1 or 2 is acknowledged when it is
 /// taken from here.
 ///
-/// It ends when the client is closed and everything was taken.
+/// It ends when the client is closed and everything was taken. Dropped before, the client goes on:
+/// messages are acknowledged and dropped.
 pub struct Messages {
-    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.handle.0.abandon_inbox();
+    }
 }
 
 impl Messages {
@@ -170,12 +182,12 @@ impl Messages {
     ///
     /// Cancel-safe: dropped before it is ready, no message is lost.
     pub async fn recv(&mut self) -> Option<Incoming> {
-        std::future::poll_fn(|context| self.shared.poll_incoming(context)).await
+        std::future::poll_fn(|context| self.handle.0.poll_incoming(context)).await
     }
 
     /// A message that is there already.
     pub fn try_recv(&mut self) -> Option<Incoming> {
-        self.shared.take_incoming()
+        self.handle.0.take_incoming()
     }
 }
 
@@ -183,7 +195,7 @@ impl futures_core::Stream for Messages {
     type Item = Incoming;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        self.shared.poll_incoming(context)
+        self.handle.0.poll_incoming(context)
     }
 }
 

@@ -23,6 +23,7 @@
 //! ```
 
 pub mod api;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod limits;

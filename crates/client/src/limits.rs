@@ -43,7 +43,10 @@ pub const EVENTS_MAX: usize = 256;
 pub const FIELD_BYTES_MAX: usize = 65_535;
 
 /// Bytes of one read from the socket.
-pub const READ_BYTES: usize = 64 << 10;
+pub const READ_BYTES: usize = 16 << 10;
 
-/// How long the last bytes and the DISCONNECT may take to leave when a client is closed.
-pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reads in a row before the connection looks at what there is to write.
+pub const READS_PER_TURN: usize = 4;
+
+/// How long a server may take to close the connection behind our DISCONNECT. At it: we do.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

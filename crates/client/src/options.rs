@@ -177,7 +177,7 @@ impl Options {
     }
 
     /// The keep alive, in whole seconds up to 65,535; 0 is off. When nothing was sent for so long the
-    /// client pings, and a server that does not answer within the same time is given up.
+    /// or came the client pings, and a server that does not answer within half that time is given up.
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive_s = u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX);
@@ -206,6 +206,7 @@ impl Options {
     }
 
     /// How many messages of QoS 1 and 2 the server may send before they are acknowledged. Version 5.
+    /// Default: as many as the [`inbox`](Self::inbox) holds.
     #[must_use]
     pub fn receive_maximum(self, receive_maximum: NonZeroU16) -> Self {
         self.number(PropertyId::ReceiveMaximum, receive_maximum.get().into())
@@ -346,6 +347,15 @@ impl Options {
                 })?;
         }
         Ok(())
+    }
+
+    /// Without a wish of the application, the server may have as many unacknowledged messages under way
+    /// as the inbox holds: the inbox is bounded though they must not be dropped.
+    pub(crate) fn bound_inbox(&mut self) {
+        if self.properties.as_properties().receive_maximum().is_none() {
+            let messages = self.inbox_messages_max.clamp(1, 65_535) as u16;
+            self.properties.number(PropertyId::ReceiveMaximum, messages);
+        }
     }
 
     fn number(mut self, id: PropertyId, n: u32) -> Self {

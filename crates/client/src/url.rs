@@ -107,7 +107,13 @@ mod tests {
 
     #[test]
     fn urls() {
-        let cases: &[(&str, &str, Option<&str>, Option<&[u8]>)] = &[
+        type Case = (
+            &'static str,
+            &'static str,
+            Option<&'static str>,
+            Option<&'static [u8]>,
+        );
+        let cases: &[Case] = &[
             ("mqtt://localhost", "localhost:1883", None, None),
             ("tcp://10.0.0.1:1884", "10.0.0.1:1884", None, None),
             ("mqtt://u@h", "h:1883", Some("u"), None),
