@@ -71,7 +71,7 @@ async fn ask(link: &mut Link, message: Message, settings: &Settings) -> Result<(
     let filter = martlet_codec::FilterBuf::new(response_topic(settings).as_str())
         .expect("a topic name is a filter that matches itself");
     let request = Subscribe::default()
-        .and(filter, subscribe_options(settings))
+        .and(filter, subscribe_options(settings, link))
         .properties(link.properties(&settings.properties.subscribe));
     let answer = link
         .client

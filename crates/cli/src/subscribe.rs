@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use martlet_client::{Event, Events, Incoming, Lost, SubAck, Subscribe, Unsubscribe};
-use martlet_codec::{ReasonCode, SubscribeOptions};
+use martlet_codec::{ReasonCode, SubscribeOptions, Version};
 use tokio::io::Stdout;
 
 use crate::connect::Link;
@@ -263,7 +263,7 @@ const fn passes(reason: ReasonCode) -> bool {
 }
 
 fn subscribe(settings: &Settings, link: &Link) -> Option<Subscribe> {
-    let options = subscribe_options(settings);
+    let options = subscribe_options(settings, link);
     let filters = settings
         .filters
         .iter()
@@ -275,7 +275,11 @@ fn subscribe(settings: &Settings, link: &Link) -> Option<Subscribe> {
     })
 }
 
-pub(crate) fn subscribe_options(settings: &Settings) -> SubscribeOptions {
+/// What version 3 cannot say is left out: `-R` filters here as well.
+pub(crate) fn subscribe_options(settings: &Settings, link: &Link) -> SubscribeOptions {
+    if link.connected.version != Version::V5 {
+        return SubscribeOptions::qos(settings.qos);
+    }
     SubscribeOptions {
         qos: settings.qos,
         no_local: false,

@@ -15,7 +15,9 @@ fn each_version_and_qos() {
         for qos in 0..3 {
             let sub = broker.sub(&format!("-v -t S013/# -C 3 -q 2 -F %t|%p|%q -V {subscriber}"));
             for publisher in VERSIONS {
-                broker.publish(&format!("-t S013/MOT01/RECM -m DRVZ+1000 -q {qos} -V {publisher}"));
+                broker.publish(&format!(
+                    "-t S013/MOT01/RECM -m DRVZ+1000 -q {qos} -V {publisher}"
+                ));
             }
             let expected = format!("S013/MOT01/RECM|DRVZ+1000|{qos}\n").repeat(3);
             let ran = sub.end();
@@ -38,7 +40,10 @@ fn topic_and_payload() {
     let mut from_file = broker.client("pub -t f");
     from_file.arg("-f").arg(file);
     run(from_file).ok();
-    assert_eq!(sub.end().text(), "a/b x\na/b (null)\n温度 1/a b 21 °C\nf from a file\n");
+    assert_eq!(
+        sub.end().text(),
+        "a/b x\na/b (null)\n温度 1/a b 21 °C\nf from a file\n"
+    );
 }
 
 #[test]
@@ -61,7 +66,11 @@ fn many_lines_in_order() {
     let lines: String = (0..5_000).map(|n| format!("{n}\n")).collect();
     for qos in 1..3 {
         let sub = broker.sub("-t in -C 5000 -q 2");
-        run_with(broker.client(&format!("pub -t in -l -q {qos} -M 7")), lines.as_bytes()).ok();
+        run_with(
+            broker.client(&format!("pub -t in -l -q {qos} -M 7")),
+            lines.as_bytes(),
+        )
+        .ok();
         let ran = sub.end();
         assert!(ran.text() == lines, "{}", ran.text().len());
     }
@@ -73,7 +82,11 @@ fn large_and_binary_payloads() {
     let payload: Vec<u8> = (0..1_048_576_u32).map(|n| (n * 7 % 251) as u8).collect();
     for version in ["311", "5"] {
         let sub = broker.sub(&format!("-t big -C 1 -N -q 1 -V {version}"));
-        run_with(broker.client(&format!("pub -t big -s -q 1 -V {version}")), &payload).ok();
+        run_with(
+            broker.client(&format!("pub -t big -s -q 1 -V {version}")),
+            &payload,
+        )
+        .ok();
         assert!(sub.end().stdout == payload);
     }
 }
@@ -188,11 +201,23 @@ fn the_count_takes_no_more_than_it_prints() {
 fn time_is_over() {
     let broker = Broker::start();
     let ours = run(broker.client("sub -t nothing -W 1"));
-    assert_eq!((ours.status, ours.stderr.as_str()), (27, "error[C020]: the time of -W is over within 1 s.\n"));
+    assert_eq!(
+        (ours.status, ours.stderr.as_str()),
+        (27, "error[C020]: the time of -W is over within 1 s.\n")
+    );
     let rr = run(broker.client("rr -t nothing -e none -m x -W 1"));
     assert_eq!(rr.status, 27);
     let mut theirs = plain(link("mosquitto_sub"));
-    theirs.args(["-h", "127.0.0.1", "-t", "nothing", "-W", "1", "-p", &broker.port.to_string()]);
+    theirs.args([
+        "-h",
+        "127.0.0.1",
+        "-t",
+        "nothing",
+        "-W",
+        "1",
+        "-p",
+        &broker.port.to_string(),
+    ]);
     let theirs = run(theirs);
     assert_eq!((theirs.status, theirs.stderr.as_str()), (27, "Timed out\n"));
 }
@@ -203,7 +228,10 @@ fn request_and_response() {
     for version in ["311", "5"] {
         let mut responder = broker.sub(&format!("-t ask -F %p -C 1 -V {version}"));
         let mut asked = responder.stdout();
-        let rr = broker.client(&format!("rr -t ask -e answer -m status -v -V {version}")).spawn().unwrap();
+        let rr = broker
+            .client(&format!("rr -t ask -e answer -m status -v -V {version}"))
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         asked.read_line(&mut line).unwrap();
         assert_eq!(line, "status\n");
@@ -277,7 +305,11 @@ fn it_waits_for_the_server_to_come_back() {
     assert_eq!(heard.join().unwrap().unwrap(), "back again\n");
     let ran = sub.end();
     assert_eq!(ran.status, 0);
-    assert!(ran.stderr.contains("warning: connected again.\n"), "{id} {}", ran.stderr);
+    assert!(
+        ran.stderr.contains("warning: connected again.\n"),
+        "{id} {}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -287,7 +319,11 @@ fn the_options_file() {
     let text = format!("# where\n-h 127.0.0.1\n-p {}\n-q 1\n", broker.port);
     std::fs::write(config.join("mosquitto_pub"), &text).unwrap();
     std::fs::write(config.join("mosquitto_sub"), text + "-v\n-t file\n").unwrap();
-    std::fs::write(config.join("named"), format!("-h 127.0.0.1\n-p {}\n-t named\n", broker.port)).unwrap();
+    std::fs::write(
+        config.join("named"),
+        format!("-h 127.0.0.1\n-p {}\n-t named\n", broker.port),
+    )
+    .unwrap();
     let sub = broker.sub("-t file -t named -C 3 -F %t|%q -q 1");
     let mut default = martlet("pub -t file -m x");
     run(default_options(&mut default, &config)).ok();
@@ -309,7 +345,11 @@ fn default_options(command: &mut std::process::Command, config: &std::path::Path
 fn a_url_says_it_all() {
     let broker = Broker::start();
     let sub = broker.sub("-t from/url -C 1");
-    run(martlet(&format!("pub -L mqtt://127.0.0.1:{}/from/url -m x", broker.port))).ok();
+    run(martlet(&format!(
+        "pub -L mqtt://127.0.0.1:{}/from/url -m x",
+        broker.port
+    )))
+    .ok();
     assert_eq!(sub.end().text(), "x\n");
 }
 
@@ -319,12 +359,27 @@ fn under_mosquittos_names() {
     let port = broker.port.to_string();
     let sub = broker.sub("-t m -C 1");
     let mut command = plain(link("mosquitto_pub"));
-    command.args(["-h", "127.0.0.1", "-p", &port, "-t", "m", "-m", "x", "-q", "1", "-d"]);
+    command.args([
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-t",
+        "m",
+        "-m",
+        "x",
+        "-q",
+        "1",
+        "-d",
+    ]);
     let ran = run(command).ok();
     let lines: Vec<&str> = ran.text().lines().collect();
     assert_eq!(lines[0], "Client (null) sending CONNECT");
     assert_eq!(lines[1], "Client (null) received CONNACK (0)");
-    assert_eq!(lines[2], "Client (null) sending PUBLISH (d0, q1, r0, m1, 'm', ... (1 bytes))");
+    assert_eq!(
+        lines[2],
+        "Client (null) sending PUBLISH (d0, q1, r0, m1, 'm', ... (1 bytes))"
+    );
     assert_eq!(lines[3], "Client (null) received PUBACK (Mid: 1, RC:0)");
     assert_eq!(lines[4], "Client (null) sending DISCONNECT");
     assert_eq!(sub.end().text(), "x\n");
@@ -332,12 +387,26 @@ fn under_mosquittos_names() {
     command.args(["-h", "127.0.0.1", "-p", &port, "-t", "m", "-E", "-d", "-i", "me"]);
     let ran = run(command).ok();
     let lines: Vec<&str> = ran.text().lines().collect();
-    assert_eq!(lines[2], "Client me sending SUBSCRIBE (Mid: 1, Topic: m, QoS: 0, Options: 0x00)");
-    assert_eq!(lines[3..], ["Client me received SUBACK", "Subscribed (mid: 1): 0", "Client me sending DISCONNECT"]);
+    assert_eq!(
+        lines[2],
+        "Client me sending SUBSCRIBE (Mid: 1, Topic: m, QoS: 0, Options: 0x00)"
+    );
+    assert_eq!(
+        lines[3..],
+        [
+            "Client me received SUBACK",
+            "Subscribed (mid: 1): 0",
+            "Client me sending DISCONNECT"
+        ]
+    );
     let mut version = plain(link("mosquitto_rr"));
     version.arg("--version");
     let ran = run(version);
-    assert!(ran.text().starts_with("mosquitto_rr version 2."), "{}", ran.text());
+    assert!(
+        ran.text().starts_with("mosquitto_rr version 2."),
+        "{}",
+        ran.text()
+    );
     assert_eq!(ran.status, 1);
 }
 
@@ -346,7 +415,11 @@ fn messages_a_second() {
     let broker = Broker::start();
     let mut sub = broker.sub("-t rate --message-rate");
     broker.publish("-t rate -m x --repeat 5 -q 1");
-    let counted = sub.stdout().lines().map_while(Result::ok).find(|line| line != "0 msgs/s");
+    let counted = sub
+        .stdout()
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line != "0 msgs/s");
     assert_eq!(counted.as_deref(), Some("5 msgs/s"));
     signal(sub.id(), "TERM");
     assert_eq!(sub.end().status, 0);

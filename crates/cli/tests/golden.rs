@@ -5,7 +5,7 @@ mod common;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use common::{free_port, link, plain, refusing, run, Ran, MARTLET};
+use common::{MARTLET, Ran, free_port, link, plain, refusing, run};
 
 /// Runs command lines and compares what they print with a file.
 fn golden(name: &str, port: u16, lines: &[&str]) {
@@ -18,7 +18,9 @@ fn golden(name: &str, port: u16, lines: &[&str]) {
         let _ = writeln!(found, "[status {}]\n", ran.status);
     }
     let found = found.replace(&port.to_string(), "PORT");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.txt"));
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&file, &found).unwrap();
         return;
@@ -98,7 +100,10 @@ fn no_server() {
 fn no_host() {
     let ours = ran("martlet pub -h nosuch.invalid -t a -m x", 0);
     let first = "error[C002]: cannot find a host named 'nosuch.invalid' (DNS: ";
-    assert!(ours.stderr.starts_with(first) && ours.stderr.ends_with(").\n"), "{ours:?}");
+    assert!(
+        ours.stderr.starts_with(first) && ours.stderr.ends_with(").\n"),
+        "{ours:?}"
+    );
     assert_eq!(ours.status, 1);
     let theirs = ran("mosquitto_pub -h nosuch.invalid -t a -m x", 0);
     assert_eq!(theirs.stderr, "Unable to connect (Lookup error.).\n");
@@ -106,7 +111,11 @@ fn no_host() {
 }
 
 fn connack(version: u8, v3: u8, v5: u8) -> Vec<u8> {
-    if version == 5 { vec![0x20, 3, 0, v5, 0] } else { vec![0x20, 2, 0, v3] }
+    if version == 5 {
+        vec![0x20, 3, 0, v5, 0]
+    } else {
+        vec![0x20, 2, 0, v3]
+    }
 }
 
 #[test]
@@ -159,7 +168,13 @@ fn closed_before_the_answer() {
 fn a_server_that_knows_3_1_1_only() {
     golden(
         "old_server",
-        refusing(|version| if version == 5 { vec![0x20, 2, 0, 1] } else { vec![0x20, 2, 0, 0] }),
+        refusing(|version| {
+            if version == 5 {
+                vec![0x20, 2, 0, 1]
+            } else {
+                vec![0x20, 2, 0, 0]
+            }
+        }),
         &[
             "martlet pub -h 127.0.0.1 -p PORT -t a -m x -q 1",
             "martlet pub -h 127.0.0.1 -p PORT -t a -m x -V 5",

@@ -11,12 +11,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Whatever is waited for, not longer than this.
-pub const BOUND: Duration = Duration::from_secs(20);
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
-pub const MARTLET: &str = env!("CARGO_BIN_EXE_martlet");
+pub(crate) const MARTLET: &str = env!("CARGO_BIN_EXE_martlet");
 
 /// A folder for one test, empty at first.
-pub fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
@@ -24,10 +24,13 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 /// A program without the defaults, the colours and the time zone of whoever runs the tests.
-pub fn plain(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn plain(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command
-        .env("XDG_CONFIG_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-options"))
+        .env(
+            "XDG_CONFIG_HOME",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-options"),
+        )
         .env("NO_COLOR", "1")
         .env("TZ", "UTC")
         .stdin(Stdio::null())
@@ -37,14 +40,14 @@ pub fn plain(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// `martlet` with arguments that are divided by spaces.
-pub fn martlet(line: &str) -> Command {
+pub(crate) fn martlet(line: &str) -> Command {
     let mut command = plain(MARTLET);
     command.args(line.split_whitespace());
     command
 }
 
 /// The binary under one of mosquitto's names.
-pub fn link(name: &str) -> PathBuf {
+pub(crate) fn link(name: &str) -> PathBuf {
     let path = folder(&format!("links-{name}-{:?}", std::thread::current().id())).join(name);
     std::os::unix::fs::symlink(MARTLET, &path).unwrap();
     path
@@ -52,21 +55,26 @@ pub fn link(name: &str) -> PathBuf {
 
 /// What a program left behind.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ran {
-    pub status: i32,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).expect("standard output is text")
     }
 
     /// Panics unless it ended well and said nothing on standard error.
     #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!((self.status, self.stderr.as_str()), (0, ""), "{}", String::from_utf8_lossy(&self.stdout));
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(
+            (self.status, self.stderr.as_str()),
+            (0, ""),
+            "{}",
+            String::from_utf8_lossy(&self.stdout)
+        );
         self
     }
 }
@@ -82,7 +90,7 @@ impl From<Output> for Ran {
 }
 
 /// Runs a program to its end, with this on standard input.
-pub fn run_with(mut command: Command, input: &[u8]) -> Ran {
+pub(crate) fn run_with(mut command: Command, input: &[u8]) -> Ran {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
@@ -93,12 +101,12 @@ pub fn run_with(mut command: Command, input: &[u8]) -> Ran {
 }
 
 /// Runs a program to its end.
-pub fn run(mut command: Command) -> Ran {
+pub(crate) fn run(mut command: Command) -> Ran {
     end(command.spawn().unwrap())
 }
 
 /// Waits for a program, and ends it when the bound is over.
-pub fn end(child: Child) -> Ran {
+pub(crate) fn end(child: Child) -> Ran {
     let id = child.id();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
@@ -113,31 +121,33 @@ pub fn end(child: Child) -> Ran {
 }
 
 /// Sends a signal to a program that this test started.
-pub fn signal(id: u32, name: &str) {
-    let killed = Command::new("kill").args([format!("-{name}"), id.to_string()]).status();
+pub(crate) fn signal(id: u32, name: &str) {
+    let killed = Command::new("kill")
+        .args([format!("-{name}"), id.to_string()])
+        .status();
     assert!(killed.unwrap().success());
 }
 
 /// A port that nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// A broker of one test.
-pub struct Broker {
+pub(crate) struct Broker {
     child: Child,
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Broker {
     /// Our broker, or Debian's with `TEST_BROKER=mosquitto`.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let port = free_port();
         Self::start_at(port)
     }
 
-    pub fn start_at(port: u16) -> Self {
+    pub(crate) fn start_at(port: u16) -> Self {
         let mut command = match std::env::var("TEST_BROKER") {
             Ok(program) => {
                 let mut command = plain(program);
@@ -146,25 +156,31 @@ impl Broker {
             }
             Err(_) => martlet(&format!("broker --bind 127.0.0.1 -p {port}")),
         };
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let broker = Self { child, port };
-        wait_for("the broker listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        wait_for("the broker listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
         broker
     }
 
     /// `martlet pub`, `sub` or `rr` with this server's address behind it.
-    pub fn client(&self, line: &str) -> Command {
+    pub(crate) fn client(&self, line: &str) -> Command {
         let mut command = martlet(line);
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         command
     }
 
     /// A subscriber, once its subscriptions are granted.
-    pub fn sub(&self, line: &str) -> Subscriber {
+    pub(crate) fn sub(&self, line: &str) -> Subscriber {
         Subscriber::start(self.client(&format!("sub -d {line}")))
     }
 
-    pub fn publish(&self, line: &str) {
+    pub(crate) fn publish(&self, line: &str) {
         run(self.client(&format!("pub {line}"))).ok();
     }
 }
@@ -177,7 +193,7 @@ impl Drop for Broker {
 }
 
 /// `martlet sub` at work.
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     child: Option<Child>,
     stderr: JoinHandle<String>,
 }
@@ -208,29 +224,29 @@ impl Subscriber {
         }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
     /// Its output, for a test that reads it while it runs.
-    pub fn stdout(&mut self) -> BufReader<std::process::ChildStdout> {
+    pub(crate) fn stdout(&mut self) -> BufReader<std::process::ChildStdout> {
         BufReader::new(self.child.as_mut().unwrap().stdout.take().unwrap())
     }
 
     /// Waits until it ends by itself.
-    pub fn end(mut self) -> Ran {
+    pub(crate) fn end(mut self) -> Ran {
         let mut ran = end(self.child.take().unwrap());
         ran.stderr = self.stderr.join().unwrap();
         ran
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(self.id(), name);
     }
 }
 
 /// Looks again and again, within the bound.
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < BOUND, "not so in time: {what}");
@@ -240,7 +256,7 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A server that answers CONNECT with `connack`, each later SUBSCRIBE and PUBLISH of QoS 1 with a
 /// refusal, and closes when `connack` is empty.
-pub fn refusing(connack: fn(version: u8) -> Vec<u8>) -> u16 {
+pub(crate) fn refusing(connack: fn(version: u8) -> Vec<u8>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -268,11 +284,19 @@ fn refuse(mut stream: TcpStream, connack: fn(u8) -> Vec<u8>) -> std::io::Result<
             }
             3 if first & 0b110 != 0 => {
                 let [high, low] = id(2 + usize::from(u16::from_be_bytes(id(0))));
-                if version == 5 { vec![0x40, 4, high, low, 0x87, 0] } else { vec![0x40, 2, high, low] }
+                if version == 5 {
+                    vec![0x40, 4, high, low, 0x87, 0]
+                } else {
+                    vec![0x40, 2, high, low]
+                }
             }
             8 => {
                 let [high, low] = id(0);
-                if version == 5 { vec![0x90, 4, high, low, 0, 0x87] } else { vec![0x90, 3, high, low, 0x80] }
+                if version == 5 {
+                    vec![0x90, 4, high, low, 0, 0x87]
+                } else {
+                    vec![0x90, 3, high, low, 0x80]
+                }
             }
             _ => Vec::new(),
         };
