@@ -76,13 +76,20 @@ impl Subscriber<'_> {
         let request = subscribe(self.settings, &self.link);
         let unsubscribe = unsubscribes(self.settings, &self.link);
         let mut asking = Box::pin(async move {
-            let answer = match request {
-                Some(request) => Some(client.subscribe(request).await?),
-                None => None,
+            // The first of each leave together, the SUBSCRIBE in front.
+            let subscribing = async {
+                match request {
+                    Some(request) => client.subscribe(request).await.map(Some),
+                    None => Ok(None),
+                }
             };
-            for request in unsubscribe {
-                client.unsubscribe(request).await?;
-            }
+            let unsubscribing = async {
+                for request in unsubscribe {
+                    client.unsubscribe(request).await?;
+                }
+                Ok(())
+            };
+            let (answer, ()) = tokio::try_join!(subscribing, unsubscribing)?;
             Ok(answer)
         });
         let mut asked = false;

@@ -63,7 +63,7 @@ fn standard_input() {
 #[test]
 fn many_lines_in_order() {
     let broker = Broker::start();
-    let lines: String = (0..5_000).map(|n| format!("{n}\n")).collect();
+    let lines = (0..5_000).fold(String::new(), |lines, n| format!("{lines}{n}\n"));
     for qos in 1..3 {
         let sub = broker.sub("-t in -C 5000 -q 2");
         run_with(

@@ -110,14 +110,12 @@ pub(crate) fn end(child: Child) -> Ran {
     let id = child.id();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
-    match receiver.recv_timeout(BOUND) {
-        Ok(output) => output.into(),
-        Err(_) => {
-            signal(id, "KILL");
-            let output: Ran = receiver.recv().unwrap().into();
-            panic!("it did not end: {output:?}");
-        }
+    if let Ok(output) = receiver.recv_timeout(BOUND) {
+        return output.into();
     }
+    signal(id, "KILL");
+    let output: Ran = receiver.recv().unwrap().into();
+    panic!("it did not end: {output:?}");
 }
 
 /// Sends a signal to a program that this test started.
