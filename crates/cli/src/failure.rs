@@ -5,6 +5,7 @@ use std::fmt::Write;
 use martlet_client::{Acked, ConnectError, Lost, PublishError, Refusal, Rejected, RequestError};
 use martlet_codec::{ReasonCode, Version};
 
+use crate::neighbours::Neighbours;
 use crate::program::Program;
 use crate::settings::Settings;
 use crate::words::{connack_v3, reason_v5};
@@ -90,12 +91,7 @@ impl Failure {
                 "Unable to connect (Lookup error.).\n",
                 failed,
             ),
-            ConnectError::ConnectionRefused { address, .. } => Self::new(
-                "C001",
-                format!("{address} refused the connection: nothing listens on that port."),
-                "Error: Connection refused\n",
-                failed,
-            ),
+            ConnectError::ConnectionRefused { address, .. } => Self::nothing_listens(address, settings),
             ConnectError::Bind { bind, source } => Self::new(
                 "C003",
                 format!("cannot connect from the local address {bind}: {}.", cause(source)),
@@ -137,6 +133,22 @@ impl Failure {
                 failed,
             ),
             error => Self::new("C003", format!("{error}."), format!("Error: {error}\n"), failed),
+        }
+    }
+
+    fn nothing_listens(address: &str, settings: &Settings) -> Self {
+        let first = format!("{address} refused the connection: nothing listens on that port.");
+        let mut failure = Self::new("C001", first, "Error: Connection refused\n", status::FAILED);
+        if settings.role.is_mosquitto() || settings.quiet {
+            return failure;
+        }
+        let neighbours = Neighbours::at(&settings.host);
+        if let Some(list) = neighbours.list() {
+            failure = failure.with(format!("listening here: {list}"));
+        }
+        match neighbours.only_port() {
+            Some(port) => failure.with(format!("fix: {} -p {port} ...", settings.role.typed())),
+            None => failure,
         }
     }
 

@@ -13,6 +13,7 @@ mod flags;
 mod format;
 mod input;
 mod nearest;
+mod neighbours;
 mod output;
 mod program;
 mod publish;

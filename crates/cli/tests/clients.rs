@@ -424,3 +424,20 @@ fn messages_a_second() {
     signal(sub.id(), "TERM");
     assert_eq!(sub.end().status, 0);
 }
+
+#[test]
+fn the_wrong_port_names_the_right_one() {
+    let broker = Broker::start();
+    let other = common::free_port();
+    let ran = run(martlet(&format!("sub -h 127.0.0.1 -p {other} -t a")));
+    let mut lines = ran.stderr.lines();
+    let first =
+        format!("error[C001]: 127.0.0.1:{other} refused the connection: nothing listens on that port.");
+    assert_eq!((ran.status, lines.next()), (1, Some(first.as_str())));
+    let listed = lines.next().unwrap_or_default();
+    assert!(
+        listed.starts_with("  listening here: ") && listed.contains(&broker.port.to_string()),
+        "{}",
+        ran.stderr
+    );
+}

@@ -14,7 +14,13 @@ fn golden(name: &str, port: u16, lines: &[&str]) {
         let ran = ran(line, port);
         let _ = writeln!(found, "$ {line}");
         found += &String::from_utf8_lossy(&ran.stdout);
-        found += &ran.stderr;
+        // Which brokers run here is not the test's to know.
+        let lines = ran.stderr.split_inclusive('\n');
+        found.extend(
+            lines.filter(|line| {
+                !line.starts_with("  listening here: ") && !line.starts_with("  fix: martlet")
+            }),
+        );
         let _ = writeln!(found, "[status {}]\n", ran.status);
     }
     let found = found.replace(&port.to_string(), "PORT");
