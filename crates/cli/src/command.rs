@@ -21,20 +21,18 @@ pub(crate) fn martlet() -> Command {
         .disable_help_subcommand(true)
         .arg_required_else_help(true)
         .subcommand_required(true)
-        .subcommand(BrokerArgs::augment_args(
-            Command::new("broker").about("Run the broker"),
-        ));
+        .subcommand(BrokerArgs::augment_args(Command::new("broker")).about("Run the broker"));
     for program in Program::ALL {
         command = command.subcommand(client(program, program.name()));
     }
     command
         .subcommand(
             Command::new("help")
-                .about("Explain a command, or the code of an error")
+                .about("Explain a command, a subject, or the code of an error")
                 .arg(
                     Arg::new("subject")
-                        .value_name("COMMAND or CODE")
-                        .help("pub, sub ... or C001 ..."),
+                        .value_name("SUBJECT")
+                        .help("A command, an error's code such as C001, `format` or `properties`"),
                 ),
         )
         .subcommand(
@@ -69,7 +67,8 @@ pub(crate) fn client(program: Program, name: &'static str) -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .override_usage(usage(program, name))
-        .after_help(after_help(program));
+        .after_help(after_help(program))
+        .after_long_help(after_long_help(program));
     Flag::all(program).map(argument).fold(command, Command::arg)
 }
 
@@ -99,6 +98,19 @@ fn after_help(program: Program) -> String {
          Options for TLS, WebSocket, Unix sockets, SRV records and proxies are known and not in this version yet.\n\n\
          Example: {example}",
         program.mosquitto()
+    )
+}
+
+/// Man pages have room for what `help` has under names of its own.
+fn after_long_help(program: Program) -> String {
+    let format = match program {
+        Program::Pub => String::new(),
+        Program::Sub | Program::Rr => format!("{}\n", crate::subjects::format()),
+    };
+    format!(
+        "{format}{}\n{}",
+        crate::subjects::properties(),
+        after_help(program)
     )
 }
 

@@ -63,7 +63,35 @@ pub(crate) enum Complaint {
     NotDouble,
 }
 
-const LETTERS: &str = "%ACDEFIJPRSUXdfjlmpqrtx";
+/// What may stand behind `%`, and what it prints.
+pub(crate) const SPECIFIERS: &[(char, &str)] = &[
+    ('t', "topic"),
+    ('p', "payload"),
+    (
+        'x',
+        "payload in hexadecimal, %X in capitals; %.2:x puts a : after each 2 digits",
+    ),
+    ('X', ""),
+    ('f', "payload of 4 bytes as a floating-point number"),
+    ('d', "payload of 8 bytes as a floating-point number"),
+    ('l', "length of the payload in bytes"),
+    ('j', "the message as JSON, its payload as a string"),
+    ('J', "the message as JSON, its payload as the JSON that it is"),
+    ('q', "quality of service"),
+    ('r', "retain flag: 0 or 1"),
+    ('m', "packet identifier, 0 at QoS 0"),
+    ('I', "time: 2026-11-21T10:09:58+0000"),
+    ('U', "time in seconds since 1970, with nanoseconds"),
+    ('A', "topic alias (5.0, as all below)"),
+    ('C', "content type"),
+    ('D', "correlation data"),
+    ('E', "message expiry interval"),
+    ('F', "payload format indicator"),
+    ('P', "user properties, name:value"),
+    ('R', "response topic"),
+    ('S', "subscription identifier"),
+    ('%', "a percent sign"),
+];
 /// What may stand between the digits of `%.2:x`.
 const SEPARATORS: &str = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~ ";
 /// The width and precision of a field, at most: what is larger would only fill the screen.
@@ -134,7 +162,7 @@ fn field(letters: &mut Letters<'_>) -> Result<Field, BadFormat> {
     let precision = letters.next_if_eq(&'.').map(|_| number(letters).unwrap_or(0));
     let separator = letters.next_if(|letter| SEPARATORS.contains(*letter));
     let letter = letters.next().ok_or(BadFormat::Incomplete)?;
-    if !LETTERS.contains(letter) {
+    if !SPECIFIERS.iter().any(|(known, _)| *known == letter) {
         return Err(BadFormat::Specifier(letter));
     }
     Ok(Field {

@@ -20,6 +20,7 @@ mod publish;
 mod request;
 mod settings;
 mod stop;
+mod subjects;
 mod subscribe;
 mod words;
 mod wrong;
@@ -108,7 +109,7 @@ fn help(subject: Option<&str>) -> ExitCode {
         );
         return print(&text);
     };
-    if let Some(text) = explain::explain(subject) {
+    if let Some(text) = explain::explain(subject).or_else(|| subjects::find(subject)) {
         return print(&text);
     }
     if let Some(program) = Program::from_name(subject) {
