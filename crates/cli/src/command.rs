@@ -32,6 +32,7 @@ pub(crate) fn martlet() -> Command {
                 .arg(
                     Arg::new("subject")
                         .value_name("SUBJECT")
+                        .allow_hyphen_values(true)
                         .help("A command, an error's code such as C001, `format` or `properties`"),
                 ),
         )
