@@ -289,7 +289,9 @@ impl Engine {
     /// The front of the output was handed to the socket.
     pub fn written(&mut self, now_ms: u64, bytes: usize) {
         self.now_ms = now_ms;
-        self.ping.sent(now_ms);
+        if bytes > 0 {
+            self.ping.sent(now_ms);
+        }
         let end = self.wire.written(bytes);
         self.left(end);
     }

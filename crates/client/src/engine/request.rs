@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE, their answers, and what must be subscribed again when a session is lost.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -285,17 +286,19 @@ impl Engine {
     pub(super) fn renew_subscriptions(&mut self) {
         let bytes_max = RENEWAL_BYTES_MAX.min(self.wire.packet_bytes_max as usize / 2);
         let renewals = self.subscriptions.renewals(bytes_max);
-        for subscribe in renewals.into_iter().rev() {
-            let Some(packet_id) = self.ids.take() else {
-                continue;
-            };
-            self.requests.push_front(Request {
+        let mut first = VecDeque::with_capacity(renewals.len() + self.requests.len());
+        for subscribe in renewals {
+            // There are identifiers enough: outbox and requests are bounded below their number.
+            let packet_id = self.ids.take().expect("fewer are in use than there are");
+            first.push_back(Request {
                 packet_id,
                 token: None,
                 what: What::Subscribe(subscribe),
                 sent: false,
             });
         }
+        first.append(&mut self.requests);
+        self.requests = first;
     }
 
     /// The connection ended: the next one makes new renewals, if it needs any.
