@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The rules of all sessions together: who gets a message, and what is kept for those who come later.
+//!
+//! A [`Shard`] owns connections and sessions; what happens goes in as [`Input`], what is to be done
+//! comes out through a [`Sink`]. The shards of a process have [`Shared`] in common: the
+//! [`Router`](router::Router), the [`Retained`](retained::Retained) messages and the registry of client
+//! identifiers.
+//!
+//! This crate knows no socket, no thread, no clock and no disk: a whole broker of several shards runs in
+//! one thread of a test.
+
+mod connection;
+pub mod counters;
+pub mod event;
+pub mod limits;
+pub mod reason;
+pub mod registry;
+pub mod retained;
+pub mod router;
+mod routes;
+mod seed;
+mod sessions;
+pub mod shard;
+pub mod shared;
+pub mod store;
+pub mod sys;
+mod timers;
+mod will;
+
+pub use connection::{ConnId, Peer};
+pub use event::{Ending, Event};
+pub use limits::{ListenerRules, Settings};
+pub use reason::Reason;
+pub use seed::Seed;
+pub use shard::{Forward, Input, Relocated, Shard, Sink};
+pub use shared::Shared;
+pub use store::{Batch, Change, DelayedStore, MemoryStore, Store, StoreEvent};

@@ -143,6 +143,13 @@ impl TopicBuf {
     }
 }
 
+/// Look-up by text in a map that is keyed by `TopicBuf`, whose hash is that of the text.
+impl std::borrow::Borrow<str> for TopicBuf {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<Topic<'_>> for TopicBuf {
     fn from(topic: Topic<'_>) -> Self {
         topic.to_buf()

@@ -252,6 +252,15 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The length that the packet at the front of `buf` says it has, fixed header included: for
+    /// messages about one that is too large.
+    pub fn announced_len(buf: &[u8]) -> Option<usize> {
+        match wire::varint(buf.get(1..)?) {
+            Varint::Value { value, bytes, .. } => Some(1 + bytes + value as usize),
+            Varint::Incomplete | Varint::TooLong => None,
+        }
+    }
+
     /// The type.
     pub const fn packet_type(&self) -> PacketType {
         match self {

@@ -1,0 +1,79 @@
+//! A connection: from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use martlet_codec::Version;
+use martlet_session::Output;
+
+/// Names a connection of a shard. An index is used again, its generation is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// Its place in the shard.
+    pub index: u32,
+    /// Which connection of that place.
+    pub generation: u32,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The address of the client.
+    pub address: SocketAddr,
+    /// The listener that it came by, as an index into the rules.
+    pub listener: u16,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnId,
+    pub(crate) peer: Peer,
+    pub(crate) phase: Phase,
+    /// The version of its CONNECT.
+    pub(crate) version: Option<Version>,
+    /// Bytes that were read and not handled: the start of a packet, or packets that must wait.
+    pub(crate) unread: Vec<u8>,
+    /// Whether `unread` waits for something other than more bytes.
+    pub(crate) waits: bool,
+    /// What is to be written when no session is attached: a refusal, or the rest after the end.
+    pub(crate) output: Output,
+    /// Whether it stands in the list of connections to flush.
+    pub(crate) dirty: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No complete CONNECT yet.
+    Opening { deadline_ms: u64 },
+    /// Its CONNECT was accepted and waits for a commit; what comes behind it waits too.
+    Accepted { session: u32 },
+    /// Its session is attached.
+    Live { session: u32 },
+    /// What is in the output goes out, nothing is read any more.
+    Closing,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnId, peer: Peer, deadline_ms: u64) -> Self {
+        Self {
+            id,
+            peer,
+            phase: Phase::Opening { deadline_ms },
+            version: None,
+            unread: Vec::new(),
+            waits: false,
+            output: Output::default(),
+            dirty: false,
+        }
+    }
+
+    pub(crate) fn session(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Accepted { session } | Phase::Live { session } => Some(session),
+            Phase::Opening { .. } | Phase::Closing => None,
+        }
+    }
+}
+
+/// A client identifier, shared.
+pub(crate) type ClientId = Arc<str>;

@@ -1,0 +1,83 @@
+//! The rules and limits of a broker, each with its unit and what happens at it.
+
+use martlet_session::Policy;
+
+use crate::router::Overlapping;
+
+/// What holds for all sessions.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Limits of decoding. At them: the packet is refused and the connection closed.
+    pub decode: martlet_codec::Limits,
+    /// Limits of each session.
+    pub session: martlet_session::limits::Limits,
+    /// What a session gets whose filters overlap.
+    pub overlapping: Overlapping,
+    /// The largest payload. Above it: PUBACK or PUBREC 0x83; dropped where that cannot be said.
+    pub payload_bytes_max: Option<u32>,
+    /// Whether a payload that says that it is UTF-8 must be. If not: 0x99.
+    pub payload_format_check: bool,
+    /// Bytes in all queues. At it: publishers of QoS 1 and 2 are refused with 0x97, in version 3 closed.
+    pub queued_bytes_total_max: u64,
+    /// Sessions, connected or not. At it: CONNACK 0x97, 3 in version 3.
+    pub sessions_max: u64,
+    /// Subscriptions of one session. At it: SUBACK 0x97.
+    pub subscriptions_max: usize,
+    /// Retained messages. At it: a new topic is refused with 0x97.
+    pub retained_messages_max: usize,
+    /// The longest life of a retained message in milliseconds.
+    pub retain_expiry_ms_max: Option<u64>,
+    /// From the start of a connection to its complete CONNECT. At it: closed.
+    pub connect_timeout_ms: u64,
+    /// Bytes behind CONNECT that wait for CONNACK. At it: closed.
+    pub early_bytes_max: usize,
+    /// Topics whose route a shard remembers. At it: all are forgotten.
+    pub routes_max: usize,
+    /// Between two looks at `$SYS`; none: there is no `$SYS`.
+    pub sys_interval_ms: Option<u64>,
+    /// How the broker names itself in `$SYS/broker/version`.
+    pub version: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            decode: martlet_codec::Limits::default(),
+            session: martlet_session::limits::Limits::default(),
+            overlapping: Overlapping::Once,
+            payload_bytes_max: None,
+            payload_format_check: false,
+            queued_bytes_total_max: 1 << 30,
+            sessions_max: 1_000_000,
+            subscriptions_max: 1_000_000,
+            retained_messages_max: 10_000_000,
+            retain_expiry_ms_max: None,
+            connect_timeout_ms: 10_000,
+            early_bytes_max: 16 << 10,
+            routes_max: 65_536,
+            sys_interval_ms: Some(10_000),
+            version: concat!("martlet version ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// What holds for the clients of one listener.
+#[derive(Debug, Clone)]
+pub struct ListenerRules {
+    /// What is allowed and announced.
+    pub policy: Policy,
+    /// Whether clients may come without a user.
+    pub allow_anonymous: bool,
+    /// How assigned client identifiers begin.
+    pub auto_id_prefix: String,
+}
+
+impl Default for ListenerRules {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            allow_anonymous: true,
+            auto_id_prefix: "auto-".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Why a message was not delivered, a client refused or a connection closed: one closed list, read by
+//! logs, counters, reason strings and tools. Silence is the worst answer.
+
+use martlet_codec::{ReasonCode, Violation};
+use martlet_session::Undelivered;
+
+macro_rules! reasons {
+    ($( $(#[$doc:meta])* $name:ident = $key:literal, $text:literal; )*) => {
+        /// A reason.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $( $(#[$doc])* $name, )* }
+
+        impl Reason {
+            /// All reasons.
+            pub const ALL: &[Self] = &[ $( Self::$name, )* ];
+
+            /// Its name in logs and counters.
+            pub const fn key(self) -> &'static str {
+                match self { $( Self::$name => $key, )* }
+            }
+
+            /// Its words.
+            pub const fn text(self) -> &'static str {
+                match self { $( Self::$name => $text, )* }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Why a message did not reach a session.
+    /// The session's queue was full; the newest is dropped.
+    QueueFull = "queue_full", "the queue of the session is full";
+    /// QoS 0 to a client that does not read.
+    OutputFull = "output_full", "the client does not read what is written to it";
+    /// Its expiry interval was over.
+    Expired = "expired", "the message expired";
+    /// Larger than the client's maximum packet size.
+    PacketTooLargeForClient = "too_large_for_client", "the message is larger than the client's maximum packet size";
+    /// QoS 0 to a client that is away.
+    ClientAway = "client_away", "the client is away and the message has QoS 0";
+    /// QoS 0 to a shard that cannot keep up.
+    ShardFull = "shard_full", "the queue between two threads is full and the message has QoS 0";
+    /// No member of a shared subscription could take it.
+    NoMember = "no_member", "no member of the shared subscription can take the message";
+    /// The session ended with messages in its queue.
+    SessionEnded = "session_ended", "the session ended before the message was delivered";
+
+    // Why a message of a client was not taken.
+    /// `$SYS`, `$share`.
+    ServerTopic = "server_topic", "only the server writes to this topic";
+    /// `message_size_limit`.
+    PayloadTooLarge = "payload_too_large", "the payload is larger than message_size_limit";
+    /// `payload_format_check`.
+    PayloadFormat = "payload_format", "the payload is not the UTF-8 that it is said to be";
+    /// Retained messages are at their limit.
+    RetainedFull = "retained_full", "there are as many retained messages as there may be";
+    /// All queues together are at their limit.
+    QueuesFull = "queues_full", "all queues together are full";
+    /// The store could not keep it.
+    StoreFailed = "store_failed", "the store cannot take the message";
+
+    // Why a client was refused or closed.
+    /// It broke a rule of the standard.
+    Violation = "protocol_violation", "the client broke a rule of MQTT";
+    /// Anonymous clients are not allowed.
+    NotAuthorized = "not_authorised", "clients without a user are not allowed here";
+    /// Nothing came for 1.5 times the keep alive.
+    KeepAlive = "keep_alive", "nothing came for one and a half times the keep alive";
+    /// No complete CONNECT in time.
+    ConnectTimeout = "connect_timeout", "no complete CONNECT in time";
+    /// Another connection uses the client identifier.
+    TakenOver = "taken_over", "another connection uses this client identifier now";
+    /// Too many connections.
+    TooManyConnections = "too_many_connections", "there are as many connections as there may be";
+    /// Too many sessions.
+    TooManySessions = "too_many_sessions", "there are as many sessions as there may be";
+    /// Too many subscriptions in one session.
+    TooManySubscriptions = "too_many_subscriptions", "the session has as many subscriptions as it may have";
+    /// The broker stops.
+    ShuttingDown = "shutting_down", "the broker stops";
+    /// The CONNACK does not fit.
+    ConnAckTooLarge = "connack_too_large", "CONNACK does not fit the client's maximum packet size";
+}
+
+impl From<Undelivered> for Reason {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::QueueFull => Self::QueueFull,
+            Undelivered::OutputFull => Self::OutputFull,
+            Undelivered::Expired => Self::Expired,
+            Undelivered::TooLarge => Self::PacketTooLargeForClient,
+            Undelivered::Away => Self::ClientAway,
+        }
+    }
+}
+
+impl From<Violation> for Reason {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::KeepAlive => Self::KeepAlive,
+            _ => Self::Violation,
+        }
+    }
+}
+
+impl Reason {
+    /// The reason code that a publisher or a client is told.
+    pub const fn code(self) -> ReasonCode {
+        match self {
+            Self::ServerTopic | Self::NotAuthorized => ReasonCode::NotAuthorized,
+            Self::PayloadTooLarge => ReasonCode::ImplementationSpecific,
+            Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,
+            Self::KeepAlive => ReasonCode::KeepAliveTimeout,
+            Self::TakenOver => ReasonCode::SessionTakenOver,
+            Self::ShuttingDown => ReasonCode::ServerShuttingDown,
+            Self::Violation => ReasonCode::ProtocolError,
+            Self::RetainedFull
+            | Self::QueuesFull
+            | Self::StoreFailed
+            | Self::TooManyConnections
+            | Self::TooManySessions
+            | Self::TooManySubscriptions => ReasonCode::QuotaExceeded,
+            _ => ReasonCode::Unspecified,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn keys_are_distinct() {
+        let keys: HashSet<_> = Reason::ALL.iter().map(|reason| reason.key()).collect();
+        assert_eq!(keys.len(), Reason::ALL.len());
+        assert!(Reason::ALL.iter().all(|reason| !reason.text().ends_with('.')));
+    }
+}

@@ -1,0 +1,152 @@
+//! What waits for the store, and what happens when a batch comes to an end.
+
+use std::sync::Arc;
+
+use martlet_codec::{PacketId, ReasonCode};
+use martlet_session::{Link, Message, Now, Offer, Ticket};
+
+use super::subscribe::Replay;
+use super::{Shard, Sink};
+use crate::connection::{ConnId, Phase};
+use crate::event::Ending;
+use crate::reason::Reason;
+use crate::router::SessionRef;
+use crate::store::{Batch, StoreEvent};
+
+/// What a ticket is waited for with.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// An acknowledgement that the session owes.
+    Ack { session: SessionRef },
+    /// A message of QoS 2: until it is durable it is routed to nobody.
+    Publish {
+        message: Arc<Message>,
+        publisher: SessionRef,
+    },
+    /// CONNACK, which is in the output of the link.
+    Connect {
+        conn: ConnId,
+        session: u32,
+        link: Box<Link>,
+    },
+    /// SUBACK, and the retained messages behind it.
+    Subscribe {
+        conn: ConnId,
+        session: u32,
+        id: PacketId,
+        reasons: Vec<ReasonCode>,
+        replays: Vec<Replay>,
+    },
+    /// UNSUBACK.
+    Unsubscribe {
+        conn: ConnId,
+        session: u32,
+        id: PacketId,
+        reasons: Vec<ReasonCode>,
+    },
+}
+
+impl Shard {
+    pub(super) fn submit(&mut self, batch: Batch) -> Ticket {
+        self.next_ticket += 1;
+        // Tickets of different shards differ, so that one store can serve them all.
+        let ticket = Ticket(self.next_ticket << 16 | u64::from(self.index));
+        self.store.submit(ticket, batch);
+        ticket
+    }
+
+    /// Batches have ended.
+    pub(super) fn stored(&mut self, now: Now, sink: &mut impl Sink) {
+        while let Some(event) = self.store.poll() {
+            let (ticket, failed) = match event {
+                StoreEvent::Durable(ticket) => (ticket, false),
+                StoreEvent::Failed(ticket) => (ticket, true),
+            };
+            if let Some(pending) = self.pending.remove(&ticket) {
+                self.ended(now, ticket, pending, failed, sink);
+            }
+        }
+    }
+
+    fn ended(&mut self, now: Now, ticket: Ticket, pending: Pending, failed: bool, sink: &mut impl Sink) {
+        match pending {
+            Pending::Ack { session } => self.settle(now, session, ticket, failed, sink),
+            Pending::Publish { message, publisher } => {
+                self.settle(now, publisher, ticket, failed, sink);
+                if !failed {
+                    let route = self.routes.find(message.topic.as_topic(), &self.shared);
+                    self.deliver(now, &mut Offer::kept(&message), &route, Some(publisher), sink);
+                }
+            }
+            Pending::Connect { conn, session, link } => {
+                // The connection may have ended meanwhile, and its session may be another's.
+                if self
+                    .connection(conn)
+                    .is_none_or(|c| c.phase != Phase::Accepted { session })
+                {
+                    return;
+                }
+                if failed {
+                    self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                    return;
+                }
+                self.attach(now, conn, session, link);
+                self.resume(now, conn, sink);
+            }
+            Pending::Subscribe {
+                conn,
+                session,
+                id,
+                mut reasons,
+                replays,
+            } => {
+                if !self.is_live(conn, session) {
+                    return;
+                }
+                if failed {
+                    reasons.fill(ReasonCode::QuotaExceeded);
+                    self.suback(now, conn, session, id, &reasons, Vec::new(), sink);
+                } else {
+                    self.suback(now, conn, session, id, &reasons, replays, sink);
+                }
+            }
+            Pending::Unsubscribe {
+                conn,
+                session,
+                id,
+                mut reasons,
+            } => {
+                if !self.is_live(conn, session) {
+                    return;
+                }
+                if failed {
+                    reasons.fill(ReasonCode::Unspecified);
+                }
+                self.unsuback(conn, session, id, &reasons);
+            }
+        }
+    }
+
+    fn is_live(&mut self, conn: ConnId, session: u32) -> bool {
+        self.connection(conn)
+            .is_some_and(|connection| connection.phase == Phase::Live { session })
+    }
+
+    /// Acknowledgements of a session that waited for this ticket may leave.
+    fn settle(&mut self, now: Now, name: SessionRef, ticket: Ticket, failed: bool, sink: &mut impl Sink) {
+        let failure = failed.then_some(ReasonCode::QuotaExceeded);
+        let Some(slot) = self.sessions.find_mut(name) else {
+            return;
+        };
+        let Some(conn) = slot.conn else { return };
+        if !slot.session.settle(ticket, failure) {
+            self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+            return;
+        }
+        let saturated = slot.session.is_saturated();
+        self.mark_dirty(conn);
+        if !saturated && self.connection(conn).is_some_and(|connection| connection.waits) {
+            self.resume(now, conn, sink);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! CONNECT: who comes in, and with which session.
+
+use std::sync::Arc;
+
+use martlet_codec::{Connect, PacketType, ReasonCode};
+use martlet_session::{Link, Now, Session, handshake};
+
+use super::commit::Pending;
+use super::{Flow, Relocated, Shard, Sink};
+use crate::connection::{ClientId, ConnId, Phase};
+use crate::event::{Ending, Event};
+use crate::reason::Reason;
+use crate::registry::Claim;
+use crate::sessions::Slot;
+use crate::store::{Batch, Change};
+use crate::will::Will;
+
+impl Shard {
+    pub(super) fn connect(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        rest: &[u8],
+        sink: &mut impl Sink,
+    ) -> Flow {
+        let connection = &mut self.connections[conn.index as usize];
+        let peer = connection.peer;
+        let shared = Arc::clone(&self.shared);
+        let rules = &shared.listeners[usize::from(peer.listener)];
+        let agreed = match handshake::accept(connect, &rules.policy) {
+            Ok(agreed) => agreed,
+            Err(refusal) => return self.refuse(now, conn, connect, refusal, sink),
+        };
+        // Nothing of anybody's session is touched before this.
+        if !rules.allow_anonymous {
+            let reason = Reason::NotAuthorized;
+            let refusal = handshake::Refusal {
+                reason: reason.code(),
+                text: reason.text(),
+            };
+            return self.refuse(now, conn, connect, refusal, sink);
+        }
+        let assigned = connect
+            .client_id
+            .is_empty()
+            .then(|| self.assign_client_id(&rules.auto_id_prefix));
+        let client_id: ClientId = assigned.as_deref().unwrap_or(connect.client_id).into();
+        if assigned.is_none()
+            && let Claim::There(shard) = shared.registry.claim(&client_id, self.index)
+        {
+            return self.relocate(conn, shard, rest, sink);
+        }
+        self.counters().connects.add(1);
+        if let Some(index) = self.sessions.index_of(&client_id) {
+            self.take_over(now, index, connect.clean_start, sink);
+        }
+        let found = self.sessions.index_of(&client_id);
+        if found.is_none() {
+            // Its session may have ended in the take-over, and its claim with it.
+            if let Claim::There(shard) = shared.registry.claim(&client_id, self.index) {
+                return self.relocate(conn, shard, rest, sink);
+            }
+            if shared.registry.len() as u64 > shared.settings.sessions_max {
+                shared.registry.release(&client_id);
+                let reason = Reason::TooManySessions;
+                self.counters().count(reason, 1);
+                let refusal = handshake::Refusal {
+                    reason: reason.code(),
+                    text: reason.text(),
+                };
+                return self.refuse(now, conn, connect, refusal, sink);
+            }
+        }
+        let index = found.unwrap_or_else(|| {
+            self.counters().sessions.add(1);
+            self.sessions
+                .insert(Session::new(Arc::clone(&client_id), agreed.expiry_s))
+        });
+
+        let mut link = Box::new(Link::new(agreed, now));
+        link.output.lend_buffer(&mut self.buffers);
+        let fits = handshake::connack(
+            connect,
+            &agreed,
+            &rules.policy,
+            found.is_some(),
+            assigned.as_deref(),
+            &mut link.output,
+        );
+        self.counters().packets_sent.add(1);
+        let will = Will::of(connect, &client_id);
+        let stored_will = will.as_ref().map(Will::to_stored);
+        let slot = self.sessions.get_mut(index);
+        slot.conn = Some(conn);
+        slot.will = will;
+        slot.will_due_ms = None;
+        slot.expires_at_ms = None;
+        slot.session.expiry_s = agreed.expiry_s;
+        let was_stored = found.is_some();
+        let connection = &mut self.connections[conn.index as usize];
+        connection.version = Some(connect.version);
+        connection.phase = Phase::Accepted { session: index };
+        self.counters().sessions_connected.add(1);
+        if !fits {
+            self.end(now, conn, Ending::Broker(Reason::ConnAckTooLarge), None, sink);
+            return Flow::Stop;
+        }
+        sink.event(Event::Connected {
+            client_id: &client_id,
+            peer,
+            version: connect.version,
+            clean_start: connect.clean_start,
+            keep_alive_s: agreed.keep_alive_s,
+            expiry_s: agreed.expiry_s,
+            session_present: found.is_some(),
+            user_name: connect.user_name,
+        });
+        if self.store.keeps() && (agreed.expiry_s > 0 || was_stored) {
+            let expiry_s = agreed.expiry_s;
+            let opened = Change::Opened {
+                client_id,
+                expiry_s,
+                clean: connect.clean_start,
+                will: stored_will,
+            };
+            let ticket = self.submit(Batch {
+                changes: vec![opened],
+            });
+            self.pending.insert(
+                ticket,
+                Pending::Connect {
+                    conn,
+                    session: index,
+                    link,
+                },
+            );
+            return Flow::Pause;
+        }
+        self.attach(now, conn, index, link);
+        Flow::Next
+    }
+
+    /// The session lives in another shard, so the connection goes there with all that it sent.
+    fn relocate(&mut self, conn: ConnId, shard: u16, rest: &[u8], sink: &mut impl Sink) -> Flow {
+        let connection = self.connections.remove(conn.index as usize);
+        self.counters().sockets.sub(1);
+        sink.relocate(
+            conn,
+            shard,
+            Relocated {
+                peer: connection.peer,
+                unread: rest.to_vec(),
+            },
+        );
+        Flow::Stop
+    }
+
+    /// The CONNACK may leave: from now on the session is connected.
+    pub(super) fn attach(&mut self, now: Now, conn: ConnId, index: u32, mut link: Box<Link>) {
+        self.connections[conn.index as usize].phase = Phase::Live { session: index };
+        link.keep_alive.heard(now.mono_ms);
+        if let Some(deadline_ms) = link.keep_alive.deadline_ms() {
+            self.timers
+                .add(deadline_ms, crate::timers::Timer::Connection(conn));
+        }
+        self.sessions.get_mut(index).session.attach(link);
+        self.mark_dirty(conn);
+        self.pump(now, index);
+    }
+
+    fn refuse(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        refusal: handshake::Refusal,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        self.counters().connects.add(1);
+        let connection = &mut self.connections[conn.index as usize];
+        let peer = connection.peer;
+        handshake::refuse(connect.version, refusal, &mut connection.output);
+        sink.event(Event::Refused {
+            client_id: connect.client_id,
+            peer,
+            code: refusal.reason,
+            reason: refusal.text,
+        });
+        self.close(now, conn, sink);
+        Flow::Stop
+    }
+
+    fn assign_client_id(&mut self, prefix: &str) -> String {
+        loop {
+            let id = format!("{prefix}{}", self.seed.uuid());
+            if self.shared.registry.claim_new(&id, self.index) {
+                return id;
+            }
+        }
+    }
+
+    /// The client identifier has a session. Its old connection is cut, and its will goes out, before anything
+    /// of the new one [MQTT5-3.1.4-3]; with Clean Start the session ends [MQTT5-3.1.2-4].
+    fn take_over(&mut self, now: Now, index: u32, clean_start: bool, sink: &mut impl Sink) {
+        let slot = self.sessions.get(index);
+        let name = slot.me;
+        if let Some(old) = slot.conn {
+            self.end(now, old, Ending::Broker(Reason::TakenOver), None, sink);
+        }
+        let is_over = |slot: &mut Slot| clean_start || slot.expires_at_ms.is_some_and(|at| at <= now.mono_ms);
+        if self.sessions.find_mut(name).is_some_and(is_over) {
+            self.end_session(now, index, sink);
+        }
+    }
+
+    pub(super) fn send_disconnect(&mut self, index: u32, ending: Ending, detail: Option<&str>) {
+        let code = match ending {
+            Ending::Violation(violation) => violation.code(),
+            Ending::Broker(reason) => reason.code(),
+            Ending::Client(_) | Ending::Lost => return,
+        };
+        let text = detail.unwrap_or(ending.text());
+        if let Some(link) = &mut self.sessions.get_mut(index).session.link {
+            if code.allowed_in(PacketType::Disconnect) {
+                link.disconnect(code, Some(text));
+            } else {
+                link.disconnect(ReasonCode::Unspecified, Some(text));
+            }
+        }
+    }
+}

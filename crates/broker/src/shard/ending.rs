@@ -1,0 +1,264 @@
+//! The end of connections and of sessions, and the wills in between.
+
+use std::sync::Arc;
+
+use martlet_codec::{Disconnect, ReasonCode, Violation};
+use martlet_session::{NEVER, Now, Offer};
+
+use super::{Flow, Shard, Sink};
+use crate::connection::{ConnId, Phase};
+use crate::event::{Ending, Event};
+use crate::reason::Reason;
+use crate::sessions::Slot;
+use crate::timers::Timer;
+
+impl Shard {
+    /// DISCONNECT came.
+    pub(super) fn disconnect(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        disconnect: &Disconnect<'_>,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        let session = &mut self.sessions.get_mut(index).session;
+        if let Some(expiry_s) = disconnect.properties.session_expiry_s() {
+            if session.expiry_s == 0 && expiry_s > 0 {
+                self.end(
+                    now,
+                    conn,
+                    Ending::Violation(Violation::SessionExpiryFromZero),
+                    None,
+                    sink,
+                );
+                return Flow::Stop;
+            }
+            let listener = usize::from(self.connections[conn.index as usize].peer.listener);
+            session.expiry_s = expiry_s.min(self.shared.listeners[listener].policy.session_expiry_s_max);
+        }
+        self.counters().packets_received.add(1);
+        self.end(now, conn, Ending::Client(disconnect.reason), None, sink);
+        Flow::Stop
+    }
+
+    /// The socket is gone.
+    pub(super) fn closed(&mut self, now: Now, conn: ConnId, sink: &mut impl Sink) {
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        if connection.phase != Phase::Closing {
+            self.end(now, conn, Ending::Lost, None, sink);
+        }
+        self.connections.remove(conn.index as usize);
+        if self.connections.is_empty() {
+            self.connections.shrink_to_fit();
+        }
+        self.counters().sockets.sub(1);
+    }
+
+    /// A connection ends: what is left to say goes out, its session goes on or ends, its will is
+    /// published or scheduled.
+    pub(super) fn end(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        ending: Ending,
+        detail: Option<&str>,
+        sink: &mut impl Sink,
+    ) {
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        let peer = connection.peer;
+        let index = connection.session();
+        if let Ending::Violation(violation) = ending {
+            self.counters().count(violation.into(), 1);
+        } else if let Ending::Broker(reason) = ending {
+            self.counters().count(reason, 1);
+        }
+        let Some(index) = index else {
+            sink.event(Event::Disconnected {
+                client_id: None,
+                peer,
+                ending,
+                detail,
+            });
+            self.close(now, conn, sink);
+            return;
+        };
+        self.send_disconnect(index, ending, detail);
+        let slot = self.sessions.get_mut(index);
+        let name = slot.me;
+        let client_id = Arc::clone(&slot.session.client_id);
+        sink.event(Event::Disconnected {
+            client_id: Some(&client_id),
+            peer,
+            ending,
+            detail,
+        });
+        slot.conn = None;
+        if let Some(link) = slot.session.detach(&self.shared.settings.session) {
+            self.connections[conn.index as usize].output = link.output;
+        }
+        self.close(now, conn, sink);
+        self.settle_books(index);
+        self.counters().sessions_connected.sub(1);
+        self.leave(now, index, ending, sink);
+        debug_assert!(
+            self.sessions
+                .find_mut(name)
+                .is_none_or(|slot| slot.conn.is_none())
+        );
+    }
+
+    /// The connection of a session is gone.
+    fn leave(&mut self, now: Now, index: u32, ending: Ending, sink: &mut impl Sink) {
+        let slot = self.sessions.get_mut(index);
+        // Only DISCONNECT with code 0 deletes the will [MQTT5-3.14.4-3].
+        if ending == Ending::Client(ReasonCode::Success) {
+            slot.will = None;
+        }
+        let expiry_s = slot.session.expiry_s;
+        if expiry_s == 0 {
+            self.end_session(now, index, sink);
+            return;
+        }
+        slot.expires_at_ms = (expiry_s != NEVER).then(|| now.mono_ms + u64::from(expiry_s) * 1_000);
+        if let Some(will) = &slot.will {
+            if will.delay_ms == 0 {
+                let will = slot.will.take().expect("there is one");
+                let message = Arc::new(will.into_message(now));
+                let name = slot.me;
+                self.publish_message(now, &message, Some(name), sink);
+                return self.schedule(index);
+            }
+            slot.will_due_ms = Some(now.mono_ms + will.delay_ms);
+        }
+        self.schedule(index);
+    }
+
+    fn schedule(&mut self, index: u32) {
+        let slot = self.sessions.get(index);
+        if let Some(at_ms) = slot.deadline_ms() {
+            self.timers.add(at_ms, Timer::Session(slot.me));
+        }
+    }
+
+    /// A deadline of a session without a connection may be due.
+    pub(super) fn session_due(&mut self, now: Now, name: crate::router::SessionRef, sink: &mut impl Sink) {
+        let Some(slot) = self.sessions.find_mut(name) else {
+            return;
+        };
+        if slot.conn.is_some() {
+            return;
+        }
+        if slot.expires_at_ms.is_some_and(|at| at <= now.mono_ms) {
+            let client_id = Arc::clone(&slot.session.client_id);
+            sink.event(Event::Expired {
+                client_id: &client_id,
+            });
+            self.counters().sessions_expired.add(1);
+            self.end_session(now, name.index, sink);
+            return;
+        }
+        if slot.will_due_ms.is_some_and(|at| at <= now.mono_ms) {
+            slot.will_due_ms = None;
+            if let Some(will) = slot.will.take() {
+                let message = Arc::new(will.into_message(now));
+                self.publish_message(now, &message, Some(name), sink);
+            }
+        }
+        if self.sessions.find_mut(name).is_some() {
+            self.schedule(name.index);
+        }
+    }
+
+    /// A session is over: its will goes out if it still has one, its subscriptions go, and what it did not
+    /// acknowledge of shared subscriptions goes to other members.
+    pub(super) fn end_session(&mut self, now: Now, index: u32, sink: &mut impl Sink) {
+        let mut slot = self.sessions.remove(index);
+        debug_assert!(slot.conn.is_none(), "a connected session does not end");
+        self.counters().sessions.sub(1);
+        self.counters().queued.sub(slot.counted.0 as u64);
+        self.counters().queued_bytes.sub(slot.counted.1 as u64);
+        if !slot.subscriptions.is_empty() {
+            let mut router = self.shared.router.write();
+            for filter in &slot.subscriptions {
+                router.unsubscribe(filter.as_filter(), slot.me);
+            }
+        }
+        self.shared.registry.release(&slot.session.client_id);
+        if let Some(will) = slot.will.take() {
+            let message = Arc::new(will.into_message(now));
+            self.publish_message(now, &message, Some(slot.me), sink);
+        }
+        self.pass_on(now, slot, sink);
+    }
+
+    /// What came by shared subscriptions and is not finished: QoS 1, and what was never sent, goes to another
+    /// member; QoS 2 that was sent dies with its session [MQTT5-4.8.2-5].
+    fn pass_on(&mut self, now: Now, slot: Slot, sink: &mut impl Sink) {
+        let lost = slot.session.queued_len();
+        let mut passed = 0;
+        for queued in slot.session.into_shared() {
+            let Some(filter) = &queued.shared else { continue };
+            let group = martlet_codec::Filter::new(filter)
+                .ok()
+                .and_then(|filter| self.shared.router.read().group(filter));
+            let Some(group) = group else { continue };
+            passed += 1;
+            let mut offer = Offer::kept(&queued.message);
+            self.deliver_shared(now, &group, &mut offer, vec![slot.me], sink);
+        }
+        let lost = lost.saturating_sub(passed);
+        if lost > 0 {
+            self.counters().count(Reason::SessionEnded, lost as u64);
+        }
+    }
+
+    /// The output goes out, then the socket is closed.
+    pub(super) fn close(&mut self, _now: Now, conn: ConnId, sink: &mut impl Sink) {
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        connection.phase = Phase::Closing;
+        connection.unread = Vec::new();
+        connection.waits = false;
+        self.mark_dirty(conn);
+        sink.close(conn);
+    }
+
+    /// The broker stops. Wills go out while there are clients who can hear them; as long as state is
+    /// memory, each session ends now.
+    pub(super) fn stop(&mut self, now: Now, sink: &mut impl Sink) {
+        let keeps = self.store.keeps();
+        for index in self.sessions.indices() {
+            let slot = self.sessions.get_mut(index);
+            if keeps && slot.session.is_stored() {
+                continue;
+            }
+            let name = slot.me;
+            if let Some(will) = slot.will.take() {
+                let message = Arc::new(will.into_message(now));
+                self.publish_message(now, &message, Some(name), sink);
+            }
+        }
+    }
+
+    pub(super) fn disconnect_all(&mut self, now: Now, sink: &mut impl Sink) {
+        let conns: Vec<_> = self
+            .connections
+            .iter()
+            .map(|(_, connection)| connection.id)
+            .collect();
+        for conn in conns {
+            if self
+                .connection(conn)
+                .is_some_and(|connection| connection.phase != Phase::Closing)
+            {
+                self.end(now, conn, Ending::Broker(Reason::ShuttingDown), None, sink);
+            }
+        }
+    }
+}

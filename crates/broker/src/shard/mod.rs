@@ -1,0 +1,660 @@
+//! A shard: some of the connections, and the sessions that belong to them.
+//!
+//! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
+//! Each file below is one part of what a shard does: `connect`, `publish`, `subscribe`, `ending`,
+//! `commit` and `time`.
+
+mod commit;
+mod connect;
+mod ending;
+mod publish;
+mod subscribe;
+mod time;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use martlet_codec::{Decoded, Fault, Packet, Version, Violation};
+use martlet_session::{Message, Now, Output, Tally, Ticket, Turn, handshake};
+
+use crate::connection::{ConnId, Connection, Peer, Phase};
+use crate::counters::Counters;
+use crate::event::{Ending, Event};
+use crate::reason::Reason;
+use crate::registry::{Keyed, keyed};
+use crate::router::{Group, Member, Route, SessionRef};
+use crate::routes::Routes;
+use crate::seed::Seed;
+use crate::sessions::Sessions;
+use crate::shared::Shared;
+use crate::store::Store;
+use crate::sys::Sys;
+use crate::timers::{Timer, Timers};
+
+/// What happens to a shard.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Bytes came.
+    Bytes(ConnId, &'a [u8]),
+    /// Some of a connection's output was written: that many bytes.
+    Wrote(ConnId, usize),
+    /// The socket is gone; nothing is heard of this connection again.
+    Closed(ConnId),
+    /// Another shard has something for this one.
+    Forwarded(Forward),
+    /// Another shard has room again.
+    Room,
+    /// The store ended some batches.
+    Stored,
+    /// A deadline may be due.
+    Time,
+    /// The broker stops: wills of sessions that end with it go out while clients are still there.
+    Stop,
+    /// Each client is told and closed. Comes after `Stop`.
+    DisconnectAll,
+}
+
+/// What a shard does to the world around it.
+pub trait Sink {
+    /// Writes what is in the output of a connection, then closes it; nothing of it is read any more.
+    fn close(&mut self, conn: ConnId);
+    /// Moves a connection to another shard. It is gone here; open it there and hand in its bytes.
+    fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated);
+    /// Whether another shard has room for a message.
+    fn has_room(&self, shard: u16) -> bool;
+    /// Hands a message to another shard. Room for QoS above 0 was asked for before.
+    fn forward(&mut self, shard: u16, forward: Forward);
+    /// Tells the log.
+    fn event(&mut self, event: Event<'_>);
+}
+
+/// A connection on its way to the shard of its session.
+#[derive(Debug)]
+pub struct Relocated {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// What it sent: its CONNECT, and maybe more.
+    pub unread: Vec<u8>,
+}
+
+/// What one shard sends to another.
+#[derive(Debug)]
+pub enum Forward {
+    /// A message for the hits that the route has in the other shard.
+    Publish {
+        /// The message.
+        message: Arc<Message>,
+        /// Whom it goes to.
+        route: Arc<Route>,
+        /// Who published it, if it was a session.
+        publisher: Option<SessionRef>,
+    },
+    /// A message for one member of a group.
+    Shared {
+        /// The message.
+        message: Arc<Message>,
+        /// The group.
+        group: Arc<Group>,
+        /// The member that was chosen.
+        member: Member,
+        /// The members that could not take it.
+        tried: Vec<SessionRef>,
+    },
+}
+
+/// A shard of a broker.
+pub struct Shard {
+    index: u16,
+    shared: Arc<Shared>,
+    seed: Seed,
+    connections: slab::Slab<Connection>,
+    generation: u32,
+    sessions: Sessions,
+    timers: Timers,
+    routes: Routes,
+    store: Box<dyn Store>,
+    next_ticket: u64,
+    /// What waits for a commit.
+    pending: Keyed<Ticket, commit::Pending>,
+    dirty: Vec<ConnId>,
+    /// Connections that wait for room in another shard.
+    parked: Vec<ConnId>,
+    sys: Option<Sys>,
+    /// Buffers that connections use only while they have something to write.
+    buffers: Vec<Vec<u8>>,
+    scratch: Vec<u8>,
+    tally: Tally,
+    /// The buffer that a large packet is decoded from: recipients may share parts of it.
+    arriving: Option<Bytes>,
+}
+
+/// What to do after a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Go on with the next.
+    Next,
+    /// This packet was not handled: hand it in again later.
+    Wait,
+    /// The packet was handled; the next must wait.
+    Pause,
+    /// The connection is over, or elsewhere.
+    Stop,
+}
+
+impl Shard {
+    /// Shard number `index` of those that `shared` was made for.
+    pub fn new(index: u16, shared: Arc<Shared>, store: Box<dyn Store>, mut seed: Seed, now: Now) -> Self {
+        let mut timers = Timers::default();
+        let mut sys = None;
+        if index == 0 {
+            if let Some(interval_ms) = shared.settings.sys_interval_ms {
+                timers.add(now.mono_ms, Timer::Sys);
+                sys = Some(Sys::new(now, interval_ms));
+            }
+            timers.add(now.mono_ms, Timer::Retained);
+        }
+        Self {
+            index,
+            connections: slab::Slab::new(),
+            generation: 0,
+            sessions: Sessions::new(index, seed.draw()),
+            timers,
+            routes: Routes::new(seed.draw(), shared.settings.routes_max),
+            store,
+            next_ticket: 0,
+            pending: keyed(seed.draw()),
+            dirty: Vec::new(),
+            parked: Vec::new(),
+            sys,
+            buffers: Vec::new(),
+            scratch: Vec::new(),
+            tally: Tally::default(),
+            arriving: None,
+            seed,
+            shared,
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn open(&mut self, now: Now, peer: Peer) -> ConnId {
+        let entry = self.connections.vacant_entry();
+        let id = ConnId {
+            index: entry.key() as u32,
+            generation: self.generation,
+        };
+        self.generation = self.generation.wrapping_add(1);
+        let deadline_ms = now.mono_ms + self.shared.settings.connect_timeout_ms;
+        entry.insert(Connection::new(id, peer, deadline_ms));
+        self.timers.add(deadline_ms, Timer::Connection(id));
+        self.counters().sockets_opened.add(1);
+        self.counters().sockets.add(1);
+        id
+    }
+
+    /// Tells the shard what happened.
+    pub fn handle(&mut self, now: Now, input: Input<'_>, sink: &mut impl Sink) {
+        match input {
+            Input::Bytes(conn, bytes) => self.bytes(now, conn, bytes, sink),
+            Input::Wrote(conn, n) => self.wrote(now, conn, n),
+            Input::Closed(conn) => self.closed(now, conn, sink),
+            Input::Forwarded(forward) => self.forwarded(now, forward, sink),
+            Input::Room => {
+                for conn in std::mem::take(&mut self.parked) {
+                    self.resume(now, conn, sink);
+                }
+            }
+            Input::Stored => self.stored(now, sink),
+            Input::Time => self.time(now, sink),
+            Input::Stop => self.stop(now, sink),
+            Input::DisconnectAll => self.disconnect_all(now, sink),
+        }
+        self.count_tally();
+    }
+
+    /// When to hand in `Input::Time` next.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.timers.deadline_ms()
+    }
+
+    /// The connections that have something to write since they were last asked for, oldest first.
+    pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
+        for conn in &self.dirty {
+            if let Some(connection) = self.connections.get_mut(conn.index as usize)
+                && connection.id == *conn
+            {
+                connection.dirty = false;
+                into.push(*conn);
+            }
+        }
+        self.dirty.clear();
+    }
+
+    /// What is to be written to a connection.
+    pub fn output(&self, conn: ConnId) -> Option<&Output> {
+        let connection = self
+            .connections
+            .get(conn.index as usize)
+            .filter(|c| c.id == conn)?;
+        let attached = connection.session().and_then(|index| {
+            let slot = self.sessions.get(index);
+            slot.session.link.as_ref().filter(|_| slot.conn == Some(conn))
+        });
+        Some(attached.map_or(&connection.output, |link| &link.output))
+    }
+
+    /// Whether the socket of a connection should be read. Not while its bytes wait for something else, nor
+    /// while a client that knows no receive maximum has used up ours.
+    pub fn wants_read(&self, conn: ConnId) -> bool {
+        let Some(connection) = self.connections.get(conn.index as usize).filter(|c| c.id == conn) else {
+            return false;
+        };
+        match connection.phase {
+            Phase::Opening { .. } => true,
+            Phase::Accepted { .. } => connection.unread.len() <= self.shared.settings.early_bytes_max,
+            Phase::Live { session } => {
+                !connection.waits && !self.sessions.get(session).session.is_saturated()
+            }
+            Phase::Closing => false,
+        }
+    }
+
+    /// Open connections.
+    pub fn connections_len(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.shared.counters[usize::from(self.index)]
+    }
+
+    fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.connections
+            .get_mut(conn.index as usize)
+            .filter(|connection| connection.id == conn)
+    }
+
+    fn mark_dirty(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(conn.index as usize)
+            && connection.id == conn
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    fn wrote(&mut self, now: Now, conn: ConnId, n: usize) {
+        self.counters().bytes_sent.add(n as u64);
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        let Some(index) = connection.session() else {
+            connection.output.advance(n);
+            return;
+        };
+        let slot = self.sessions.get_mut(index);
+        let Some(link) = &mut slot.session.link else {
+            return;
+        };
+        link.output.advance(n);
+        if link.output.is_empty()
+            && let Some(buffer) = link.output.take_buffer()
+            && self.buffers.len() < BUFFERS_MAX
+        {
+            self.buffers.push(buffer);
+        }
+        if slot.session.has_waiting() {
+            self.pump(now, index);
+        }
+    }
+
+    /// Sends what waits in a session's queue, and keeps the books.
+    fn pump(&mut self, now: Now, index: u32) {
+        let slot = self.sessions.get_mut(index);
+        let Some(link) = &mut slot.session.link else {
+            return;
+        };
+        link.output.lend_buffer(&mut self.buffers);
+        let mut turn = Turn {
+            now,
+            limits: &self.shared.settings.session,
+            tally: &mut self.tally,
+        };
+        slot.session.pump(&mut turn);
+        let has_output = slot
+            .session
+            .link
+            .as_ref()
+            .is_some_and(|link| !link.output.is_empty());
+        if let (true, Some(conn)) = (has_output, slot.conn) {
+            self.mark_dirty(conn);
+        }
+        self.settle_books(index);
+    }
+
+    /// Brings the counters of queues and the presence of a session up to date.
+    fn settle_books(&mut self, index: u32) {
+        let slot = self.sessions.get_mut(index);
+        slot.tell_presence(&self.shared.settings.session);
+        let (queued, bytes) = (slot.session.queued_len(), slot.session.queued_bytes());
+        let (queued_before, bytes_before) = std::mem::replace(&mut slot.counted, (queued, bytes));
+        if (queued, bytes) != (queued_before, bytes_before) {
+            let counters = &self.shared.counters[usize::from(self.index)];
+            counters
+                .queued
+                .add((queued as u64).wrapping_sub(queued_before as u64));
+            counters
+                .queued_bytes
+                .add((bytes as u64).wrapping_sub(bytes_before as u64));
+        }
+    }
+
+    fn count_tally(&mut self) {
+        let tally = std::mem::take(&mut self.tally);
+        if tally == Tally::default() {
+            return;
+        }
+        let counters = self.counters();
+        counters.packets_sent.add(tally.sent.into());
+        counters.publish_sent.add(tally.sent.into());
+        counters.publish_bytes_sent.add(tally.sent_bytes);
+        counters.count(Reason::Expired, tally.expired.into());
+        counters.count(Reason::PacketTooLargeForClient, tally.too_large.into());
+    }
+
+    fn bytes(&mut self, now: Now, conn: ConnId, bytes: &[u8], sink: &mut impl Sink) {
+        self.counters().bytes_received.add(bytes.len() as u64);
+        let decode = self.shared.settings.decode;
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        if let Some(index) = connection.session()
+            && let Some(link) = &mut self.sessions.get_mut(index).session.link
+        {
+            link.keep_alive.heard(now.mono_ms);
+        }
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        if connection.waits || matches!(connection.phase, Phase::Accepted { .. }) {
+            connection.unread.extend_from_slice(bytes);
+            return;
+        }
+        if connection.unread.is_empty() {
+            let used = self.packets(now, conn, bytes, sink);
+            return self.keep_unread(conn, &bytes[used..]);
+        }
+        // The start of a packet came before. Of a large one only the rest is added to it, so that it becomes a
+        // buffer of its own, whose payload recipients can share.
+        let lacks = match Packet::decode(&connection.unread, connection.version, &decode) {
+            Ok(Decoded::Incomplete { bytes: Some(total) }) if total >= OWN_BUFFER_BYTES_MIN => {
+                total - connection.unread.len()
+            }
+            _ => bytes.len(),
+        };
+        let (more, rest) = bytes.split_at(lacks.min(bytes.len()));
+        // Room is made as bytes arrive, never for what is only announced.
+        let room = (connection.unread.len() * 3).min(lacks).max(more.len());
+        connection.unread.reserve_exact(room);
+        connection.unread.extend_from_slice(more);
+        let is_own_buffer = more.len() == lacks && connection.unread.len() >= OWN_BUFFER_BYTES_MIN;
+        self.resume_with(now, conn, is_own_buffer, sink);
+        if !rest.is_empty() {
+            self.bytes_after(now, conn, rest, sink);
+        }
+    }
+
+    /// What follows a large packet in the same read.
+    fn bytes_after(&mut self, now: Now, conn: ConnId, bytes: &[u8], sink: &mut impl Sink) {
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        let used = if connection.waits || !connection.unread.is_empty() {
+            0
+        } else {
+            self.packets(now, conn, bytes, sink)
+        };
+        self.keep_unread(conn, &bytes[used..]);
+    }
+
+    fn keep_unread(&mut self, conn: ConnId, bytes: &[u8]) {
+        if let Some(connection) = self.connection(conn)
+            && connection.phase != Phase::Closing
+        {
+            connection.unread.extend_from_slice(bytes);
+        }
+    }
+
+    /// What waited may go on.
+    fn resume(&mut self, now: Now, conn: ConnId, sink: &mut impl Sink) {
+        self.resume_with(now, conn, false, sink);
+    }
+
+    fn resume_with(&mut self, now: Now, conn: ConnId, is_own_buffer: bool, sink: &mut impl Sink) {
+        let Some(connection) = self.connection(conn) else {
+            return;
+        };
+        connection.waits = false;
+        let unread = std::mem::take(&mut connection.unread);
+        if is_own_buffer {
+            let unread = Bytes::from(unread);
+            self.arriving = Some(unread.clone());
+            let used = self.packets(now, conn, &unread, sink);
+            self.arriving = None;
+            self.keep_unread(conn, &unread[used..]);
+        } else {
+            let used = self.packets(now, conn, &unread, sink);
+            if used == 0 {
+                if let Some(connection) = self.connection(conn) {
+                    connection.unread = unread;
+                }
+            } else {
+                self.keep_unread(conn, &unread[used..]);
+            }
+        }
+    }
+
+    /// Handles the packets at the front of `buf`; returns the bytes that they took.
+    fn packets(&mut self, now: Now, conn: ConnId, buf: &[u8], sink: &mut impl Sink) -> usize {
+        let mut used = 0;
+        while used < buf.len() {
+            let decode = self.shared.settings.decode;
+            let Some(connection) = self.connection(conn) else {
+                return buf.len();
+            };
+            let version = connection.version;
+            match Packet::decode(&buf[used..], version, &decode) {
+                Ok(Decoded::Incomplete { .. }) => return used,
+                Ok(Decoded::Packet(packet, n)) => {
+                    let flow = self.packet(now, conn, &packet, &buf[used..], sink);
+                    match flow {
+                        Flow::Next => {
+                            self.counters().packets_received.add(1);
+                            used += n;
+                        }
+                        Flow::Pause => {
+                            self.counters().packets_received.add(1);
+                            return used + n;
+                        }
+                        Flow::Wait => return used,
+                        Flow::Stop => return buf.len(),
+                    }
+                }
+                Err(fault) => {
+                    self.fault(now, conn, fault, &buf[used..], sink);
+                    return buf.len();
+                }
+            }
+        }
+        used
+    }
+
+    /// `rest` starts with the packet.
+    fn packet(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        packet: &Packet<'_>,
+        rest: &[u8],
+        sink: &mut impl Sink,
+    ) -> Flow {
+        let connection = &self.connections[conn.index as usize];
+        let index = match connection.phase {
+            Phase::Opening { .. } => {
+                let Packet::Connect(connect) = packet else {
+                    unreachable!("without a version only CONNECT is decoded")
+                };
+                return self.connect(now, conn, connect, rest, sink);
+            }
+            Phase::Accepted { .. } => return Flow::Wait,
+            Phase::Live { session } => session,
+            Phase::Closing => return Flow::Stop,
+        };
+        let result = match packet {
+            Packet::Publish(publish) => return self.publish(now, conn, index, publish, sink),
+            Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_) => {
+                let result = self.sessions.get_mut(index).session.acknowledged(packet);
+                self.mark_dirty_if_output(index);
+                self.sessions
+                    .get(index)
+                    .tell_presence(&self.shared.settings.session);
+                if self.sessions.get(index).session.has_waiting() {
+                    self.pump(now, index);
+                }
+                result
+            }
+            Packet::PubRel(ack) => return self.pubrel(now, conn, index, ack.packet_id, sink),
+            Packet::Subscribe(subscribe) => {
+                self.subscribe(now, conn, index, subscribe, sink);
+                Ok(())
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                self.unsubscribe(conn, index, unsubscribe, sink);
+                Ok(())
+            }
+            Packet::PingReq => {
+                self.answer(conn, index, &Packet::PingResp);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => return self.disconnect(now, conn, index, disconnect, sink),
+            Packet::Connect(_) => Err(Violation::SecondConnect),
+            Packet::Auth(_) => Err(Violation::AuthWithoutMethod),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                Err(Violation::Direction)
+            }
+        };
+        match result {
+            Ok(()) => Flow::Next,
+            Err(violation) => {
+                self.end(now, conn, Ending::Violation(violation), None, sink);
+                Flow::Stop
+            }
+        }
+    }
+
+    fn mark_dirty_if_output(&mut self, index: u32) {
+        let slot = self.sessions.get(index);
+        if let (Some(conn), Some(link)) = (slot.conn, &slot.session.link)
+            && !link.output.is_empty()
+        {
+            self.mark_dirty(conn);
+        }
+    }
+
+    /// Appends a packet to a session's output.
+    fn answer(&mut self, conn: ConnId, index: u32, packet: &Packet<'_>) {
+        if let Some(link) = &mut self.sessions.get_mut(index).session.link {
+            link.output.lend_buffer(&mut self.buffers);
+            link.answer(packet);
+            self.counters().packets_sent.add(1);
+            self.mark_dirty(conn);
+        }
+    }
+
+    /// The bytes of a connection break a rule.
+    fn fault(&mut self, now: Now, conn: ConnId, fault: Fault, buf: &[u8], sink: &mut impl Sink) {
+        let connection = &mut self.connections[conn.index as usize];
+        let peer = connection.peer;
+        if matches!(connection.phase, Phase::Opening { .. }) {
+            if let Some(got) = looks_like(buf) {
+                sink.event(Event::NotMqtt { peer, got });
+                if got == "http" {
+                    connection.output.raw(HTTP_ANSWER);
+                }
+            }
+            handshake::refuse_fault(fault, &mut connection.output);
+        }
+        let detail = match fault.violation {
+            Violation::PacketTooLarge => self.too_large(buf, fault.version),
+            _ => None,
+        };
+        self.end(
+            now,
+            conn,
+            Ending::Violation(fault.violation),
+            detail.as_deref(),
+            sink,
+        );
+    }
+
+    fn too_large(&self, buf: &[u8], version: Option<Version>) -> Option<String> {
+        let len = Packet::announced_len(buf)?;
+        let decode = &self.shared.settings.decode;
+        let (limit, name) = if len > decode.packet_bytes_max as usize {
+            (decode.packet_bytes_max, "max_packet_size")
+        } else if version.is_none() || buf[0] >> 4 != 4 && len > decode.request_bytes_max as usize {
+            (decode.request_bytes_max, "the limit of this type")
+        } else {
+            (decode.ack_bytes_max, "the limit of this type")
+        };
+        Some(format!(
+            "packet is {} bytes, limit is {} ({name})",
+            grouped(len),
+            grouped(limit as usize)
+        ))
+    }
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A packet of at least that many bytes that arrives in parts is put together in a buffer of its own.
+const OWN_BUFFER_BYTES_MIN: usize = 32 << 10;
+
+/// Empty buffers that a shard keeps for connections that have something to write.
+const BUFFERS_MAX: usize = 256;
+
+const HTTP_ANSWER: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    This port speaks MQTT, not HTTP.\n";
+
+/// What a first packet looks like that is not CONNECT.
+fn looks_like(buf: &[u8]) -> Option<&'static str> {
+    const METHODS: [&[u8]; 7] = [b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"CONN"];
+    match buf {
+        [0x16, 0x03, ..] => Some("tls"),
+        _ if METHODS.iter().any(|method| buf.starts_with(method)) => Some("http"),
+        _ => None,
+    }
+}
+
+/// A number as people read it.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,583 @@
+//! PUBLISH: from a client to everybody who asked for it.
+
+use std::sync::Arc;
+
+use martlet_codec::{Delivery, PacketId, Publish, Qos, ReasonCode, Violation};
+use martlet_session::{
+    AckKind, Arrival, Delivered, Message, MessageView, Now, Offer, Owed, Target, Ticket, Turn, handshake,
+    message,
+};
+
+use super::commit::Pending;
+use super::{Flow, Forward, Shard, Sink};
+use crate::connection::ConnId;
+use crate::event::{Ending, Event};
+use crate::reason::Reason;
+use crate::retained::SetOutcome;
+use crate::router::{Group, Hit, Route, SessionRef, SubOptions};
+use crate::store::{Batch, Change};
+
+impl Shard {
+    pub(super) fn publish(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        publish: &Publish<'_>,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        match self.try_publish(now, conn, index, publish, sink) {
+            Ok(flow) => flow,
+            Err(violation) => {
+                self.end(now, conn, Ending::Violation(violation), None, sink);
+                Flow::Stop
+            }
+        }
+    }
+
+    fn try_publish(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        publish: &Publish<'_>,
+        sink: &mut impl Sink,
+    ) -> Result<Flow, Violation> {
+        let slot = self.sessions.get_mut(index);
+        let publisher = slot.me;
+        let client_id = Arc::clone(&slot.session.client_id);
+        let link = slot.session.link.as_mut().expect("packets come over a link");
+        check(publish, link.agreed.qos_max, link.agreed.retain_available)?;
+        let resolved = link.resolve(publish.address)?;
+        let topic = resolved.as_topic();
+        let route = self.routes.find(topic, &self.shared);
+        // A full shard parks the publisher, with its packet untouched; QoS 0 is dropped there instead.
+        if publish.delivery != Delivery::AtMostOnce && self.must_park(&route, sink) {
+            self.parked.push(conn);
+            self.connections[conn.index as usize].waits = true;
+            return Ok(Flow::Wait);
+        }
+        let counters = &self.shared.counters[usize::from(self.index)];
+        counters.publish_received.add(1);
+        counters.publish_bytes_received.add(publish.payload.len() as u64);
+        if self.sessions.get_mut(index).session.arrived(publish.delivery)? == Arrival::Repeat {
+            let id = publish.delivery.packet_id().expect("only QoS 2 is repeated");
+            return Ok(self.owe(
+                now,
+                conn,
+                index,
+                AckKind::PubRec,
+                id,
+                ReasonCode::Success,
+                None,
+                sink,
+            ));
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let properties = message::forwarded(publish.properties, &mut scratch);
+        let arriving = self
+            .arriving
+            .as_ref()
+            .map(|buffer| buffer.slice_ref(publish.payload));
+        let mut view = MessageView::of_publish(publish, topic, properties, Some(&client_id), now);
+        view.shared = arriving.as_ref();
+        let flow = match self.refused(publish, &view) {
+            Some(reason) => self.refuse_publish(now, conn, index, publish, &view, reason, sink),
+            None => self.accept_publish(now, conn, index, publish, view, &route, publisher, sink),
+        };
+        self.scratch = scratch;
+        Ok(flow)
+    }
+
+    fn must_park(&self, route: &Route, sink: &impl Sink) -> bool {
+        route
+            .shards()
+            .any(|(shard, _)| shard != self.index && !sink.has_room(shard))
+    }
+
+    /// Why the broker does not take this message.
+    fn refused(&self, publish: &Publish<'_>, view: &MessageView<'_>) -> Option<Reason> {
+        let settings = &self.shared.settings;
+        if view.topic.is_reserved() && handshake::is_server_topic(view.topic.as_str()) {
+            return Some(Reason::ServerTopic);
+        }
+        if settings
+            .payload_bytes_max
+            .is_some_and(|max| publish.payload.len() > max as usize)
+        {
+            return Some(Reason::PayloadTooLarge);
+        }
+        let says_text = publish
+            .properties
+            .flag(martlet_codec::PropertyId::PayloadFormatIndicator)
+            == Some(true);
+        if settings.payload_format_check && says_text && std::str::from_utf8(publish.payload).is_err() {
+            return Some(Reason::PayloadFormat);
+        }
+        if publish.delivery != Delivery::AtMostOnce && self.shared.queues_are_full() {
+            return Some(Reason::QueuesFull);
+        }
+        None
+    }
+
+    #[allow(clippy::too_many_arguments)] // one packet, its parts already taken apart
+    fn refuse_publish(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        publish: &Publish<'_>,
+        view: &MessageView<'_>,
+        reason: Reason,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        self.counters().count(reason, 1);
+        let client_id = view.publisher.map(|id| &**id);
+        sink.event(Event::Dropped {
+            client_id,
+            topic: view.topic.as_str(),
+            reason,
+        });
+        match publish.delivery {
+            Delivery::AtMostOnce => Flow::Next,
+            Delivery::AtLeastOnce(id) => {
+                self.owe(now, conn, index, AckKind::PubAck, id, reason.code(), None, sink)
+            }
+            Delivery::ExactlyOnce(id) => {
+                self.owe(now, conn, index, AckKind::PubRec, id, reason.code(), None, sink)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // one packet, its parts already taken apart
+    fn accept_publish(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        publish: &Publish<'_>,
+        view: MessageView<'_>,
+        route: &Arc<Route>,
+        publisher: SessionRef,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        let mut offer = Offer::new(view);
+        let retained = match publish.retain.then(|| self.retain(now, &mut offer)) {
+            Some(Err(reason)) => return self.refuse_publish(now, conn, index, publish, &view, reason, sink),
+            Some(Ok(retained)) => retained,
+            None => None,
+        };
+        let reason = if has_recipient(route, publisher) {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoMatchingSubscribers
+        };
+        let ticket = self.commit_publish(index, publish, &mut offer, route, retained);
+        match publish.delivery {
+            Delivery::AtMostOnce => {
+                self.deliver(now, &mut offer, route, Some(publisher), sink);
+                Flow::Next
+            }
+            Delivery::AtLeastOnce(id) => {
+                self.deliver(now, &mut offer, route, Some(publisher), sink);
+                self.owe(now, conn, index, AckKind::PubAck, id, reason, ticket, sink)
+            }
+            Delivery::ExactlyOnce(id) => {
+                // PUBREC takes ownership, so it is routed now [MQTT5-4.3.3-8], or once it is durable.
+                let flow = self.owe(now, conn, index, AckKind::PubRec, id, reason, ticket, sink);
+                match ticket {
+                    None => self.deliver(now, &mut offer, route, Some(publisher), sink),
+                    Some(ticket) => {
+                        let message = offer.keep();
+                        self.pending
+                            .insert(ticket, Pending::Publish { message, publisher });
+                    }
+                }
+                flow
+            }
+        }
+    }
+
+    /// What must survive of a message, as one batch.
+    fn commit_publish(
+        &mut self,
+        index: u32,
+        publish: &Publish<'_>,
+        offer: &mut Offer<'_>,
+        route: &Route,
+        retained: Option<Change>,
+    ) -> Option<Ticket> {
+        if !self.store.keeps() {
+            return None;
+        }
+        let session = &self.sessions.get(index).session;
+        let (is_stored, client_id) = (session.is_stored(), Arc::clone(&session.client_id));
+        let mut changes = Vec::new();
+        if !route.is_empty() && publish.delivery != Delivery::AtMostOnce {
+            changes.push(Change::Queued {
+                message: offer.keep(),
+            });
+        }
+        changes.extend(retained);
+        if let (true, Delivery::ExactlyOnce(id)) = (is_stored, publish.delivery) {
+            changes.push(Change::Received { client_id, id });
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        let ticket = self.submit(Batch { changes });
+        if publish.delivery == Delivery::AtMostOnce {
+            return None;
+        }
+        self.pending.entry(ticket).or_insert(Pending::Ack {
+            session: self.sessions.get(index).me,
+        });
+        Some(ticket)
+    }
+
+    /// Sets or clears the retained message of a topic, before the message is matched. What the store must
+    /// know of it.
+    fn retain(&mut self, now: Now, offer: &mut Offer<'_>) -> Result<Option<Change>, Reason> {
+        let view = *offer.view();
+        let retained = &self.shared.retained;
+        if view.payload.is_empty() {
+            let version = retained.publish_empty(view.topic);
+            return Ok(self.store.keeps().then(|| Change::Cleared {
+                topic: view.topic.to_buf(),
+                version,
+            }));
+        }
+        if !view.may_wait(now) {
+            return Ok(None);
+        }
+        let limit_ms = self
+            .shared
+            .settings
+            .retain_expiry_ms_max
+            .map(|ms| now.mono_ms + ms);
+        let expires_at_ms = match (view.expires_at_ms, limit_ms) {
+            (Some(own), Some(limit)) => Some(own.min(limit)),
+            (own, limit) => own.or(limit),
+        };
+        let (outcome, version) = retained.publish(view.topic, offer.keep(), expires_at_ms);
+        if outcome == SetOutcome::Full {
+            return Err(Reason::RetainedFull);
+        }
+        Ok(self.store.keeps().then(|| Change::Retained {
+            message: offer.keep(),
+            version,
+        }))
+    }
+
+    /// A message of the broker itself or a will: set as retained, matched, delivered.
+    pub(super) fn publish_message(
+        &mut self,
+        now: Now,
+        message: &Arc<Message>,
+        publisher: Option<SessionRef>,
+        sink: &mut impl Sink,
+    ) {
+        let mut offer = Offer::kept(message);
+        match message.retain.then(|| self.retain(now, &mut offer)) {
+            Some(Err(reason)) => {
+                self.counters().count(reason, 1);
+                let client_id = message.publisher.as_deref();
+                sink.event(Event::Dropped {
+                    client_id,
+                    topic: message.topic.as_str(),
+                    reason,
+                });
+            }
+            // Nobody waits for it, and `$SYS` is not stored.
+            Some(Ok(Some(change))) if message.publisher.is_some() => {
+                self.submit(Batch {
+                    changes: vec![change],
+                });
+            }
+            _ => {}
+        }
+        let route = self.routes.find(message.topic.as_topic(), &self.shared);
+        self.deliver(now, &mut offer, &route, publisher, sink);
+    }
+
+    /// Hands a message to everybody on its route.
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        offer: &mut Offer<'_>,
+        route: &Arc<Route>,
+        publisher: Option<SessionRef>,
+        sink: &mut impl Sink,
+    ) {
+        self.deliver_here(now, offer, route, publisher, sink);
+        for (shard, _) in route.shards() {
+            if shard == self.index {
+                continue;
+            }
+            if offer.view().qos == Qos::AtMostOnce && !sink.has_room(shard) {
+                self.dropped(None, offer.view(), Reason::ShardFull, sink);
+                continue;
+            }
+            let forward = Forward::Publish {
+                message: offer.keep(),
+                route: Arc::clone(route),
+                publisher,
+            };
+            sink.forward(shard, forward);
+        }
+        for group in route.groups() {
+            self.deliver_shared(now, group, offer, Vec::new(), sink);
+        }
+    }
+
+    /// The hits of this shard.
+    fn deliver_here(
+        &mut self,
+        now: Now,
+        offer: &mut Offer<'_>,
+        route: &Route,
+        publisher: Option<SessionRef>,
+        sink: &mut impl Sink,
+    ) {
+        match publisher {
+            Some(publisher) => {
+                for hit in route.shard_from(self.index, publisher) {
+                    self.deliver_hit(now, offer, route, hit, sink);
+                }
+            }
+            None => {
+                for hit in route.shard(self.index) {
+                    self.deliver_hit(now, offer, route, hit, sink);
+                }
+            }
+        }
+    }
+
+    fn deliver_hit(
+        &mut self,
+        now: Now,
+        offer: &mut Offer<'_>,
+        route: &Route,
+        hit: &Hit,
+        sink: &mut impl Sink,
+    ) {
+        let target = Target {
+            qos: hit.qos(),
+            retain: offer.view().retain && hit.retain_as_published(),
+            subscription_ids: route.identifiers(hit),
+            shared: None,
+            replay: false,
+        };
+        if let Some(Delivered::Dropped(reason)) = self.deliver_to(now, hit.session, target, offer) {
+            self.dropped(Some(hit.session), offer.view(), reason.into(), sink);
+        }
+    }
+
+    /// Delivers to one session of this shard; `None`: it has ended.
+    pub(super) fn deliver_to(
+        &mut self,
+        now: Now,
+        name: SessionRef,
+        target: Target<'_>,
+        offer: &mut Offer<'_>,
+    ) -> Option<Delivered> {
+        let slot = self.sessions.find_mut(name)?;
+        if let Some(link) = &mut slot.session.link {
+            link.output.lend_buffer(&mut self.buffers);
+        }
+        let mut turn = Turn {
+            now,
+            limits: &self.shared.settings.session,
+            tally: &mut self.tally,
+        };
+        let delivered = slot.session.deliver(target, offer, &mut turn);
+        slot.tell_presence(&self.shared.settings.session);
+        match (delivered, slot.conn) {
+            (Delivered::Sent, Some(conn)) => self.mark_dirty(conn),
+            (Delivered::Queued, _) => self.settle_books(name.index),
+            _ => {}
+        }
+        Some(delivered)
+    }
+
+    /// One member of a group gets it: here, or in another shard.
+    pub(super) fn deliver_shared(
+        &mut self,
+        now: Now,
+        group: &Arc<Group>,
+        offer: &mut Offer<'_>,
+        mut tried: Vec<SessionRef>,
+        sink: &mut impl Sink,
+    ) {
+        while let Some(member) = group.pick(&tried) {
+            let shard = member.session.shard;
+            if shard != self.index {
+                if offer.view().qos == Qos::AtMostOnce && !sink.has_room(shard) {
+                    tried.push(member.session);
+                    continue;
+                }
+                let forward = Forward::Shared {
+                    message: offer.keep(),
+                    group: Arc::clone(group),
+                    member,
+                    tried,
+                };
+                sink.forward(shard, forward);
+                return;
+            }
+            if self.deliver_member(now, group, member.session, member.options, offer) {
+                return;
+            }
+            tried.push(member.session);
+        }
+        self.dropped(None, offer.view(), Reason::NoMember, sink);
+    }
+
+    fn deliver_member(
+        &mut self,
+        now: Now,
+        group: &Group,
+        name: SessionRef,
+        options: SubOptions,
+        offer: &mut Offer<'_>,
+    ) -> bool {
+        let identifier = options.identifier().map(std::num::NonZeroU32::get);
+        let target = Target {
+            qos: options.qos(),
+            retain: offer.view().retain && options.retain_as_published(),
+            subscription_ids: identifier.as_slice(),
+            shared: Some(group.filter()),
+            replay: false,
+        };
+        matches!(
+            self.deliver_to(now, name, target, offer),
+            Some(Delivered::Sent | Delivered::Queued)
+        )
+    }
+
+    /// Another shard has a message for sessions of this one.
+    pub(super) fn forwarded(&mut self, now: Now, forward: Forward, sink: &mut impl Sink) {
+        match forward {
+            Forward::Publish {
+                message,
+                route,
+                publisher,
+            } => {
+                self.deliver_here(now, &mut Offer::kept(&message), &route, publisher, sink);
+            }
+            Forward::Shared {
+                message,
+                group,
+                member,
+                mut tried,
+            } => {
+                let mut offer = Offer::kept(&message);
+                if !self.deliver_member(now, &group, member.session, member.options, &mut offer) {
+                    tried.push(member.session);
+                    self.deliver_shared(now, &group, &mut offer, tried, sink);
+                }
+            }
+        }
+    }
+
+    /// Counts and tells a message that did not reach somebody.
+    pub(super) fn dropped(
+        &mut self,
+        name: Option<SessionRef>,
+        view: &MessageView<'_>,
+        reason: Reason,
+        sink: &mut impl Sink,
+    ) {
+        self.counters().count(reason, 1);
+        if reason == Reason::ClientAway {
+            return;
+        }
+        let client_id = name
+            .and_then(|name| self.sessions.find_mut(name))
+            .map(|slot| &*slot.session.client_id);
+        sink.event(Event::Dropped {
+            client_id,
+            topic: view.topic.as_str(),
+            reason,
+        });
+    }
+
+    /// Owes an acknowledgement to a publisher.
+    #[allow(clippy::too_many_arguments)] // an acknowledgement has that many parts
+    pub(super) fn owe(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        kind: AckKind,
+        id: PacketId,
+        reason: ReasonCode,
+        ticket: Option<Ticket>,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        let slot = self.sessions.get_mut(index);
+        if let Some(link) = &mut slot.session.link {
+            link.output.lend_buffer(&mut self.buffers);
+        }
+        if !slot.session.owe(Owed { kind, id, reason }, ticket) {
+            self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+            return Flow::Stop;
+        }
+        let saturated = slot.session.is_saturated();
+        self.counters().packets_sent.add(1);
+        self.mark_dirty(conn);
+        if saturated {
+            self.connections[conn.index as usize].waits = true;
+            return Flow::Pause;
+        }
+        Flow::Next
+    }
+
+    /// PUBREL came.
+    pub(super) fn pubrel(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        id: PacketId,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        let session = &mut self.sessions.get_mut(index).session;
+        let reason = session.released(id);
+        let ticket = if self.store.keeps() && session.is_stored() && reason == ReasonCode::Success {
+            let client_id = Arc::clone(&session.client_id);
+            let ticket = self.submit(Batch {
+                changes: vec![Change::Released { client_id, id }],
+            });
+            self.pending.insert(
+                ticket,
+                Pending::Ack {
+                    session: self.sessions.get(index).me,
+                },
+            );
+            Some(ticket)
+        } else {
+            None
+        };
+        self.owe(now, conn, index, AckKind::PubComp, id, reason, ticket, sink)
+    }
+}
+
+/// What a client may not publish, whatever the topic.
+fn check(publish: &Publish<'_>, qos_max: Qos, retain_available: bool) -> Result<(), Violation> {
+    if publish.delivery.qos() > qos_max {
+        return Err(Violation::QosNotSupported);
+    }
+    if publish.retain && !retain_available {
+        return Err(Violation::RetainNotSupported);
+    }
+    if publish.properties.subscription_identifiers().next().is_some() {
+        return Err(Violation::SubscriptionIdInPublish);
+    }
+    Ok(())
+}
+
+/// Whether anybody gets what this session publishes.
+fn has_recipient(route: &Route, publisher: SessionRef) -> bool {
+    !route.groups().is_empty() || route.hits_from(publisher).next().is_some()
+}

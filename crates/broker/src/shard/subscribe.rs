@@ -1,0 +1,279 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use martlet_codec::{
+    Filter, Packet, PacketId, Properties, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe,
+    SubscribeOptions, UnsubAck, Unsubscribe,
+};
+use martlet_session::{Message, Now, Offer, Target};
+
+use super::commit::Pending;
+use super::{Shard, Sink};
+use crate::connection::ConnId;
+use crate::event::Event;
+use crate::reason::Reason;
+use crate::router::SubOptions;
+use crate::store::{Batch, Change};
+
+/// Retained messages that a SUBSCRIBE brings, with what its filter granted.
+#[derive(Debug)]
+pub(super) struct Replay {
+    messages: Vec<Arc<Message>>,
+    options: SubscribeOptions,
+    identifier: Option<NonZeroU32>,
+}
+
+impl Shard {
+    pub(super) fn subscribe(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        subscribe: &Subscribe<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let identifier = subscribe.properties.subscription_identifiers().next();
+        let mut reasons = Vec::new();
+        let mut replays = Vec::new();
+        let mut changes = Vec::new();
+        for (filter, asked) in subscribe.requests.iter() {
+            let reason = match self.subscribe_one(index, filter, asked, identifier) {
+                Ok((options, is_new)) => {
+                    if self.store.keeps() && self.sessions.get(index).session.is_stored() {
+                        changes.push(Change::Subscribed {
+                            client_id: Arc::clone(&self.sessions.get(index).session.client_id),
+                            filter: filter.to_buf(),
+                            options,
+                            identifier: identifier.map(NonZeroU32::get),
+                        });
+                    }
+                    if let Some(messages) = self.retained_for(now, filter, options, is_new) {
+                        replays.push(Replay {
+                            messages,
+                            options,
+                            identifier,
+                        });
+                    }
+                    ReasonCode::granted(options.qos)
+                }
+                Err(reason) => self.refuse_subscription(index, filter, asked, reason, sink),
+            };
+            let client_id = &self.sessions.get(index).session.client_id;
+            sink.event(Event::Subscribed {
+                client_id,
+                filter: filter.as_str(),
+                granted: reason,
+            });
+            reasons.push(reason);
+        }
+        if changes.is_empty() {
+            self.suback(now, conn, index, subscribe.packet_id, &reasons, replays, sink);
+            return;
+        }
+        let ticket = self.submit(Batch { changes });
+        let pending = Pending::Subscribe {
+            conn,
+            session: index,
+            id: subscribe.packet_id,
+            reasons,
+            replays,
+        };
+        self.pending.insert(ticket, pending);
+    }
+
+    /// Puts one subscription into the session and into the router; whether the session had none with
+    /// exactly this filter.
+    fn subscribe_one(
+        &mut self,
+        index: u32,
+        filter: Filter<'_>,
+        asked: SubscribeOptions,
+        identifier: Option<NonZeroU32>,
+    ) -> Result<(SubscribeOptions, bool), Reason> {
+        let subscriptions_max = self.shared.settings.subscriptions_max;
+        let slot = self.sessions.get_mut(index);
+        let agreed = slot
+            .session
+            .link
+            .as_ref()
+            .expect("packets come over a link")
+            .agreed;
+        let mut options = asked;
+        options.qos = asked.qos.min(agreed.qos_max);
+        if agreed.bridge && filter.share_group().is_none() {
+            options.no_local = true;
+            options.retain_as_published = true;
+        }
+        let is_new = !slot.subscriptions.contains(filter.as_str());
+        if is_new && slot.subscriptions.len() >= subscriptions_max {
+            return Err(Reason::TooManySubscriptions);
+        }
+        slot.subscriptions.insert(filter.to_buf());
+        if is_new && filter.share_group().is_some() {
+            slot.shares += 1;
+            slot.tell_presence(&self.shared.settings.session);
+        }
+        let (me, presence) = (slot.me, Arc::clone(&slot.presence));
+        self.shared
+            .router
+            .write()
+            .subscribe(filter, me, SubOptions::new(options, identifier), &presence);
+        Ok((options, is_new))
+    }
+
+    fn refuse_subscription(
+        &mut self,
+        index: u32,
+        filter: Filter<'_>,
+        asked: SubscribeOptions,
+        reason: Reason,
+        sink: &mut impl Sink,
+    ) -> ReasonCode {
+        self.counters().count(reason, 1);
+        let slot = self.sessions.get(index);
+        sink.event(Event::SubscribeRefused {
+            client_id: &slot.session.client_id,
+            filter: filter.as_str(),
+            reason,
+        });
+        let can_refuse = slot
+            .session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.agreed.can_refuse_subscribe);
+        if can_refuse {
+            reason.code()
+        } else {
+            ReasonCode::granted(asked.qos)
+        }
+    }
+
+    /// The retained messages that a subscription brings; read after it stands in the router, so that
+    /// nothing falls between.
+    fn retained_for(
+        &self,
+        now: Now,
+        filter: Filter<'_>,
+        options: SubscribeOptions,
+        is_new: bool,
+    ) -> Option<Vec<Arc<Message>>> {
+        let wanted = match options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::New => is_new,
+            RetainHandling::Never => false,
+        };
+        // Never for shared subscriptions.
+        if !wanted || filter.share_group().is_some() || self.shared.retained.is_empty() {
+            return None;
+        }
+        let mut found = Vec::new();
+        self.shared.retained.matching(filter, now.mono_ms, &mut found);
+        (!found.is_empty()).then_some(found)
+    }
+
+    #[allow(clippy::too_many_arguments)] // a SUBACK has that many parts
+    pub(super) fn suback(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        index: u32,
+        packet_id: PacketId,
+        reasons: &[ReasonCode],
+        replays: Vec<Replay>,
+        sink: &mut impl Sink,
+    ) {
+        let suback = SubAck {
+            packet_id,
+            properties: Properties::EMPTY,
+            reasons: ReasonCodes::List(reasons),
+        };
+        self.answer(conn, index, &Packet::SubAck(suback));
+        for replay in replays {
+            self.replay(now, index, &replay, sink);
+        }
+        self.pump(now, index);
+    }
+
+    fn replay(&mut self, now: Now, index: u32, replay: &Replay, sink: &mut impl Sink) {
+        let slot = self.sessions.get(index);
+        let (me, client_id) = (slot.me, Arc::clone(&slot.session.client_id));
+        let identifier = replay.identifier.map(NonZeroU32::get);
+        for message in &replay.messages {
+            if replay.options.no_local && message.publisher.as_deref() == Some(&*client_id) {
+                continue;
+            }
+            let target = Target {
+                qos: replay.options.qos,
+                retain: true,
+                subscription_ids: identifier.as_slice(),
+                shared: None,
+                replay: true,
+            };
+            let mut offer = Offer::kept(message);
+            let delivered = self.deliver_to(now, me, target, &mut offer);
+            if let Some(martlet_session::Delivered::Dropped(reason)) = delivered {
+                self.dropped(Some(me), offer.view(), reason.into(), sink);
+            }
+        }
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        conn: ConnId,
+        index: u32,
+        unsubscribe: &Unsubscribe<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let keeps = self.store.keeps();
+        let slot = self.sessions.get_mut(index);
+        let client_id = Arc::clone(&slot.session.client_id);
+        let mut reasons = Vec::new();
+        let mut changes = Vec::new();
+        for filter in unsubscribe.filters.iter() {
+            // The text itself is compared, wildcards and all [MQTT5-3.10.4-1].
+            if !slot.subscriptions.remove(filter.as_str()) {
+                reasons.push(ReasonCode::NoSubscriptionExisted);
+                continue;
+            }
+            slot.shares -= usize::from(filter.share_group().is_some());
+            self.shared.router.write().unsubscribe(filter, slot.me);
+            reasons.push(ReasonCode::Success);
+            sink.event(Event::Unsubscribed {
+                client_id: &client_id,
+                filter: filter.as_str(),
+            });
+            if keeps && slot.session.is_stored() {
+                changes.push(Change::Unsubscribed {
+                    client_id: Arc::clone(&client_id),
+                    filter: filter.to_buf(),
+                });
+            }
+        }
+        if changes.is_empty() {
+            self.unsuback(conn, index, unsubscribe.packet_id, &reasons);
+            return;
+        }
+        let ticket = self.submit(Batch { changes });
+        let id = unsubscribe.packet_id;
+        self.pending.insert(
+            ticket,
+            Pending::Unsubscribe {
+                conn,
+                session: index,
+                id,
+                reasons,
+            },
+        );
+    }
+
+    pub(super) fn unsuback(&mut self, conn: ConnId, index: u32, packet_id: PacketId, reasons: &[ReasonCode]) {
+        let unsuback = UnsubAck {
+            packet_id,
+            properties: Properties::EMPTY,
+            reasons: ReasonCodes::List(reasons),
+        };
+        self.answer(conn, index, &Packet::UnsubAck(unsuback));
+    }
+}

@@ -1,0 +1,77 @@
+//! What the shards of a process have in common.
+
+use std::sync::Arc;
+
+use martlet_session::Message;
+use parking_lot::RwLock;
+
+use crate::counters::{Counters, Totals};
+use crate::limits::{ListenerRules, Settings};
+use crate::registry::Registry;
+use crate::retained::Retained;
+use crate::router::{Generations, Router};
+use crate::seed::Seed;
+
+/// The router, the retained messages, the registry and the rules.
+pub struct Shared {
+    /// Read on a miss of a shard's route cache, written before a SUBACK leaves.
+    pub router: RwLock<Router>,
+    /// Whether cached routes still hold, read without the lock.
+    pub generations: Arc<Generations>,
+    /// The latest message of each topic.
+    pub retained: Retained<Arc<Message>>,
+    /// Which shard has which client.
+    pub registry: Registry,
+    /// The rules of all sessions.
+    pub settings: Settings,
+    /// The rules of each listener.
+    pub listeners: Vec<ListenerRules>,
+    /// The counters of each shard.
+    pub counters: Vec<Counters>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// For that many shards.
+    pub fn new(
+        settings: Settings,
+        listeners: Vec<ListenerRules>,
+        shards: usize,
+        seed: &mut Seed,
+    ) -> Arc<Self> {
+        let router = Router::new(seed.draw(), settings.overlapping);
+        Arc::new(Self {
+            generations: Arc::clone(router.generations()),
+            router: RwLock::new(router),
+            retained: Retained::new(seed.draw(), settings.retained_messages_max, |message| {
+                message.size()
+            }),
+            registry: Registry::new(seed.draw()),
+            settings,
+            listeners,
+            counters: (0..shards).map(|_| Counters::default()).collect(),
+        })
+    }
+
+    /// The counters of all shards.
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.counters)
+    }
+
+    /// Whether all queues together are full.
+    pub fn queues_are_full(&self) -> bool {
+        let queued: u64 = self
+            .counters
+            .iter()
+            .map(|counters| counters.queued_bytes.get())
+            .sum();
+        queued >= self.settings.queued_bytes_total_max
+    }
+}

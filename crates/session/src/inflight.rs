@@ -1,0 +1,353 @@
+//! The half that sends: packet identifiers and unfinished messages of QoS 1 and 2.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use martlet_codec::{PacketId, Qos, ReasonCode};
+
+use crate::queue::Queued;
+
+/// Unfinished outgoing messages in the order in which they were first sent.
+///
+/// The window counts those that were sent on this connection: PUBLISH and PUBREL hold a slot until
+/// PUBACK, PUBCOMP or a PUBREC of 0x80 and above [MQTT5-3.3.4-7] [MQTT5-3.3.4-9] [MQTT5-4.9.0-2].
+#[derive(Debug)]
+pub struct Inflight {
+    entries: VecDeque<Entry>,
+    /// Number of the next message; its identifier is derived from it.
+    next: u64,
+    window: u16,
+    used: u16,
+    /// Payload bytes of the entries that are in the window.
+    used_bytes: usize,
+    /// Entries that wait to be sent again on this connection.
+    to_resend: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    id: PacketId,
+    step: Step,
+    sent: bool,
+    payload_bytes: u32,
+    /// What to send again; none where the session cannot outlive its connection, or after PUBREC.
+    message: Option<Queued>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// QoS 1, waits for PUBACK.
+    PubAck,
+    /// QoS 2, waits for PUBREC.
+    PubRec,
+    /// QoS 2, waits for PUBCOMP: never a PUBLISH again [MQTT5-4.3.3-6].
+    PubComp,
+}
+
+/// What an acknowledgement meant.
+#[derive(Debug)]
+pub enum Acked {
+    /// The message is finished; its slot is free.
+    Finished,
+    /// PUBREC was right: answer with PUBREL [MQTT5-4.3.3-4].
+    Release,
+    /// No such identifier; nothing is gained by it.
+    Unknown,
+    /// The identifier is one of another flow or step.
+    Wrong,
+}
+
+/// What is sent again on a resumed session [MQTT5-4.4.0-1].
+#[derive(Debug)]
+pub enum Resend<'a> {
+    /// The PUBLISH, with DUP.
+    Publish(PacketId, &'a Queued),
+    /// The PUBREL.
+    Release(PacketId),
+}
+
+impl Default for Inflight {
+    fn default() -> Self {
+        Self::new(u16::MAX)
+    }
+}
+
+impl Inflight {
+    /// An empty one with that window, at least 1 [MQTT5-4.9.0-1].
+    pub fn new(window: u16) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            next: 0,
+            window: window.max(1),
+            used: 0,
+            used_bytes: 0,
+            to_resend: 0,
+        }
+    }
+
+    /// Unfinished messages.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether all is finished.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a new message may be sent: the window has room, by count and by bytes, and nothing
+    /// waits to be sent again. One message passes whatever its size.
+    pub fn has_room(&self, bytes_max: usize) -> bool {
+        self.used < self.window && self.to_resend == 0 && (self.used == 0 || self.used_bytes < bytes_max)
+    }
+
+    /// Whether something waits to be sent again on this connection.
+    pub fn must_resend(&self) -> bool {
+        self.to_resend > 0
+    }
+
+    /// The slots that are in use on this connection.
+    pub fn used(&self) -> u16 {
+        self.used
+    }
+
+    /// A new message is sent: takes a free identifier [MQTT5-2.2.1-4]. `message` is what a resend
+    /// needs.
+    pub fn send(&mut self, qos: Qos, payload_bytes: usize, message: Option<Queued>) -> PacketId {
+        debug_assert!(self.has_room(usize::MAX) && qos != Qos::AtMostOnce);
+        let id = self.free_id();
+        let step = if qos == Qos::AtLeastOnce {
+            Step::PubAck
+        } else {
+            Step::PubRec
+        };
+        self.entries.push_back(Entry {
+            number: self.next,
+            id,
+            step,
+            sent: true,
+            payload_bytes: payload_bytes as u32,
+            message,
+        });
+        self.next += 1;
+        self.used += 1;
+        self.used_bytes += payload_bytes;
+        id
+    }
+
+    fn free_id(&mut self) -> PacketId {
+        loop {
+            let id = PacketId::MIN.saturating_add((self.next % 65_535) as u16);
+            // Identifiers are given out in turn, so one can be in use only after a full circle.
+            let fresh = self
+                .entries
+                .front()
+                .is_none_or(|oldest| self.next - oldest.number < 65_535);
+            if fresh || self.entries.iter().all(|entry| entry.id != id) {
+                return id;
+            }
+            self.next += 1;
+        }
+    }
+
+    fn position(&self, id: PacketId) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.id == id)
+    }
+
+    fn finish(&mut self, index: usize) -> Option<Queued> {
+        let entry = self.entries.remove(index).expect("the index was just found");
+        if entry.sent {
+            self.used -= 1;
+            self.used_bytes -= entry.payload_bytes as usize;
+        } else {
+            self.to_resend -= 1;
+        }
+        entry.message
+    }
+
+    /// PUBACK came.
+    pub fn puback(&mut self, id: PacketId) -> Acked {
+        match self.position(id) {
+            None => Acked::Unknown,
+            Some(index) if self.entries[index].step == Step::PubAck => {
+                self.finish(index);
+                Acked::Finished
+            }
+            Some(_) => Acked::Wrong,
+        }
+    }
+
+    /// PUBREC came. With 0x80 and above the message is settled [MQTT5-4.4.0-2].
+    pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acked {
+        let Some(index) = self.position(id) else {
+            return Acked::Unknown;
+        };
+        match self.entries[index].step {
+            Step::PubAck => Acked::Wrong,
+            Step::PubRec if reason.is_error() => {
+                self.finish(index);
+                Acked::Finished
+            }
+            // PUBREC again after PUBREL: PUBREL again.
+            Step::PubRec | Step::PubComp => {
+                let entry = &mut self.entries[index];
+                entry.step = Step::PubComp;
+                entry.message = None;
+                Acked::Release
+            }
+        }
+    }
+
+    /// PUBCOMP came.
+    pub fn pubcomp(&mut self, id: PacketId) -> Acked {
+        match self.position(id) {
+            None => Acked::Unknown,
+            Some(index) if self.entries[index].step == Step::PubComp => {
+                self.finish(index);
+                Acked::Finished
+            }
+            Some(_) => Acked::Wrong,
+        }
+    }
+
+    /// The message cannot be sent to this peer: it counts as delivered [MQTT5-3.1.2-25].
+    pub fn forget(&mut self, id: PacketId) {
+        if let Some(index) = self.position(id) {
+            self.finish(index);
+        }
+    }
+
+    /// The session goes on over a new connection with that window: all that is unfinished is to be
+    /// sent again, oldest first.
+    pub fn resume(&mut self, window: u16) {
+        self.window = window.max(1);
+        self.used = 0;
+        self.used_bytes = 0;
+        self.to_resend = self.entries.len();
+        for entry in &mut self.entries {
+            entry.sent = false;
+        }
+    }
+
+    /// The next thing to send again, as long as the window has room.
+    pub fn next_resend(&mut self) -> Option<Resend<'_>> {
+        if self.to_resend == 0 || self.used >= self.window {
+            return None;
+        }
+        // Only `PUBREC again` can settle out of turn, so the first unsent one is near the front.
+        let entry = self.entries.iter_mut().find(|entry| !entry.sent)?;
+        entry.sent = true;
+        self.to_resend -= 1;
+        self.used += 1;
+        self.used_bytes += entry.payload_bytes as usize;
+        Some(match (entry.step, &entry.message) {
+            (Step::PubAck | Step::PubRec, Some(message)) => Resend::Publish(entry.id, message),
+            _ => Resend::Release(entry.id),
+        })
+    }
+
+    /// The session ends: what QoS 1 of a shared subscription was not acknowledged goes to another
+    /// member, QoS 2 never does [MQTT5-4.8.2-5].
+    pub fn into_shared_qos1(self) -> impl Iterator<Item = Queued> {
+        self.entries
+            .into_iter()
+            .filter(|entry| entry.step == Step::PubAck)
+            .filter_map(|entry| entry.message)
+            .filter(|message| message.shared.is_some())
+    }
+
+    /// The bytes of the messages that are kept for a resend.
+    pub fn bytes(&self) -> usize {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.message.as_ref())
+            .map(|m| m.message.size())
+            .sum()
+    }
+
+    /// The kept messages, oldest first.
+    pub fn messages(&self) -> impl Iterator<Item = &Arc<crate::Message>> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.message.as_ref())
+            .map(|queued| &queued.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::tests::queued;
+
+    fn ids(inflight: &mut Inflight) -> Vec<String> {
+        std::iter::from_fn(|| {
+            inflight.next_resend().map(|resend| match resend {
+                Resend::Publish(id, _) => format!("publish {id}"),
+                Resend::Release(id) => format!("pubrel {id}"),
+            })
+        })
+        .collect()
+    }
+
+    #[test]
+    fn flows_and_the_window() {
+        let mut inflight = Inflight::new(2);
+        let one = inflight.send(Qos::AtLeastOnce, 0, None);
+        let two = inflight.send(Qos::ExactlyOnce, 0, None);
+        assert!(!inflight.has_room(usize::MAX));
+        assert!(matches!(inflight.puback(two), Acked::Wrong));
+        assert!(matches!(inflight.pubcomp(two), Acked::Wrong));
+        assert!(matches!(inflight.pubrec(one, ReasonCode::Success), Acked::Wrong));
+        assert!(matches!(inflight.puback(one), Acked::Finished));
+        // An acknowledgement for nothing gains no quota.
+        assert!(matches!(inflight.puback(one), Acked::Unknown));
+        assert_eq!(inflight.used(), 1);
+        assert!(matches!(
+            inflight.pubrec(two, ReasonCode::Success),
+            Acked::Release
+        ));
+        assert!(matches!(
+            inflight.pubrec(two, ReasonCode::Success),
+            Acked::Release
+        ));
+        assert_eq!(inflight.used(), 1);
+        assert!(matches!(inflight.pubcomp(two), Acked::Finished));
+        let three = inflight.send(Qos::ExactlyOnce, 0, None);
+        assert!(matches!(
+            inflight.pubrec(three, ReasonCode::NotAuthorized),
+            Acked::Finished
+        ));
+        assert!(inflight.is_empty() && inflight.used() == 0);
+    }
+
+    #[test]
+    fn identifiers_are_free_even_after_a_full_circle() {
+        let mut inflight = Inflight::new(10);
+        let stuck = inflight.send(Qos::AtLeastOnce, 0, None);
+        for _ in 0..70_000 {
+            let id = inflight.send(Qos::AtLeastOnce, 0, None);
+            assert_ne!(id, stuck);
+            inflight.puback(id);
+        }
+    }
+
+    #[test]
+    fn resumption_keeps_order_and_the_new_window() {
+        let mut inflight = Inflight::new(4);
+        let kept: Vec<_> = (0..4)
+            .map(|i| inflight.send([Qos::AtLeastOnce, Qos::ExactlyOnce][i % 2], 1, Some(queued("t"))))
+            .collect();
+        inflight.pubrec(kept[1], ReasonCode::Success);
+        inflight.resume(2);
+        assert_eq!(ids(&mut inflight), ["publish 1", "pubrel 2"]);
+        assert!(!inflight.has_room(usize::MAX));
+        inflight.puback(kept[0]);
+        assert_eq!(ids(&mut inflight), ["publish 3"]);
+        inflight.pubcomp(kept[1]);
+        assert_eq!(ids(&mut inflight), ["publish 4"]);
+        assert!(!inflight.has_room(usize::MAX));
+        inflight.puback(kept[2]);
+        assert!(inflight.has_room(usize::MAX));
+    }
+}

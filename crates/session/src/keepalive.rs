@@ -1,0 +1,128 @@
+//! Keep alive: when a peer counts as gone, and when a client must say that it is there.
+
+/// The server's side: the peer is gone when nothing came for 1.5 times the keep alive
+/// [MQTT5-3.1.2-22] [MQTT3-3.1.2-24].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeepAlive {
+    /// 0 is off.
+    limit_ms: u64,
+    last_ms: u64,
+}
+
+impl KeepAlive {
+    /// Starts now with a keep alive of that many seconds; 0 is off.
+    pub fn new(keep_alive_s: u16, now_ms: u64) -> Self {
+        Self {
+            limit_ms: u64::from(keep_alive_s) * 1_500,
+            last_ms: now_ms,
+        }
+    }
+
+    /// Something came: a packet, or more of one that is large.
+    pub fn heard(&mut self, now_ms: u64) {
+        self.last_ms = now_ms;
+    }
+
+    /// When the peer counts as gone.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        (self.limit_ms > 0).then(|| self.last_ms + self.limit_ms)
+    }
+}
+
+/// The client's side: PINGREQ when nothing was sent for the keep alive [MQTT5-3.1.2-20], and an end
+/// when the answer stays out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PingTimer {
+    interval_ms: u64,
+    sent_ms: u64,
+    pinged_ms: Option<u64>,
+}
+
+/// What a client must do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingAction {
+    /// Nothing.
+    Wait,
+    /// Send PINGREQ.
+    Ping,
+    /// No PINGRESP came in time: the server is gone.
+    Lost,
+}
+
+impl PingTimer {
+    /// Starts now; 0 seconds is off.
+    pub fn new(keep_alive_s: u16, now_ms: u64) -> Self {
+        Self {
+            interval_ms: u64::from(keep_alive_s) * 1_000,
+            sent_ms: now_ms,
+            pinged_ms: None,
+        }
+    }
+
+    /// Something was sent.
+    pub fn sent(&mut self, now_ms: u64) {
+        self.sent_ms = now_ms;
+    }
+
+    /// Something came: the server is there.
+    pub fn heard(&mut self) {
+        self.pinged_ms = None;
+    }
+
+    /// When to ask `action` again.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        if self.interval_ms == 0 {
+            return None;
+        }
+        Some(match self.pinged_ms {
+            Some(pinged_ms) => pinged_ms + self.answer_ms(),
+            None => self.sent_ms + self.interval_ms,
+        })
+    }
+
+    /// What to do at `now_ms`; a ping that it asks for counts as sent.
+    pub fn action(&mut self, now_ms: u64) -> PingAction {
+        match self.deadline_ms() {
+            Some(at) if now_ms >= at => {}
+            _ => return PingAction::Wait,
+        }
+        if self.pinged_ms.is_some() {
+            return PingAction::Lost;
+        }
+        self.pinged_ms = Some(now_ms);
+        self.sent_ms = now_ms;
+        PingAction::Ping
+    }
+
+    /// Half a keep alive for the answer: together the 1.5 times that a server waits.
+    fn answer_ms(&self) -> u64 {
+        (self.interval_ms / 2).max(1_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_and_a_half_times() {
+        let mut keep_alive = KeepAlive::new(10, 1_000);
+        assert_eq!(keep_alive.deadline_ms(), Some(16_000));
+        keep_alive.heard(5_000);
+        assert_eq!(keep_alive.deadline_ms(), Some(20_000));
+        assert_eq!(KeepAlive::new(0, 1_000).deadline_ms(), None);
+    }
+
+    #[test]
+    fn pings_and_their_answers() {
+        let mut timer = PingTimer::new(10, 0);
+        assert_eq!(timer.action(9_999), PingAction::Wait);
+        assert_eq!(timer.action(10_000), PingAction::Ping);
+        assert_eq!(timer.action(14_999), PingAction::Wait);
+        timer.heard();
+        assert_eq!(timer.action(19_999), PingAction::Wait);
+        assert_eq!(timer.action(20_000), PingAction::Ping);
+        assert_eq!(timer.action(25_000), PingAction::Lost);
+        assert_eq!(PingTimer::new(0, 0).action(u64::MAX), PingAction::Wait);
+    }
+}

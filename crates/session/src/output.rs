@@ -1,0 +1,192 @@
+//! The bytes that wait to be written to one connection.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+use martlet_codec::{Extras, Packet, Publish, Version};
+
+/// Bytes to write: small things copied into one buffer, large payloads shared.
+///
+/// Appending never writes. Whoever owns the socket takes slices, writes, and says how much went.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Complete segments in front of `tail`.
+    segments: VecDeque<Bytes>,
+    /// What is being appended to.
+    tail: Vec<u8>,
+    /// Bytes at the very front that were written already.
+    written: usize,
+    /// Unwritten bytes in all.
+    len: usize,
+}
+
+/// A buffer that grew beyond this is given back when it is empty.
+const KEEP_CAPACITY_BYTES: usize = 64 << 10;
+
+impl Output {
+    /// Unwritten bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a packet.
+    pub fn packet(&mut self, packet: &Packet<'_>, version: Version) {
+        let before = self.tail.len();
+        packet.encode(version, &mut self.tail);
+        self.len += self.tail.len() - before;
+    }
+
+    /// Appends a packet if it fits, if need be without Reason String and User Properties.
+    #[must_use]
+    pub fn packet_within(&mut self, packet: &Packet<'_>, bytes_max: u32, version: Version) -> bool {
+        let before = self.tail.len();
+        let fits = packet.encode_within(bytes_max, version, &mut self.tail);
+        self.len += self.tail.len() - before;
+        fits
+    }
+
+    /// Appends a PUBLISH; its payload is shared if `shared` holds it, else copied.
+    pub fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        extras: Extras<'_>,
+        version: Version,
+        shared: Option<&Bytes>,
+    ) {
+        let before = self.tail.len();
+        let Some(payload) = shared else {
+            publish.encode(version, extras, &mut self.tail);
+            self.len += self.tail.len() - before;
+            return;
+        };
+        publish.encode_head(version, extras, &mut self.tail);
+        self.len += self.tail.len() - before + payload.len();
+        self.segments.push_back(std::mem::take(&mut self.tail).into());
+        self.segments.push_back(payload.clone());
+    }
+
+    /// Appends bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// The front of what is to be written, as slices.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.written;
+        let mut n = 0;
+        for part in self.segments.iter().map(|s| &s[..]).chain([&self.tail[..]]) {
+            let part = &part[skip.min(part.len())..];
+            skip = 0;
+            if part.is_empty() {
+                continue;
+            }
+            let Some(slot) = slices.get_mut(n) else { break };
+            *slot = IoSlice::new(part);
+            n += 1;
+        }
+        n
+    }
+
+    /// `n` bytes of the front were written.
+    pub fn advance(&mut self, n: usize) {
+        self.len = self.len.checked_sub(n).expect("no more is written than there is");
+        self.written += n;
+        while let Some(front) = self.segments.front() {
+            if self.written < front.len() {
+                return;
+            }
+            self.written -= front.len();
+            self.segments.pop_front();
+        }
+        if self.written == self.tail.len() {
+            self.tail.clear();
+            self.written = 0;
+            if self.tail.capacity() > KEEP_CAPACITY_BYTES {
+                self.tail = Vec::new();
+            }
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes the empty buffer away, so that an idle connection owns none.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        (self.len == 0 && self.tail.capacity() > 0).then(|| std::mem::take(&mut self.tail))
+    }
+
+    /// Gives it a buffer to append to, if it has none.
+    pub fn lend_buffer(&mut self, pool: &mut Vec<Vec<u8>>) {
+        if self.tail.capacity() == 0
+            && let Some(buffer) = pool.pop()
+        {
+            self.tail = buffer;
+        }
+    }
+
+    /// Everything that is to be written, copied: for tests and simulations.
+    pub fn take_all(&mut self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len);
+        for segment in &self.segments {
+            all.extend_from_slice(segment);
+        }
+        all.extend_from_slice(&self.tail);
+        all.drain(..self.written);
+        self.clear();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use martlet_codec::{Address, Delivery, Properties, Topic};
+
+    #[test]
+    fn shared_and_copied_bytes_leave_in_order_whatever_is_written_at_once() {
+        let payload = Bytes::from(vec![7; 100]);
+        let publish = Publish {
+            dup: false,
+            retain: false,
+            delivery: Delivery::AtMostOnce,
+            address: Address::Name(Topic::literal("t")),
+            properties: Properties::EMPTY,
+            payload: &payload,
+        };
+        let mut expected = Vec::new();
+        for step in [1, 3, 64, 1_000] {
+            let mut output = Output::default();
+            output.packet(&Packet::PingResp, Version::V5);
+            output.publish(&publish, Extras::NONE, Version::V5, Some(&payload));
+            output.publish(&publish, Extras::NONE, Version::V5, None);
+            output.packet(&Packet::PingResp, Version::V5);
+            let mut written = Vec::new();
+            while !output.is_empty() {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let n = output.slices(&mut slices);
+                let flat: Vec<u8> = slices[..n]
+                    .iter()
+                    .flat_map(|s| s.iter().copied())
+                    .take(step)
+                    .collect();
+                written.extend_from_slice(&flat);
+                output.advance(flat.len());
+            }
+            if expected.is_empty() {
+                expected.clone_from(&written);
+                assert_eq!(expected.len(), 2 + 106 + 106 + 2);
+            }
+            assert_eq!(written, expected, "step {step}");
+            assert_eq!(output.len(), 0);
+        }
+    }
+}

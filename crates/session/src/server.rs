@@ -1,0 +1,556 @@
+//! A broker's end of one session: what survives connections, and the link of the one that is up.
+
+use std::sync::Arc;
+
+use martlet_codec::{
+    Ack, Address, Delivery, Disconnect, Extras, Packet, PacketId, PropertiesBuf, PropertyId, Publish, Qos,
+    ReasonCode, Violation,
+};
+
+use crate::alias::Resolved;
+use crate::handshake::Agreed;
+use crate::inflight::{Acked, Inflight, Resend};
+use crate::limits::{Limits, QueueLimits};
+use crate::message::{MessageView, Offer};
+use crate::queue::{Queue, Queued};
+use crate::received::{AckKind, Arrival, Owed, Received, Ticket};
+use crate::{AliasesIn, AliasesOut, KeepAlive, Now, Output};
+
+/// The connection of a session, after its CONNACK.
+#[derive(Debug)]
+pub struct Link {
+    /// What holds on it.
+    pub agreed: Agreed,
+    /// What is to be written.
+    pub output: Output,
+    /// When the client counts as gone.
+    pub keep_alive: KeepAlive,
+    aliases_in: AliasesIn,
+    aliases_out: AliasesOut,
+}
+
+impl Link {
+    /// A new connection; aliases begin empty [MQTT5-3.3.2-7].
+    pub fn new(agreed: Agreed, now: Now) -> Self {
+        Self {
+            agreed,
+            output: Output::default(),
+            keep_alive: KeepAlive::new(agreed.keep_alive_s, now.mono_ms),
+            aliases_in: AliasesIn::new(agreed.alias_in_max),
+            aliases_out: AliasesOut::new(agreed.alias_out_max),
+        }
+    }
+
+    /// The topic name of an incoming PUBLISH.
+    pub fn resolve<'a>(&mut self, address: Address<'a>) -> Result<Resolved<'a>, Violation> {
+        self.aliases_in.resolve(address)
+    }
+
+    /// Appends a packet that the client asked for; reason string and user properties go where they
+    /// are not wanted or do not fit.
+    pub fn answer(&mut self, packet: &Packet<'_>) {
+        // An answer that does not fit even without its words is at most 5 bytes plus its codes: only a
+        // client with an absurd limit loses it, and that limit is its own [MQTT5-3.1.2-24].
+        let _ = self
+            .output
+            .packet_within(packet, self.agreed.packet_bytes_max, self.agreed.version);
+    }
+
+    /// Appends DISCONNECT where the version has one [MQTT5-3.14.0-1].
+    pub fn disconnect(&mut self, reason: ReasonCode, text: Option<&str>) {
+        if !self.agreed.can_send_disconnect {
+            return;
+        }
+        let mut properties = PropertiesBuf::new();
+        if let Some(text) = text {
+            properties.text(PropertyId::ReasonString, text);
+        }
+        self.answer(&Packet::Disconnect(Disconnect {
+            reason,
+            properties: properties.as_properties(),
+        }));
+    }
+
+    /// Appends a PUBLISH. `false`: it is larger than the client takes, and nothing was appended.
+    fn publish(&mut self, to: &Outgoing<'_>, view: &MessageView<'_>, turn: &mut Turn<'_>) -> bool {
+        let mut publish = Publish {
+            dup: to.dup,
+            retain: to.retain,
+            delivery: to.delivery,
+            address: Address::Name(view.topic),
+            properties: view.properties,
+            payload: view.payload,
+        };
+        let extras = Extras {
+            expiry_s: view.expiry_left_s(turn.now),
+            subscription_ids: to.subscription_ids,
+        };
+        let version = self.agreed.version;
+        // An alias may add three bytes and one to a length.
+        let len = publish.encoded_len(version, extras) + 4;
+        let bytes_max = self.agreed.packet_bytes_max as usize;
+        if len <= bytes_max {
+            publish.address = self.aliases_out.address(view.topic);
+        } else if len - 4 > bytes_max {
+            return false;
+        }
+        let shared = view
+            .shared
+            .filter(|payload| payload.len() >= turn.limits.share_payload_bytes_min);
+        self.output.publish(&publish, extras, version, shared);
+        turn.tally.sent += 1;
+        turn.tally.sent_bytes += view.payload.len() as u64;
+        true
+    }
+}
+
+struct Outgoing<'a> {
+    dup: bool,
+    retain: bool,
+    delivery: Delivery,
+    subscription_ids: &'a [u32],
+}
+
+/// What the subscriptions of one session made of a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The highest QoS granted [MQTT5-3.3.4-2].
+    pub qos: Qos,
+    /// The RETAIN to send.
+    pub retain: bool,
+    /// The identifiers of the subscriptions that matched [MQTT5-3.3.4-4].
+    pub subscription_ids: &'a [u32],
+    /// The filter of the shared subscription that it came by.
+    pub shared: Option<&'a Arc<str>>,
+    /// Sent because of a SUBSCRIBE.
+    pub replay: bool,
+}
+
+/// What became of a message for one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is in the output.
+    Sent,
+    /// It waits in the queue.
+    Queued,
+    /// It was dropped.
+    Dropped(Undelivered),
+}
+
+/// Why a message was dropped for one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undelivered {
+    /// The queue is full (`drop_new`).
+    QueueFull,
+    /// QoS 0, and the client does not read what is written to it.
+    OutputFull,
+    /// Its time was over.
+    Expired,
+    /// Larger than the client's maximum packet size; counts as delivered [MQTT5-3.1.2-25].
+    TooLarge,
+    /// The client is away and the message may not wait.
+    Away,
+}
+
+/// What left or was dropped while a queue was worked off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// PUBLISH packets that were put into the output.
+    pub sent: u32,
+    /// The bytes of their payloads.
+    pub sent_bytes: u64,
+    /// Messages that expired while they waited.
+    pub expired: u32,
+    /// Messages that were too large for the client.
+    pub too_large: u32,
+}
+
+/// What each step of a turn is given: the time, the limits, and where to count.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The time of the turn.
+    pub now: Now,
+    /// The limits of sessions.
+    pub limits: &'a Limits,
+    /// What left and what was dropped.
+    pub tally: &'a mut Tally,
+}
+
+/// A broker's end of one session.
+#[derive(Debug)]
+pub struct Session {
+    /// The client identifier, under which the session is known [MQTT5-3.1.3-2].
+    pub client_id: Arc<str>,
+    /// How long it outlives its connection, in seconds.
+    pub expiry_s: u32,
+    /// The connection, while there is one.
+    pub link: Option<Box<Link>>,
+    inflight: Inflight,
+    received: Received,
+    queue: Queue,
+}
+
+impl Session {
+    /// A new session.
+    pub fn new(client_id: Arc<str>, expiry_s: u32) -> Self {
+        Self {
+            client_id,
+            expiry_s,
+            link: None,
+            inflight: Inflight::default(),
+            received: Received::default(),
+            queue: Queue::default(),
+        }
+    }
+
+    /// A connection takes the session on. Call `pump` when CONNACK is in the output: what is
+    /// unfinished goes out first, then what waits.
+    pub fn attach(&mut self, link: Box<Link>) {
+        self.inflight.resume(link.agreed.inflight_max);
+        self.expiry_s = link.agreed.expiry_s;
+        self.link = Some(link);
+    }
+
+    /// The connection is gone; its output goes with it.
+    pub fn detach(&mut self, limits: &Limits) -> Option<Box<Link>> {
+        self.received.disconnect();
+        self.queue.drop_transient(limits.queue_qos0);
+        self.link.take()
+    }
+
+    /// Whether what it is owed must outlive its connection.
+    pub fn is_stored(&self) -> bool {
+        self.expiry_s > 0
+    }
+
+    fn queue_limits(&self, limits: &Limits) -> QueueLimits {
+        if self.is_stored() {
+            limits.stored_queue
+        } else {
+            limits.queue
+        }
+    }
+
+    /// Whether a message of QoS 1 or 2 would be sent at once.
+    pub fn is_ready(&self, limits: &Limits) -> bool {
+        let has_output = self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.output.len() < limits.output_bytes_max);
+        has_output && self.queue.is_empty() && self.inflight.has_room(limits.inflight_bytes_max)
+    }
+
+    /// A message for this session.
+    pub fn deliver(&mut self, target: Target<'_>, offer: &mut Offer<'_>, turn: &mut Turn<'_>) -> Delivered {
+        let qos = if turn.limits.upgrade_qos {
+            target.qos
+        } else {
+            offer.view().qos.min(target.qos)
+        };
+        if offer.view().has_expired(turn.now) {
+            return Delivered::Dropped(Undelivered::Expired);
+        }
+        // What came because of a SUBSCRIBE keeps its order: later messages wait behind it.
+        let in_turn = target.replay || self.queue.has_replays();
+        let has_output = match &self.link {
+            Some(link) => link.output.len() < turn.limits.output_bytes_max,
+            None if qos == Qos::AtMostOnce && !turn.limits.queue_qos0 => {
+                return Delivered::Dropped(Undelivered::Away);
+            }
+            None => false,
+        };
+        if self.link.is_some() && !in_turn {
+            if qos == Qos::AtMostOnce {
+                if !has_output {
+                    return Delivered::Dropped(Undelivered::OutputFull);
+                }
+                return self.send(qos, target, offer.view(), None, turn);
+            }
+            if has_output && self.queue.is_empty() && self.inflight.has_room(turn.limits.inflight_bytes_max) {
+                let kept = self
+                    .keeps(target.shared.is_some())
+                    .then(|| queued(target, qos, offer));
+                return self.send(qos, target, offer.view(), kept, turn);
+            }
+        }
+        if !offer.view().may_wait(turn.now) {
+            return Delivered::Dropped(Undelivered::Expired);
+        }
+        let queue_limits = self.queue_limits(turn.limits);
+        if !self.queue.push(queued(target, qos, offer), queue_limits) {
+            return Delivered::Dropped(Undelivered::QueueFull);
+        }
+        Delivered::Queued
+    }
+
+    /// Whether an unfinished message must be kept: for a resend, or for another member of its group.
+    fn keeps(&self, shared: bool) -> bool {
+        self.is_stored() || shared
+    }
+
+    /// Sends a message; for QoS 1 and 2 the window has room.
+    fn send(
+        &mut self,
+        qos: Qos,
+        target: Target<'_>,
+        view: &MessageView<'_>,
+        kept: Option<Queued>,
+        turn: &mut Turn<'_>,
+    ) -> Delivered {
+        let link = self.link.as_mut().expect("messages are sent over a link");
+        let delivery = match qos {
+            Qos::AtMostOnce => Delivery::AtMostOnce,
+            Qos::AtLeastOnce => Delivery::AtLeastOnce(self.inflight.send(qos, view.payload.len(), kept)),
+            Qos::ExactlyOnce => Delivery::ExactlyOnce(self.inflight.send(qos, view.payload.len(), kept)),
+        };
+        let Target {
+            retain,
+            subscription_ids,
+            ..
+        } = target;
+        let to = Outgoing {
+            dup: false,
+            retain,
+            delivery,
+            subscription_ids,
+        };
+        if !link.publish(&to, view, turn) {
+            if let Some(id) = delivery.packet_id() {
+                self.inflight.forget(id);
+            }
+            return Delivered::Dropped(Undelivered::TooLarge);
+        }
+        Delivered::Sent
+    }
+
+    /// Sends what may be sent: first again what is unfinished, then what waits, as long as the window
+    /// and the output have room.
+    pub fn pump(&mut self, turn: &mut Turn<'_>) {
+        self.resend(turn);
+        while let Some(link) = &self.link {
+            if link.output.len() >= turn.limits.output_bytes_max {
+                return;
+            }
+            let Some(front) = self.queue.front() else { return };
+            if front.qos != Qos::AtMostOnce && !self.inflight.has_room(turn.limits.inflight_bytes_max) {
+                return;
+            }
+            let item = self.queue.pop().expect("there is a front");
+            if item.message.view().has_expired(turn.now) {
+                turn.tally.expired += 1;
+            } else if self.send_queued(item, turn) == Delivered::Dropped(Undelivered::TooLarge) {
+                turn.tally.too_large += 1;
+            }
+        }
+    }
+
+    fn send_queued(&mut self, item: Queued, turn: &mut Turn<'_>) -> Delivered {
+        let message = Arc::clone(&item.message);
+        let qos = item.qos;
+        let (retain, replay) = (item.retain, item.replay);
+        let (kept, ids) = if qos != Qos::AtMostOnce && self.keeps(item.shared.is_some()) {
+            let ids = item.subscription_ids.clone();
+            (Some(item), ids)
+        } else {
+            (None, item.subscription_ids)
+        };
+        let target = Target {
+            qos,
+            retain,
+            subscription_ids: &ids,
+            shared: None,
+            replay,
+        };
+        self.send(qos, target, &message.view(), kept, turn)
+    }
+
+    /// [MQTT5-4.4.0-1]: old identifiers, old order, before anything new. What was sent once never
+    /// expires.
+    fn resend(&mut self, turn: &mut Turn<'_>) {
+        let Some(link) = &mut self.link else { return };
+        let mut too_large = Vec::new();
+        while let Some(resend) = self.inflight.next_resend() {
+            match resend {
+                Resend::Release(id) => link.answer(&Packet::PubRel(Ack::new(id, ReasonCode::Success))),
+                Resend::Publish(id, kept) => {
+                    let delivery = match kept.qos {
+                        Qos::ExactlyOnce => Delivery::ExactlyOnce(id),
+                        _ => Delivery::AtLeastOnce(id),
+                    };
+                    let to = Outgoing {
+                        dup: true,
+                        retain: kept.retain,
+                        delivery,
+                        subscription_ids: &kept.subscription_ids,
+                    };
+                    if !link.publish(&to, &kept.message.view(), turn) {
+                        too_large.push(id);
+                    }
+                }
+            }
+        }
+        if too_large.is_empty() {
+            return;
+        }
+        turn.tally.too_large += too_large.len() as u32;
+        for id in too_large {
+            self.inflight.forget(id);
+        }
+        self.resend(turn);
+    }
+
+    /// PUBACK, PUBREC or PUBCOMP came for a message that we sent. Call `pump` after it: there may be room.
+    pub fn acknowledged(&mut self, packet: &Packet<'_>) -> Result<(), Violation> {
+        let acked = match packet {
+            Packet::PubAck(ack) => self.inflight.puback(ack.packet_id),
+            Packet::PubComp(ack) => self.inflight.pubcomp(ack.packet_id),
+            Packet::PubRec(ack) => return self.pubrec(ack),
+            _ => return Err(Violation::Direction),
+        };
+        if matches!(acked, Acked::Wrong) {
+            Err(Violation::WrongAck)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn pubrec(&mut self, ack: &Ack<'_>) -> Result<(), Violation> {
+        let reason = match self.inflight.pubrec(ack.packet_id, ack.reason) {
+            Acked::Wrong => return Err(Violation::WrongAck),
+            Acked::Finished => return Ok(()),
+            Acked::Release => ReasonCode::Success,
+            // A PUBREC of 0x80 and above ends the exchange, whether we know of it or not.
+            Acked::Unknown if ack.reason.is_error() => return Ok(()),
+            Acked::Unknown => ReasonCode::PacketIdentifierNotFound,
+        };
+        if let Some(link) = &mut self.link {
+            link.answer(&Packet::PubRel(Ack::new(ack.packet_id, reason)));
+        }
+        Ok(())
+    }
+
+    /// A PUBLISH of QoS 1 or 2 came: whether it is new. It takes a slot of our receive maximum.
+    pub fn arrived(&mut self, delivery: Delivery) -> Result<Arrival, Violation> {
+        let Some(link) = &self.link else {
+            return Ok(Arrival::New);
+        };
+        let max = if link.agreed.receive_maximum_known {
+            link.agreed.receive_maximum
+        } else {
+            u16::MAX
+        };
+        match delivery {
+            Delivery::AtMostOnce => Ok(Arrival::New),
+            Delivery::AtLeastOnce(_) => self.received.publish_qos1(max).map(|()| Arrival::New),
+            Delivery::ExactlyOnce(id) => self.received.publish_qos2(id, max),
+        }
+    }
+
+    /// PUBREL came: releases the identifier; the reason of the PUBCOMP that is owed.
+    pub fn released(&mut self, id: PacketId) -> ReasonCode {
+        self.received.pubrel(id)
+    }
+
+    /// Owes an acknowledgement; it leaves when its commit has ended and all before it have left.
+    /// `false`: the client cannot be told what it says, and must be closed.
+    #[must_use]
+    pub fn owe(&mut self, owed: Owed, ticket: Option<Ticket>) -> bool {
+        if ticket.is_none() && self.received.owes_nothing() {
+            self.received.sent(owed);
+            return self.link.as_mut().is_none_or(|link| write_ack(link, owed));
+        }
+        self.received.owe(owed, ticket);
+        self.flush_acks()
+    }
+
+    /// A commit ended. `false` as of `owe`.
+    #[must_use]
+    pub fn settle(&mut self, ticket: Ticket, failure: Option<ReasonCode>) -> bool {
+        !self.received.settle(ticket, failure) || self.flush_acks()
+    }
+
+    fn flush_acks(&mut self) -> bool {
+        let Some(link) = &mut self.link else { return true };
+        while let Some(owed) = self.received.next_ready() {
+            if !write_ack(link, owed) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the client must not be read now: it knows no receive maximum and has used up ours.
+    pub fn is_saturated(&self) -> bool {
+        let Some(link) = &self.link else { return false };
+        !link.agreed.receive_maximum_known
+            && self.received.owed_len() >= usize::from(link.agreed.receive_maximum)
+    }
+
+    /// Messages that wait or are unfinished, and their bytes.
+    pub fn backlog(&self) -> (usize, usize) {
+        (
+            self.queue.len() + self.inflight.len(),
+            self.queue.bytes() + self.inflight.bytes(),
+        )
+    }
+
+    /// Messages in the queue.
+    pub fn queued_len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The bytes of the messages in the queue.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Whether something waits that `pump` could send once there is room: messages in the queue, or what
+    /// must be sent again.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.is_empty() || self.inflight.must_resend()
+    }
+
+    /// Drops queued messages whose time is over, and tells how many.
+    pub fn drop_expired(&mut self, now: Now) -> usize {
+        self.queue.drop_expired(now)
+    }
+
+    /// The session ends: what came by shared subscriptions and was not acknowledged, in order.
+    pub fn into_shared(self) -> Vec<Queued> {
+        self.inflight
+            .into_shared_qos1()
+            .chain(self.queue.into_shared())
+            .collect()
+    }
+
+    /// Identifiers of QoS 2 that its client has not released.
+    pub fn unreleased_len(&self) -> usize {
+        self.received.unreleased_len()
+    }
+}
+
+/// Writes PUBACK, PUBREC or PUBCOMP. Version 3 cannot say that the server did not take a message: then
+/// silence and a close are the truth.
+fn write_ack(link: &mut Link, owed: Owed) -> bool {
+    if owed.reason == ReasonCode::QuotaExceeded && !link.agreed.can_refuse_publish {
+        return false;
+    }
+    let ack = Ack::new(owed.id, owed.reason);
+    link.answer(&match owed.kind {
+        AckKind::PubAck => Packet::PubAck(ack),
+        AckKind::PubRec => Packet::PubRec(ack),
+        AckKind::PubComp => Packet::PubComp(ack),
+    });
+    true
+}
+
+fn queued(target: Target<'_>, qos: Qos, offer: &mut Offer<'_>) -> Queued {
+    Queued {
+        message: offer.keep(),
+        qos,
+        retain: target.retain,
+        subscription_ids: target.subscription_ids.into(),
+        shared: target.shared.cloned(),
+        replay: target.replay,
+    }
+}
