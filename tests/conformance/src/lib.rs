@@ -28,6 +28,6 @@ pub trait Harness {
     fn stop(&mut self);
     /// What the broker wrote to the connection since the last call.
     fn output(&mut self, conn: usize) -> Vec<u8>;
-    /// Whether the broker closed the connection, and why in its own words.
-    fn closed(&self, conn: usize) -> Option<String>;
+    /// Whether the broker closed the connection.
+    fn closed(&self, conn: usize) -> bool;
 }
