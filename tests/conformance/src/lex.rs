@@ -105,7 +105,7 @@ pub fn quote(value: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '"' | '\\' => out.extend(['\\', c]),
-                c if c.is_control() => c
+                c if !is_visible(c) => c
                     .encode_utf8(&mut [0; 4])
                     .bytes()
                     .for_each(|b| escape(b, &mut out)),
@@ -116,6 +116,11 @@ pub fn quote(value: &[u8]) -> String {
     }
     out.push('"');
     out
+}
+
+/// The byte-order mark and its like look like nothing.
+fn is_visible(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}')
 }
 
 fn escape(byte: u8, out: &mut String) {
@@ -138,7 +143,7 @@ const RESERVED: [&str; 9] = [
 
 /// A value bare where that reads back, else in quotes.
 pub fn bare_or_quoted(value: &str) -> String {
-    let plain = |c: char| !c.is_control() && !matches!(c, ' ' | '"' | '=' | '\\' | ';');
+    let plain = |c: char| is_visible(c) && !matches!(c, ' ' | '"' | '=' | '\\' | ';');
     if !value.is_empty() && value.chars().all(plain) && !RESERVED.contains(&value) {
         value.to_owned()
     } else {

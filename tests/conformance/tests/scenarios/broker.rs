@@ -306,9 +306,12 @@ fn configured(config: &[(String, String)]) -> Result<(Settings, ListenerRules), 
                 };
             }
             "persistent_client_expiration" => policy.session_expiry_s_max = number?,
+            "payload_format_check" => settings.payload_format_check = value.parse().map_err(|_| bad())?,
+            "queued_bytes_total_max" => settings.queued_bytes_total_max = number?.into(),
             "receive_maximum" => policy.receive_maximum = number? as u16,
             "response_information" => policy.response_information = Some(value.clone()),
             "retain_available" => policy.retain_available = value.parse().map_err(|_| bad())?,
+            "sessions_max" => settings.sessions_max = number?.into(),
             "sys_interval" => settings.sys_interval_ms = Some(u64::from(number?) * 1_000),
             _ => return Err(format!("config: there is no {key} here")),
         }
