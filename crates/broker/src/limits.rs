@@ -1,5 +1,7 @@
 //! The rules and limits of a broker, each with its unit and what happens at it.
 
+use std::sync::atomic::AtomicU64;
+
 use martlet_session::Policy;
 
 use crate::router::Overlapping;
@@ -61,8 +63,8 @@ impl Default for Settings {
     }
 }
 
-/// What holds for the clients of one listener.
-#[derive(Debug, Clone)]
+/// What holds for the clients of one listener, and how many there are.
+#[derive(Debug)]
 pub struct ListenerRules {
     /// What is allowed and announced.
     pub policy: Policy,
@@ -70,6 +72,10 @@ pub struct ListenerRules {
     pub allow_anonymous: bool,
     /// How assigned client identifiers begin.
     pub auto_id_prefix: String,
+    /// Connections at a time. Above it: CONNACK 0x97, 3 in version 3.
+    pub connections_max: Option<u64>,
+    /// Connections that are open.
+    pub connections: AtomicU64,
 }
 
 impl Default for ListenerRules {
@@ -78,6 +84,8 @@ impl Default for ListenerRules {
             policy: Policy::default(),
             allow_anonymous: true,
             auto_id_prefix: "auto-".to_owned(),
+            connections_max: None,
+            connections: AtomicU64::new(0),
         }
     }
 }

@@ -1,5 +1,19 @@
-//! A broker as a process: threads, sockets, configuration.
+//! A broker as a process: threads, sockets, configuration and logs around the rules of `martlet-broker`.
+//!
+//! [`Server::start`] opens the listeners of a [`config::Config`] and runs one thread a shard;
+//! [`Server::stop`] ends them as the standard wants it. The rules are not here: this crate moves bytes
+//! between sockets and shards, and messages between shards.
 
+mod acceptor;
 pub mod config;
 pub mod error;
+mod inbox;
 pub mod limits;
+mod log;
+mod server;
+mod settings;
+mod worker;
+
+pub use error::Error;
+pub use log::init as init_log;
+pub use server::Server;

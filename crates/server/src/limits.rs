@@ -26,3 +26,30 @@ pub const QUOTED_CHARS_MAX: usize = 60;
 
 /// Processes that are looked at to name the holder of a port. Beyond, the holder stays unnamed.
 pub const PROCESSES_SEARCHED_MAX: usize = 65_536;
+
+/// Messages that wait for one shard. At it: QoS 0 is dropped, publishers of QoS 1 and 2 are not read.
+pub const INBOX_FORWARDS_MAX: usize = 8_192;
+
+/// Bytes that one connection is read in one turn. More waits for the next.
+pub const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Connections that are written in one slice, before sockets are polled again.
+pub const FLUSH_SLICE: usize = 16;
+
+/// Connections that wait to be written. Above it: nothing is read until they are fewer.
+pub const FLUSH_BACKLOG_MAX: usize = 8 * FLUSH_SLICE;
+
+/// Bytes that one connection is written in one turn. More waits for the next.
+pub const WRITE_BYTES_MAX: usize = 256 * 1024;
+
+/// Milliseconds in which a client that is closed may read what is left for it. Then it is cut.
+pub const LINGER_MS: u64 = 1_000;
+
+/// Milliseconds in which clients are told that the broker stops. Then it exits.
+pub const STOP_MS: u64 = 3_000;
+
+/// Files that are kept open beside connections.
+pub const FILES_RESERVED: u64 = 100;
+
+/// Lines about dropped messages, for each reason and second. The rest is counted and told in the next.
+pub const DROP_LINES_PER_S: u32 = 1;

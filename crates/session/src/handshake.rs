@@ -32,6 +32,8 @@ pub struct Policy {
     pub alias_out_max: u16,
     /// The longest keep alive in seconds; a client that asks for a longer one, or for none, gets this.
     pub keep_alive_s_max: Option<NonZeroU16>,
+    /// The keep alive that every version 5 client gets, in seconds; 0 is off.
+    pub keep_alive_s: Option<u16>,
     /// The longest session expiry in seconds; `NEVER` is no limit.
     pub session_expiry_s_max: u32,
     /// The highest QoS.
@@ -57,6 +59,7 @@ impl Default for Policy {
             alias_in_max: 10,
             alias_out_max: 10,
             keep_alive_s_max: None,
+            keep_alive_s: None,
             session_expiry_s_max: NEVER,
             qos_max: Qos::ExactlyOnce,
             retain_available: true,
@@ -196,9 +199,12 @@ fn check_client_id(connect: &Connect<'_>, policy: &Policy) -> Result<(), Refusal
 
 /// In version 3 there is no way to tell the client another value: it keeps the one that it asked for.
 fn keep_alive_s(connect: &Connect<'_>, policy: &Policy, v5: bool) -> u16 {
-    match policy.keep_alive_s_max {
-        Some(max) if v5 && (connect.keep_alive_s == 0 || connect.keep_alive_s > max.get()) => max.get(),
-        _ => connect.keep_alive_s,
+    let asked = connect.keep_alive_s;
+    match (policy.keep_alive_s, policy.keep_alive_s_max) {
+        _ if !v5 => asked,
+        (Some(given), _) => given,
+        (None, Some(max)) if asked == 0 || asked > max.get() => max.get(),
+        (None, _) => asked,
     }
 }
 

@@ -57,8 +57,8 @@ pub struct Member {
     pub availability: Availability,
 }
 
-/// The members of `$share/{group}/{filter}`: one group for each filter, whatever its name
-/// [MQTT5-4.8.2]. Routes hold it, so who comes and goes needs no new route.
+/// The members of `$share/{group}/{filter}`: one group for each filter, whatever its name. Routes hold
+/// it, so who comes and goes needs no new route.
 pub struct Group {
     filter: Arc<str>,
     members: Mutex<Members>,

@@ -1,6 +1,7 @@
 //! CONNECT: who comes in, and with which session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use martlet_codec::{Connect, PacketType, ReasonCode};
 use martlet_session::{Link, Now, Session, handshake};
@@ -34,12 +35,13 @@ impl Shard {
         };
         // Nothing of anybody's session is touched before this.
         if !rules.allow_anonymous {
-            let reason = Reason::NotAuthorized;
-            let refusal = handshake::Refusal {
-                reason: reason.code(),
-                text: reason.text(),
-            };
-            return self.refuse(now, conn, connect, refusal, sink);
+            return self.refuse_for(now, conn, connect, Reason::NotAuthorized, sink);
+        }
+        if rules
+            .connections_max
+            .is_some_and(|max| rules.connections.load(Ordering::Relaxed) > max)
+        {
+            return self.refuse_for(now, conn, connect, Reason::TooManyConnections, sink);
         }
         let assigned = connect
             .client_id
@@ -63,13 +65,7 @@ impl Shard {
             }
             if shared.registry.len() as u64 > shared.settings.sessions_max {
                 shared.registry.release(&client_id);
-                let reason = Reason::TooManySessions;
-                self.counters().count(reason, 1);
-                let refusal = handshake::Refusal {
-                    reason: reason.code(),
-                    text: reason.text(),
-                };
-                return self.refuse(now, conn, connect, refusal, sink);
+                return self.refuse_for(now, conn, connect, Reason::TooManySessions, sink);
             }
         }
         let index = found.unwrap_or_else(|| {
@@ -143,8 +139,7 @@ impl Shard {
 
     /// The session lives in another shard, so the connection goes there with all that it sent.
     fn relocate(&mut self, conn: ConnId, shard: u16, rest: &[u8], sink: &mut impl Sink) -> Flow {
-        let connection = self.connections.remove(conn.index as usize);
-        self.counters().sockets.sub(1);
+        let connection = self.remove_connection(conn);
         sink.relocate(
             conn,
             shard,
@@ -167,6 +162,22 @@ impl Shard {
         self.sessions.get_mut(index).session.attach(link);
         self.mark_dirty(conn);
         self.pump(now, index);
+    }
+
+    fn refuse_for(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        reason: Reason,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        self.counters().count(reason, 1);
+        let refusal = handshake::Refusal {
+            reason: reason.code(),
+            text: reason.text(),
+        };
+        self.refuse(now, conn, connect, refusal, sink)
     }
 
     fn refuse(

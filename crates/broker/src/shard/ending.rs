@@ -50,11 +50,7 @@ impl Shard {
         if connection.phase != Phase::Closing {
             self.end(now, conn, Ending::Lost, None, sink);
         }
-        self.connections.remove(conn.index as usize);
-        if self.connections.is_empty() {
-            self.connections.shrink_to_fit();
-        }
-        self.counters().sockets.sub(1);
+        self.remove_connection(conn);
     }
 
     /// A connection ends: what is left to say goes out, its session goes on or ends, its will is

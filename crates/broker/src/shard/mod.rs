@@ -12,6 +12,7 @@ mod subscribe;
 mod time;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use martlet_codec::{Decoded, Fault, Packet, Version, Violation};
@@ -186,6 +187,9 @@ impl Shard {
         let deadline_ms = now.mono_ms + self.shared.settings.connect_timeout_ms;
         entry.insert(Connection::new(id, peer, deadline_ms));
         self.timers.add(deadline_ms, Timer::Connection(id));
+        self.shared.listeners[usize::from(peer.listener)]
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
         self.counters().sockets_opened.add(1);
         self.counters().sockets.add(1);
         id
@@ -217,13 +221,13 @@ impl Shard {
     }
 
     /// The connections that have something to write since they were last asked for, oldest first.
-    pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
+    pub fn take_dirty(&mut self, into: &mut impl Extend<ConnId>) {
         for conn in &self.dirty {
             if let Some(connection) = self.connections.get_mut(conn.index as usize)
                 && connection.id == *conn
             {
                 connection.dirty = false;
-                into.push(*conn);
+                into.extend([*conn]);
             }
         }
         self.dirty.clear();
@@ -256,6 +260,20 @@ impl Shard {
             }
             Phase::Closing => false,
         }
+    }
+
+    /// A connection leaves the shard: closed, or to another one.
+    fn remove_connection(&mut self, conn: ConnId) -> Connection {
+        let connection = self.connections.remove(conn.index as usize);
+        if self.connections.is_empty() {
+            self.connections.shrink_to_fit();
+        }
+        let listener = usize::from(connection.peer.listener);
+        self.shared.listeners[listener]
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
+        self.counters().sockets.sub(1);
+        connection
     }
 
     /// Open connections.

@@ -89,10 +89,12 @@ impl Shard {
         Ok(flow)
     }
 
+    /// Whether a shard that the message may go to has no room: one with hits, or for a group any.
     fn must_park(&self, route: &Route, sink: &impl Sink) -> bool {
-        route
-            .shards()
-            .any(|(shard, _)| shard != self.index && !sink.has_room(shard))
+        let is_full = |shard| shard != self.index && !sink.has_room(shard);
+        route.shards().any(|(shard, _)| is_full(shard))
+            || (!route.groups().is_empty()
+                && (0..self.shared.counters.len()).any(|shard| is_full(shard as u16)))
     }
 
     /// Why the broker does not take this message.

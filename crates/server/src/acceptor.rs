@@ -1,0 +1,112 @@
+//! Accepts connections and hands each to the least loaded shard.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet_broker::{Peer, Shared};
+use tokio::io::unix::AsyncFd;
+
+use crate::inbox::{Inbox, Item};
+
+/// One listening socket.
+pub(crate) struct Acceptor {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+    /// Which rules hold for its clients.
+    pub(crate) rules: u16,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inboxes: Arc<[Inbox]>,
+    /// Connections of all listeners. At it: waits, and says so.
+    pub(crate) connections_max: u64,
+    /// Connections without a CONNECT. At it: waits, and says so.
+    pub(crate) half_open_max: u64,
+}
+
+/// How long to wait before looking again whether there is room.
+const WAIT: Duration = Duration::from_millis(50);
+
+impl Acceptor {
+    /// Runs until it is dropped.
+    pub(crate) async fn run(self) -> io::Result<()> {
+        self.listener.set_nonblocking(true)?;
+        let socket = AsyncFd::register(self.listener.try_clone()?)?;
+        let mut turn = 0;
+        loop {
+            let mut ready = socket.readable().await?;
+            self.wait_for_room().await;
+            match ready.try_io(|socket| socket.get_ref().accept()) {
+                Ok(Ok((stream, address))) => {
+                    if stream.set_nonblocking(true).is_err() {
+                        continue;
+                    }
+                    let shard = self.least_loaded(turn);
+                    turn = turn.wrapping_add(1);
+                    let peer = Peer {
+                        address,
+                        listener: self.rules,
+                    };
+                    self.inboxes[shard].push(Item::Connection {
+                        stream,
+                        peer,
+                        unread: Vec::new(),
+                    });
+                    tokio::task::consume_budget().await;
+                }
+                Ok(Err(error)) if is_gone(&error) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(
+                        address = %self.address, error = %error,
+                        fix = "raise the limit of open files (ulimit -n, LimitNOFILE)",
+                        "listener.waits"
+                    );
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// At the limits nobody is accepted: clients wait in the kernel, and the log says why.
+    async fn wait_for_room(&self) {
+        let mut told = false;
+        while let Some((reason, limit)) = self.full() {
+            if !told {
+                tracing::warn!(address = %self.address, reason, limit, "listener.full");
+                told = true;
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+        if told {
+            tracing::info!(address = %self.address, "listener.room");
+        }
+    }
+
+    fn full(&self) -> Option<(&'static str, u64)> {
+        let totals = self.shared.totals();
+        if totals.sockets >= self.connections_max {
+            return Some(("too many connections", self.connections_max));
+        }
+        let half_open = totals.sockets.saturating_sub(totals.sessions_connected);
+        (half_open >= self.half_open_max)
+            .then_some(("too many connections without CONNECT", self.half_open_max))
+    }
+
+    fn least_loaded(&self, turn: usize) -> usize {
+        let shards = self.inboxes.len();
+        let load = |shard: usize| self.shared.counters[shard].sockets.get();
+        (0..shards)
+            .map(|i| (turn + i) % shards)
+            .min_by_key(|shard| load(*shard))
+            .unwrap_or(0)
+    }
+}
+
+/// The client went away before it was accepted: nobody's fault.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,292 @@
+//! The log: lines of `level event key=value ...`, to where the configuration says.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use martlet_broker::{Ending, Event, Reason};
+use parking_lot::Mutex;
+use tracing::field::{Field, Visit};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Log, LogDestination, LogType, LogTypes, Timestamp};
+use crate::limits::DROP_LINES_PER_S;
+
+/// The target of lines that mosquitto calls a notice.
+pub(crate) const NOTICE: &str = "notice";
+const SUBSCRIBE: &str = "subscribe";
+const UNSUBSCRIBE: &str = "unsubscribe";
+
+/// Sends the log where `log` says. The first call in a process holds.
+pub fn init(log: &Log) -> io::Result<()> {
+    let mut outputs: Vec<Box<dyn Write + Send>> = Vec::new();
+    for destination in &log.destinations {
+        outputs.push(match destination {
+            LogDestination::Stderr => Box::new(io::stderr()),
+            LogDestination::Stdout => Box::new(io::stdout()),
+            LogDestination::File(path) => Box::new(append(path)?),
+        });
+    }
+    let lines = Lines {
+        types: log.types,
+        timestamp: log.timestamp.clone(),
+        outputs: Mutex::new(outputs),
+    };
+    // A second broker in the process (a test) writes into the log of the first.
+    let _ = tracing_subscriber::registry().with(lines).try_init();
+    Ok(())
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+struct Lines {
+    types: LogTypes,
+    timestamp: Option<Timestamp>,
+    outputs: Mutex<Vec<Box<dyn Write + Send>>>,
+}
+
+impl Lines {
+    fn sort(metadata: &tracing::Metadata<'_>) -> LogType {
+        match (*metadata.level(), metadata.target()) {
+            (Level::ERROR, _) => LogType::Error,
+            (Level::WARN, _) => LogType::Warning,
+            (Level::INFO, NOTICE) => LogType::Notice,
+            (Level::INFO, _) => LogType::Information,
+            (_, SUBSCRIBE) => LogType::Subscribe,
+            (_, UNSUBSCRIBE) => LogType::Unsubscribe,
+            _ => LogType::Debug,
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        // Libraries have their say at warning and above.
+        let is_ours = [NOTICE, SUBSCRIBE, UNSUBSCRIBE].contains(&metadata.target())
+            || metadata.target().starts_with("martlet");
+        (is_ours || *metadata.level() <= Level::WARN) && self.types.contains(Self::sort(metadata))
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut line = String::with_capacity(160);
+        if let Some(timestamp) = &self.timestamp {
+            let unix_s = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs();
+            let _ = write!(line, "{}: ", timestamp.render(unix_s));
+        }
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            Level::INFO => "info",
+            _ => "debug",
+        };
+        let mut fields = Fields {
+            message: String::new(),
+            rest: String::new(),
+        };
+        event.record(&mut fields);
+        let _ = writeln!(line, "{level} {}{}", fields.message, fields.rest);
+        for output in &mut *self.outputs.lock() {
+            // A log that cannot be written has nowhere to say so.
+            let _ = output.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// The fields of an event as `key=value`; a value with spaces stands in quotes.
+struct Fields {
+    message: String,
+    rest: String,
+}
+
+impl Fields {
+    fn add(&mut self, name: &str, value: &str) {
+        if name == "message" {
+            value.clone_into(&mut self.message);
+            return;
+        }
+        let plain = !value.is_empty() && !value.contains([' ', '"', '=']);
+        let _ = if plain {
+            write!(self.rest, " {name}={value}")
+        } else {
+            write!(self.rest, " {name}={value:?}")
+        };
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.add(field.name(), &format!("{value:?}"));
+    }
+}
+
+/// What shards tell, as lines.
+#[derive(Debug)]
+pub(crate) struct EventLog {
+    connection_messages: bool,
+    drops: Vec<DropLines>,
+}
+
+/// Lines about one reason, few a second.
+#[derive(Debug)]
+struct DropLines {
+    since: Instant,
+    told: u32,
+    untold: u64,
+}
+
+impl EventLog {
+    pub(crate) fn new(connection_messages: bool) -> Self {
+        let now = Instant::now();
+        let drops = Reason::ALL
+            .iter()
+            .map(|_| DropLines {
+                since: now,
+                told: 0,
+                untold: 0,
+            })
+            .collect();
+        Self {
+            connection_messages,
+            drops,
+        }
+    }
+
+    pub(crate) fn write(&mut self, event: Event<'_>) {
+        match event {
+            Event::Connected {
+                client_id,
+                peer,
+                version,
+                clean_start,
+                keep_alive_s,
+                expiry_s,
+                session_present,
+                user_name,
+            } if self.connection_messages => {
+                tracing::info!(
+                    target: NOTICE,
+                    client = client_id,
+                    from = %peer.address,
+                    user = user_name,
+                    version = %version,
+                    clean = clean_start,
+                    keep_alive_s,
+                    expiry_s,
+                    session = if session_present { "resumed" } else { "new" },
+                    "client.connected"
+                );
+            }
+            Event::Disconnected {
+                client_id,
+                peer,
+                ending,
+                detail,
+            } if self.connection_messages => {
+                disconnected(client_id, &peer, ending, detail);
+            }
+            Event::Refused {
+                client_id,
+                peer,
+                code,
+                reason,
+            } => {
+                tracing::info!(
+                    target: NOTICE,
+                    client = client_id, from = %peer.address, code = format!("0x{:02x}", code.as_u8()), reason,
+                    "client.refused"
+                );
+            }
+            Event::NotMqtt { peer, got } => {
+                tracing::warn!(expected = "mqtt", got, from = %peer.address, "listener.mismatch");
+            }
+            Event::Dropped {
+                client_id,
+                topic,
+                reason,
+            } => self.dropped(client_id, topic, reason),
+            Event::SubscribeRefused {
+                client_id,
+                filter,
+                reason,
+            } => {
+                tracing::warn!(
+                    client = client_id,
+                    filter,
+                    reason = reason.key(),
+                    "subscribe.refused"
+                );
+            }
+            Event::Expired { client_id } => {
+                tracing::info!(target: NOTICE, client = client_id, "session.expired");
+            }
+            Event::Subscribed {
+                client_id,
+                filter,
+                granted,
+            } => {
+                tracing::debug!(target: SUBSCRIBE, client = client_id, filter, granted = %granted, "client.subscribed");
+            }
+            Event::Unsubscribed { client_id, filter } => {
+                tracing::debug!(target: UNSUBSCRIBE, client = client_id, filter, "client.unsubscribed");
+            }
+            Event::Connected { .. } | Event::Disconnected { .. } => {}
+        }
+    }
+
+    fn dropped(&mut self, client_id: Option<&str>, topic: &str, reason: Reason) {
+        let lines = &mut self.drops[reason as usize];
+        if lines.since.elapsed().as_secs() >= 1 {
+            lines.since = Instant::now();
+            lines.told = 0;
+        }
+        if lines.told >= DROP_LINES_PER_S {
+            lines.untold += 1;
+            return;
+        }
+        lines.told += 1;
+        let more = std::mem::take(&mut lines.untold);
+        tracing::warn!(
+            client = client_id,
+            topic,
+            reason = reason.key(),
+            text = reason.text(),
+            since_last_line = more,
+            "message.dropped"
+        );
+    }
+}
+
+fn disconnected(client_id: Option<&str>, peer: &martlet_broker::Peer, ending: Ending, detail: Option<&str>) {
+    let reason = ending.text();
+    match ending {
+        Ending::Violation(violation) if client_id.is_none() => {
+            let code = format!("0x{:02x}", violation.code().as_u8());
+            tracing::info!(target: NOTICE, from = %peer.address, reason, detail, code, "connection.refused");
+        }
+        Ending::Violation(violation) => {
+            let code = format!("0x{:02x}", violation.code().as_u8());
+            tracing::info!(
+                target: NOTICE, client = client_id, from = %peer.address, reason, detail, code, "client.disconnected"
+            );
+        }
+        _ if client_id.is_none() => {
+            tracing::info!(target: NOTICE, from = %peer.address, reason, "connection.closed");
+        }
+        _ => {
+            tracing::info!(target: NOTICE, client = client_id, from = %peer.address, reason, "client.disconnected");
+        }
+    }
+}

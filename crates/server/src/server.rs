@@ -1,0 +1,230 @@
+//! The broker as a whole: listeners, threads, and their end.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use martlet_broker::{MemoryStore, Seed, Shard, Shared};
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+use crate::acceptor::Acceptor;
+use crate::config::{Config, ListenError, Listener};
+use crate::error::Error;
+use crate::inbox::{Inbox, Item};
+use crate::limits::{FILES_RESERVED, STOP_MS};
+use crate::log::EventLog;
+use crate::settings;
+use crate::worker::{Clock, Worker};
+
+/// A broker that runs.
+pub struct Server {
+    shared: Arc<Shared>,
+    inboxes: Arc<[Inbox]>,
+    workers: Vec<JoinHandle<()>>,
+    acceptors: Option<JoinHandle<()>>,
+    stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Opens all listeners, then starts the threads. Nothing is started if one listener fails.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        let files_max = raise_open_files();
+        let sockets = open_all(&config.listeners)?;
+        let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shards = config
+            .shards
+            .map_or(cores, usize::from)
+            .clamp(1, usize::from(u16::MAX));
+        let connections_max = config.connections_max.unwrap_or(u64::MAX).min(files_max);
+
+        let mut seed = Seed::new(random());
+        let rules = config
+            .listeners
+            .iter()
+            .map(|listener| settings::rules(listener, &config.broker))
+            .collect();
+        let shared = Shared::new(settings::settings(config), rules, shards, &mut seed);
+        let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
+        let clock = Clock::start();
+        let workers = (0..shards as u16)
+            .map(|index| {
+                let shard_seed = Seed::new(seed.draw());
+                let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
+                let log = EventLog::new(config.log.connection_messages);
+                let tcp_nodelay = config.tcp_nodelay;
+                spawn(format!("shard-{index}"), move || {
+                    let shard = Shard::new(index, shared, Box::new(MemoryStore), shard_seed, clock.now());
+                    let worker = Worker::new(index, shard, inboxes, log, clock, tcp_nodelay);
+                    run_worker(worker);
+                })
+            })
+            .collect();
+        let acceptors: Vec<_> = sockets
+            .into_iter()
+            .map(|(socket, rules)| Acceptor {
+                listener: socket.listener,
+                address: socket.address,
+                rules,
+                shared: Arc::clone(&shared),
+                inboxes: Arc::clone(&inboxes),
+                connections_max,
+                half_open_max: config.half_open_max.into(),
+            })
+            .collect();
+        let (stop_accepting, stopped) = tokio::sync::oneshot::channel();
+        let acceptors = spawn("accept".to_owned(), move || run_acceptors(acceptors, stopped));
+        Ok(Self {
+            shared,
+            inboxes,
+            workers,
+            acceptors: Some(acceptors),
+            stop_accepting: Some(stop_accepting),
+            addresses,
+        })
+    }
+
+    /// The addresses that it listens on; with port 0 those that the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops: nobody is accepted any more, wills go out, each client is told (DISCONNECT 0x8B where it
+    /// knows that), and the threads end.
+    pub fn stop(mut self) {
+        drop(self.stop_accepting.take());
+        if let Some(acceptors) = self.acceptors.take() {
+            join(acceptors);
+        }
+        self.tell_all(|| Item::Stop);
+        // Wills cross between shards before clients are closed.
+        std::thread::sleep(Duration::from_millis(20));
+        self.tell_all(|| Item::DisconnectAll);
+        let deadline = std::time::Instant::now() + Duration::from_millis(STOP_MS);
+        while self.shared.totals().sockets > 0 && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.tell_all(|| Item::Exit);
+        self.workers.drain(..).for_each(join);
+    }
+
+    fn tell_all(&self, item: impl Fn() -> Item) {
+        self.inboxes.iter().for_each(|inbox| inbox.push(item()));
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(run)
+        .expect("the system starts a thread")
+}
+
+fn join(thread: JoinHandle<()>) {
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn run_worker(worker: Rc<Worker>) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .event_interval(31)
+        .build()
+        .expect("the system has what a runtime needs");
+    let local = LocalSet::new();
+    local.block_on(&runtime, worker.run());
+}
+
+fn run_acceptors(acceptors: Vec<Acceptor>, stopped: tokio::sync::oneshot::Receiver<()>) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system has what a runtime needs");
+    runtime.block_on(async {
+        for acceptor in acceptors {
+            tokio::spawn(async move {
+                let address = acceptor.address;
+                if let Err(error) = acceptor.run().await {
+                    tracing::error!(%address, %error, "listener.failed");
+                }
+            });
+        }
+        // The sender is dropped, never used.
+        let _ = stopped.await;
+    });
+}
+
+struct Listening {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+/// All sockets of all listeners, each with the index of its rules.
+fn open_all(listeners: &[Listener]) -> Result<Vec<(Listening, u16)>, Error> {
+    let mut open = Vec::new();
+    for (rules, listener) in listeners.iter().enumerate() {
+        let before = open.len();
+        let mut failed = None;
+        let mut port = listener.place.port;
+        let addresses = listener.place.socket_addresses().map_err(|error| {
+            ListenError::unknown_name(&listener.place.to_string(), &listener.origin, error)
+        })?;
+        for mut address in addresses {
+            // With port 0 all addresses of a listener get the same one.
+            address.set_port(port);
+            match listen(address) {
+                Ok(socket) => {
+                    port = socket.address.port();
+                    open.push((socket, rules as u16));
+                }
+                Err(error) => failed = Some((address, error)),
+            }
+        }
+        if let Some((address, error)) = failed {
+            let is_tolerated = open.len() > before
+                && listener.place.may_lack_a_family()
+                && error.kind() != std::io::ErrorKind::AddrInUse;
+            if !is_tolerated {
+                return Err(ListenError::new(address, &listener.origin, error).into());
+            }
+        }
+    }
+    Ok(open)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<Listening> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1_024)?;
+    let listener: std::net::TcpListener = socket.into();
+    let address = listener.local_addr()?;
+    Ok(Listening { listener, address })
+}
+
+/// Raises the soft limit of open files to the hard one; the connections that it leaves room for.
+fn raise_open_files() -> u64 {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => limit.saturating_sub(FILES_RESERVED).max(1),
+        Err(error) => {
+            tracing::warn!(%error, "limit of open files cannot be raised");
+            rlimit::getrlimit(rlimit::Resource::NOFILE)
+                .map_or(1_024, |(soft, _)| soft)
+                .saturating_sub(FILES_RESERVED)
+                .max(1)
+        }
+    }
+}
+
+fn random() -> u64 {
+    getrandom::u64().expect("the system has random numbers")
+}

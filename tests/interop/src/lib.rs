@@ -1,0 +1,254 @@
+//! Other people's MQTT clients against the built `martlet` binary.
+//!
+//! Each test starts a broker of its own on a free port of the loopback interface and runs one case: a
+//! function of the Python scripts (paho-mqtt), of the Node scripts (MQTT.js), or commands of mosquitto's
+//! tools. `cargo xtask interop` builds and installs what the tests need, then runs them.
+//!
+//! | variable | what it changes |
+//! |---|---|
+//! | `MARTLET_BIN` | the broker's binary, else `release/martlet` in cargo's target folder |
+//! | `MARTLET_INTEROP_BROKER=mosquitto` | Debian's mosquitto serves, to write cases against |
+//! | `MARTLET_PYTHON`, `MARTLET_NODE` | the interpreters, else `python3` and `node` |
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a broker may take until it accepts connections.
+const START_MAX: Duration = Duration::from_secs(10);
+const LOG: &str = "broker.log";
+
+/// A broker that runs until it is dropped. When its test fails, it prints its log.
+#[derive(Debug)]
+pub struct Broker {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Broker {
+    /// Starts a broker with default settings and waits until it accepts connections.
+    ///
+    /// `name` is the test's, for its folder of temporary files.
+    pub fn start(name: &str) -> Self {
+        // Somebody else may take the port between our look and the broker's: then try another.
+        let mut said = String::new();
+        for _ in 0..3 {
+            let mut broker = Self::spawn(name);
+            if broker.accepts() {
+                return broker;
+            }
+            said = broker.log();
+        }
+        panic!("the broker does not start, it says: {said}");
+    }
+
+    fn spawn(name: &str) -> Self {
+        let own = format!("interop-{}-{}", name.replace("::", "-"), std::process::id());
+        let folder = target().join("tmp").join(own);
+        std::fs::create_dir_all(&folder).expect("cannot create the test's folder");
+        let log = File::create(folder.join(LOG)).expect("cannot create the broker's log");
+        let errors = log.try_clone().expect("cannot share the broker's log");
+        let port = free_port();
+        let mut command = command(port, &folder);
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { child, port, folder }
+    }
+
+    /// The port of the loopback interface on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A folder for the test's own files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default()
+    }
+
+    fn accepts(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < START_MAX {
+            if self
+                .child
+                .try_wait()
+                .expect("cannot look at the broker")
+                .is_some()
+            {
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the broker's log:\n{}", self.log());
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Whether Debian's mosquitto stands in for Martlet, to write cases against.
+pub fn on_mosquitto() -> bool {
+    std::env::var("MARTLET_INTEROP_BROKER").is_ok_and(|broker| broker == "mosquitto")
+}
+
+fn command(port: u16, folder: &Path) -> Command {
+    if on_mosquitto() {
+        let config = folder.join("mosquitto.conf");
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
+             max_packet_size 2000000\nmax_inflight_messages 1000\nmax_queued_messages 10000\n"
+        );
+        std::fs::write(&config, text).expect("cannot write mosquitto's configuration");
+        let mut command = Command::new("mosquitto");
+        command.args(["-v", "-c"]).arg(config);
+        return command;
+    }
+    let mut command = bare();
+    command.args(["--bind", "127.0.0.1", "-p", &port.to_string()]);
+    command
+}
+
+/// `martlet broker` without options, not started yet.
+pub fn bare() -> Command {
+    let binary =
+        std::env::var_os("MARTLET_BIN").map_or_else(|| target().join("release/martlet"), PathBuf::from);
+    assert!(
+        binary.is_file(),
+        "there is no {}: run `cargo build --release`, or `cargo xtask interop`, which does it",
+        binary.display()
+    );
+    let mut command = Command::new(binary);
+    command.arg("broker");
+    command
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("no free port");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
+}
+
+/// Cargo's target folder.
+fn target() -> PathBuf {
+    let built = std::env::current_exe().expect("a test knows its program");
+    let deps = built.parent().expect("a program is in a folder");
+    deps.ancestors().nth(2).expect("target/debug/deps").to_owned()
+}
+
+/// The scripts of one kind of client.
+#[derive(Clone, Copy, Debug)]
+pub enum Scripts {
+    /// `paho/main.py`
+    Paho,
+    /// `mqttjs/main.mjs`
+    MqttJs,
+}
+
+impl Scripts {
+    /// Runs one case, such as `v5::retain_handling`, against a broker of its own.
+    pub fn run(self, case: &str) {
+        let broker = Broker::start(case);
+        let (version, name) = case.split_once("::").expect("version::case");
+        let mut command = self.command();
+        let output = run(command.args([&broker.port().to_string(), version, name]));
+        assert!(
+            output.status.success(),
+            "{case} failed:\n{}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+    }
+
+    /// All cases that the scripts have.
+    pub fn list(self) -> Vec<String> {
+        let output = run(self.command().arg("--list"));
+        assert!(
+            output.status.success(),
+            "--list failed:\n{}",
+            text(&output.stderr)
+        );
+        text(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    fn command(self) -> Command {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let installed = target().join("interop");
+        let (variable, default, path, modules, script) = match self {
+            Self::Paho => (
+                "MARTLET_PYTHON",
+                "python3",
+                "PYTHONPATH",
+                "python",
+                "paho/main.py",
+            ),
+            Self::MqttJs => (
+                "MARTLET_NODE",
+                "node",
+                "NODE_PATH",
+                "node/node_modules",
+                "mqttjs/main.mjs",
+            ),
+        };
+        let modules = installed.join(modules);
+        assert!(
+            modules.is_dir(),
+            "there is no {}: run `cargo xtask setup`",
+            modules.display()
+        );
+        let mut command = Command::new(std::env::var_os(variable).unwrap_or_else(|| default.into()));
+        command
+            .env(path, modules)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .arg(here.join(script));
+        command
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> std::process::Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}; run `cargo xtask setup`"))
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Makes a test of each case, in a module of its version, and one that no case of the scripts is missing.
+#[macro_export]
+macro_rules! cases {
+    ($scripts:expr; $($version:ident { $($case:ident)* })*) => {
+        $(mod $version {
+            $(#[test] fn $case() { $scripts.run(concat!(stringify!($version), "::", stringify!($case))); })*
+        })*
+
+        #[test]
+        fn every_case_has_a_test() {
+            let mut here = vec![$($(concat!(stringify!($version), "::", stringify!($case)),)*)*];
+            here.sort_unstable();
+            assert_eq!($scripts.list(), here, "cases of the scripts, and cases here");
+        }
+    };
+}

@@ -1,0 +1,76 @@
+//! What CI runs, in the order in which faults are cheapest to find.
+
+use anyhow::Result;
+
+use crate::sh::{cargo, has, step};
+use crate::{nextest, setup, tidy};
+
+pub(crate) fn run() -> Result<()> {
+    setup::run()?;
+    step("format", cargo().args(["fmt", "--all", "--check"]))?;
+    step(
+        "lints",
+        cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    step(
+        "docs",
+        cargo()
+            .args(["doc", "--workspace", "--no-deps", "--locked"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    if has("cargo-deny") {
+        step(
+            "licences",
+            cargo().args(["deny", "--locked", "check", "licenses", "bans", "sources"]),
+        )?;
+    }
+    eprintln!("\n== tidy");
+    tidy::sources(false)?;
+    build()?;
+    step(
+        "examples in docs",
+        cargo().args(["test", "--doc", "--workspace", "--locked", "--quiet"]),
+    )?;
+    // The test runner's summary stays the last thing on the screen: a clean ledger says nothing.
+    step(
+        "tests",
+        cargo().args([
+            "nextest",
+            "run",
+            "--workspace",
+            "--locked",
+            "--profile",
+            "ci",
+            "--no-tests",
+            "fail",
+        ]),
+    )?;
+    tidy::ledgers(&nextest::ran()?, false)
+}
+
+/// The tests of `tests/interop` whose names contain `filter`.
+pub(crate) fn interop(filter: Option<&str>) -> Result<()> {
+    setup::run()?;
+    build()?;
+    step(
+        "interop",
+        cargo()
+            .args(["nextest", "run", "--package", "martlet-interop"])
+            .args(filter),
+    )
+}
+
+fn build() -> Result<()> {
+    step(
+        "release build",
+        cargo().args(["build", "--release", "--locked", "--package", "martlet"]),
+    )
+}
