@@ -104,10 +104,12 @@ impl<'a> MessageView<'a> {
         self.expires_at_ms.is_some_and(|at| now.mono_ms > at)
     }
 
-    /// The expiry to send on, in seconds: what is left, at least 1 [MQTT5-3.3.2-6]; 0 stays 0.
+    /// The expiry to send on, in seconds: what is left, at least 1 [MQTT5-3.3.2-6]; 0 stays 0. A message
+    /// that was sent before its time was over must be finished [MQTT5-4.3.3-7] and has 1 left.
     pub fn expiry_left_s(&self, now: Now) -> Option<u32> {
         self.expires_at_ms.map(|at| match at.checked_sub(now.mono_ms) {
-            Some(0) | None => 0,
+            Some(0) => 0,
+            None => 1,
             Some(left_ms) => left_ms.div_ceil(1_000) as u32,
         })
     }
@@ -239,6 +241,7 @@ mod tests {
         assert_eq!(view.expiry_left_s(at(1_000)), Some(10));
         assert_eq!(view.expiry_left_s(at(4_001)), Some(7));
         assert_eq!(view.expiry_left_s(at(10_999)), Some(1));
+        assert_eq!(view.expiry_left_s(at(20_000)), Some(1));
         assert!(!view.has_expired(at(11_000)) && view.has_expired(at(11_001)));
         assert!(view.may_wait(at(10_999)) && !view.may_wait(at(11_000)));
     }

@@ -1,9 +1,7 @@
 //! What waits for the store, and what happens when a batch comes to an end.
 
-use std::sync::Arc;
-
 use martlet_codec::{PacketId, ReasonCode};
-use martlet_session::{Link, Message, Now, Offer, Ticket};
+use martlet_session::{Link, Now, Offer, Ticket};
 
 use super::subscribe::Replay;
 use super::{Shard, Sink};
@@ -19,10 +17,7 @@ pub(super) enum Pending {
     /// An acknowledgement that the session owes.
     Ack { session: SessionRef },
     /// A message of QoS 2: until it is durable it is routed to nobody.
-    Publish {
-        message: Arc<Message>,
-        publisher: SessionRef,
-    },
+    Publish { publisher: SessionRef },
     /// CONNACK, which is in the output of the link.
     Connect {
         conn: ConnId,
@@ -71,9 +66,9 @@ impl Shard {
     fn ended(&mut self, now: Now, ticket: Ticket, pending: Pending, failed: bool, sink: &mut impl Sink) {
         match pending {
             Pending::Ack { session } => self.settle(now, session, ticket, failed, sink),
-            Pending::Publish { message, publisher } => {
+            Pending::Publish { publisher } => {
                 self.settle(now, publisher, ticket, failed, sink);
-                if !failed {
+                for message in self.held.end(publisher, ticket, failed) {
                     let route = self.routes.find(message.topic.as_topic(), &self.shared);
                     self.deliver(now, &mut Offer::kept(&message), &route, Some(publisher), sink);
                 }

@@ -2,11 +2,12 @@
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
 //! Each file below is one part of what a shard does: `connect`, `publish`, `subscribe`, `ending`,
-//! `commit` and `time`.
+//! `held`, `commit` and `time`.
 
 mod commit;
 mod connect;
 mod ending;
+mod held;
 mod publish;
 mod subscribe;
 mod time;
@@ -117,6 +118,7 @@ pub struct Shard {
     next_ticket: u64,
     /// What waits for a commit.
     pending: Keyed<Ticket, commit::Pending>,
+    held: held::Held,
     dirty: Vec<ConnId>,
     /// Connections that wait for room in another shard.
     parked: Vec<ConnId>,
@@ -164,6 +166,7 @@ impl Shard {
             store,
             next_ticket: 0,
             pending: keyed(seed.draw()),
+            held: held::Held::new(seed.draw()),
             dirty: Vec::new(),
             parked: Vec::new(),
             sys,

@@ -191,8 +191,8 @@ impl Shard {
                     None => self.deliver(now, &mut offer, route, Some(publisher), sink),
                     Some(ticket) => {
                         let message = offer.keep();
-                        self.pending
-                            .insert(ticket, Pending::Publish { message, publisher });
+                        self.held.push(publisher, ticket, message);
+                        self.pending.insert(ticket, Pending::Publish { publisher });
                     }
                 }
                 flow

@@ -1,5 +1,6 @@
 //! CONNECT.
 
+use super::publish::check_depth;
 use super::{Decoded, Fault, Packet, PacketType, Qos};
 use crate::limits::Limits;
 use crate::property::{Place, Properties};
@@ -55,6 +56,9 @@ const PASSWORD: u8 = 0b0100_0000;
 const USER_NAME: u8 = 0b1000_0000;
 const BRIDGE: u8 = 0b1000_0000;
 
+/// Protocol name, the longer one, and level.
+const PROTOCOL_BYTES_MAX: usize = 2 + "MQIsdp".len() + 1;
+
 /// The first packet of a connection, whose version is not known yet.
 pub(super) fn decode_first<'a>(buf: &'a [u8], limits: &Limits) -> Result<Decoded<'a>, Fault> {
     let unknown = |violation| Fault {
@@ -76,10 +80,13 @@ pub(super) fn decode_first<'a>(buf: &'a [u8], limits: &Limits) -> Result<Decoded
     };
     let total = header + length;
     if total > PacketType::Connect.bytes_max(Version::V5, limits) as usize {
-        // A peek at the level, so that a version 5 client hears why.
-        let version = protocol(&mut Reader::new(&buf[header..]))
-            .ok()
-            .map(|(version, _)| version);
+        // A peek at the level, so that a version 5 client hears why; it is waited for, because the
+        // answer must not depend on where the network cut the stream.
+        let peek_end = header + length.min(PROTOCOL_BYTES_MAX);
+        let Some(peek) = buf.get(header..peek_end) else {
+            return Ok(Decoded::Incomplete { bytes: None });
+        };
+        let version = protocol(&mut Reader::new(peek)).ok().map(|(version, _)| version);
         return Err(Fault {
             violation: Violation::PacketTooLarge,
             version,
@@ -89,7 +96,7 @@ pub(super) fn decode_first<'a>(buf: &'a [u8], limits: &Limits) -> Result<Decoded
         return Ok(Decoded::Incomplete { bytes: Some(total) });
     };
     let mut reader = Reader::new(body);
-    let connect = Connect::decode(&mut reader, first)?;
+    let connect = Connect::decode(&mut reader, first, limits)?;
     let fault = |violation| Fault {
         violation,
         version: Some(connect.version),
@@ -131,15 +138,20 @@ fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), Fault> {
 }
 
 impl<'a> Connect<'a> {
-    pub(super) fn decode(r: &mut Reader<'a>, first: u8) -> Result<Self, Fault> {
+    pub(super) fn decode(r: &mut Reader<'a>, first: u8, limits: &Limits) -> Result<Self, Fault> {
         let (version, bridge) = protocol(r)?;
-        Self::decode_rest(r, first, version, bridge).map_err(|violation| Fault {
+        Self::decode_rest(r, first, (version, bridge), limits).map_err(|violation| Fault {
             violation,
             version: Some(version),
         })
     }
 
-    fn decode_rest(r: &mut Reader<'a>, first: u8, version: Version, bridge: bool) -> Result<Self, Violation> {
+    fn decode_rest(
+        r: &mut Reader<'a>,
+        first: u8,
+        (version, bridge): (Version, bool),
+        limits: &Limits,
+    ) -> Result<Self, Violation> {
         let lenient = version == Version::V3_1;
         let flags = r.u8()?;
         if !lenient && first & 0x0f != 0 {
@@ -155,7 +167,7 @@ impl<'a> Connect<'a> {
             Properties::EMPTY
         };
         let client_id = r.text_or(Violation::ClientIdText)?;
-        let will = Will::decode(r, flags, version)?;
+        let will = Will::decode(r, flags, version, limits)?;
         // A 3.1 client may announce a name or a password and leave it out.
         let missing = |r: &Reader<'_>| lenient && r.is_empty();
         if flags & PASSWORD != 0 && flags & USER_NAME == 0 && !version.is_v5() {
@@ -216,7 +228,12 @@ impl<'a> Connect<'a> {
 }
 
 impl<'a> Will<'a> {
-    fn decode(r: &mut Reader<'a>, flags: u8, version: Version) -> Result<Option<Self>, Violation> {
+    fn decode(
+        r: &mut Reader<'a>,
+        flags: u8,
+        version: Version,
+        limits: &Limits,
+    ) -> Result<Option<Self>, Violation> {
         let qos = flags >> 3 & 0b11;
         let retain = flags & WILL_RETAIN != 0;
         if flags & WILL == 0 {
@@ -238,6 +255,7 @@ impl<'a> Will<'a> {
             BadTopic::NotUtf8 | BadTopic::Control => Violation::BadString,
             _ => Violation::WillTopic,
         })?;
+        check_depth(topic.as_str().as_bytes(), limits)?;
         Ok(Some(Self {
             topic,
             payload: r.binary()?,

@@ -240,8 +240,9 @@ impl<'a> Packet<'a> {
             PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(r, version)?),
             PacketType::Auth => Packet::Auth(Auth::decode(r)?),
             PacketType::ConnAck => Packet::ConnAck(ConnAck::decode(r, version)?),
+            // Whatever else is wrong with it: a first CONNECT has codes that DISCONNECT does not have.
             PacketType::Connect => {
-                Packet::Connect(Connect::decode(r, first).map_err(|fault| fault.violation)?)
+                Packet::Connect(Connect::decode(r, first, limits).map_err(|_| Violation::SecondConnect)?)
             }
         };
         if reader.is_empty() {

@@ -1,0 +1,58 @@
+//! Messages of QoS 2 that are routed to nobody until they are durable, in the order of each publisher.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use martlet_session::{Message, Ticket};
+
+use crate::registry::{Keyed, keyed};
+use crate::router::SessionRef;
+
+/// Batches end in any order; the messages of one publisher leave in the order in which they came
+/// [MQTT5-4.6.0-5]. As many as its receive maximum, so there is no limit here.
+#[derive(Debug)]
+pub(super) struct Held(Keyed<SessionRef, VecDeque<Waiting>>);
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    /// None: its batch failed.
+    message: Option<Arc<Message>>,
+    ended: bool,
+}
+
+impl Held {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(keyed(seed))
+    }
+
+    pub(super) fn push(&mut self, publisher: SessionRef, ticket: Ticket, message: Arc<Message>) {
+        let waiting = Waiting {
+            ticket,
+            message: Some(message),
+            ended: false,
+        };
+        self.0.entry(publisher).or_default().push_back(waiting);
+    }
+
+    /// The batch of one ended; returns those that leave now, oldest first.
+    pub(super) fn end(&mut self, publisher: SessionRef, ticket: Ticket, failed: bool) -> Vec<Arc<Message>> {
+        let Some(queue) = self.0.get_mut(&publisher) else {
+            return Vec::new();
+        };
+        if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.ticket == ticket) {
+            waiting.ended = true;
+            if failed {
+                waiting.message = None;
+            }
+        }
+        let mut leaving = Vec::new();
+        while queue.front().is_some_and(|waiting| waiting.ended) {
+            leaving.extend(queue.pop_front().and_then(|waiting| waiting.message));
+        }
+        if queue.is_empty() {
+            self.0.remove(&publisher);
+        }
+        leaving
+    }
+}
