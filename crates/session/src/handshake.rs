@@ -3,6 +3,8 @@
 //! [`accept`] turns a CONNECT and the server's [`Policy`] into [`Agreed`]: from then on, what the
 //! version changed is data.
 
+pub mod client;
+
 use std::num::{NonZeroU16, NonZeroU32};
 
 use martlet_codec::violation::V3Answer;
