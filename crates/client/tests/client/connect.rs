@@ -102,7 +102,7 @@ fn a_refusal_has_the_number_of_its_version() {
         let mut bench = Bench::new(options(protocol));
         bench.engine.connect(0);
         bench.sent();
-        bench.from_server(&connack(ReasonCode::NotAuthorized));
+        bench.server_sends(&connack(ReasonCode::NotAuthorized));
         let Event::Refused { refusal, retry_with } = bench.event() else {
             panic!()
         };
@@ -210,7 +210,7 @@ fn auth_is_refused_by_the_reason_that_fits() {
     let mut bench = Bench::new(options(V5).connect_properties(&asked));
     bench.engine.connect(0);
     bench.sent();
-    bench.from_server(&Packet::Auth(Auth {
+    bench.server_sends(&Packet::Auth(Auth {
         reason: ReasonCode::ContinueAuthentication,
         properties: asked.as_properties(),
     }));
@@ -223,7 +223,7 @@ fn the_server_says_why_it_goes() {
     let why = props(|p| {
         p.text(PropertyId::ReasonString, "two of you");
     });
-    bench.from_server(&Packet::Disconnect(Disconnect {
+    bench.server_sends(&Packet::Disconnect(Disconnect {
         reason: ReasonCode::SessionTakenOver,
         properties: why.as_properties(),
     }));
@@ -246,7 +246,7 @@ fn our_disconnect_is_the_last_packet() {
         assert_eq!(left, Ok(1));
         assert!(bench.engine.is_leaving());
         assert!(bench.publish(message("b", qos(0))).is_err());
-        bench.from_server(&puback(1));
+        bench.server_sends(&puback(1));
         assert_eq!(bench.sent(), ["PUBLISH a q1 1", told]);
         bench.lose();
         assert_eq!(bench.engine.closed(), Some(&Lost::ByUs));

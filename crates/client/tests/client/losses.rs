@@ -139,7 +139,7 @@ impl Server {
                     Packet::PubRel(Ack::new(id, ReasonCode::Success)).encode(self.version, &mut self.out);
                 }
                 Resend::Publish(id, (topic, qos)) => {
-                    publish(topic, *qos, id, true, self.version, &mut self.out)
+                    publish(topic, *qos, id, true, self.version, &mut self.out);
                 }
             }
         }

@@ -10,7 +10,7 @@ use martlet_codec::{Packet, Properties, ReasonCodes, SubAck, UnsubAck};
 use crate::bench::*;
 
 fn suback(bench: &mut Bench, n: u16, reasons: &[ReasonCode]) {
-    bench.from_server(&Packet::SubAck(SubAck {
+    bench.server_sends(&Packet::SubAck(SubAck {
         packet_id: id(n),
         properties: Properties::EMPTY,
         reasons: ReasonCodes::List(reasons),
@@ -18,7 +18,7 @@ fn suback(bench: &mut Bench, n: u16, reasons: &[ReasonCode]) {
 }
 
 fn unsuback(bench: &mut Bench, n: u16, reasons: &[ReasonCode]) {
-    bench.from_server(&Packet::UnsubAck(UnsubAck {
+    bench.server_sends(&Packet::UnsubAck(UnsubAck {
         packet_id: id(n),
         properties: Properties::EMPTY,
         reasons: ReasonCodes::List(reasons),
