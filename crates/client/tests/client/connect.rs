@@ -7,7 +7,7 @@ use martlet_client::{
     Lost, Options, PropertiesBuf, PropertyId, Protocol, Qos, ReasonCode, Rejected, RequestError, Version,
     Violation,
 };
-use martlet_codec::{Auth, ConnAck, Disconnect, Packet, Properties};
+use martlet_codec::{Auth, ConnAck, Decoded, Disconnect, Limits, Packet, Properties};
 
 use crate::bench::*;
 
@@ -278,4 +278,42 @@ fn a_disconnect_that_would_break_a_rule_is_not_sent() {
     assert!(bench.sent().is_empty() && bench.engine.is_online());
     let mut bench = Bench::up(options(V5).session_expiry(Duration::from_secs(9)));
     assert!(bench.engine.disconnect(0, ReasonCode::Success, &expiry).is_ok());
+}
+
+#[test]
+fn connect_has_what_its_flags_say_and_nothing_else() {
+    for protocol in BOTH {
+        for bits in 0..8_u8 {
+            let (will, user, password) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+            let mut asked = options(protocol);
+            if will {
+                asked = asked.will(message("w", Qos::AtLeastOnce).retain(true));
+            }
+            if user {
+                asked = asked.user_name("");
+            }
+            if password {
+                asked = asked.password("secret");
+            }
+            let without_name = protocol == V3_1_1 && password && !user;
+            assert_eq!(asked.check().is_err(), without_name, "[MQTT3-3.1.2-22]");
+            let mut bench = Bench::new(asked);
+            bench.engine.connect(0);
+            let bytes = bench.take_output();
+            // Decoding checks the flags against each other and refuses surplus bytes.
+            let decoded = Packet::decode(&bytes, None, &Limits::NONE).unwrap();
+            let Decoded::Packet(Packet::Connect(connect), n) = decoded else {
+                panic!("{decoded:?}")
+            };
+            assert_eq!((n, connect.client_id), (bytes.len(), "c"));
+            assert_eq!(connect.user_name, user.then_some(""));
+            let has_password = password && !without_name;
+            assert_eq!(connect.password, has_password.then_some(&b"secret"[..]));
+            assert_eq!(connect.will.is_some(), will);
+            if let Some(will) = connect.will {
+                let said = (will.topic.as_str(), will.payload, will.qos, will.retain);
+                assert_eq!(said, ("w", &b"x"[..], Qos::AtLeastOnce, true));
+            }
+        }
+    }
 }

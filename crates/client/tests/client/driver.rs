@@ -528,3 +528,20 @@ async fn the_packet_log_speaks_mosquittos_words() {
         ]
     );
 }
+
+#[tokio::test]
+async fn messages_that_nobody_wants_are_acknowledged_all_the_same() {
+    for protocol in BOTH {
+        let fake = Fake::bind().await;
+        let (_client, messages, _, mut peer) = connected(fake.options().protocol(protocol), &fake).await;
+        peer.send(&Packet::Publish(incoming("a", Delivery::AtLeastOnce(id(1)))))
+            .await;
+        drop(messages);
+        peer.expect("PUBACK 1").await;
+        peer.send(&Packet::Publish(incoming("b", Delivery::ExactlyOnce(id(2)))))
+            .await;
+        peer.expect("PUBREC 2").await;
+        peer.send(&pubrel(2)).await;
+        peer.expect("PUBCOMP 2").await;
+    }
+}

@@ -184,6 +184,12 @@ fn properties_need_version_5() {
     );
     let mut bench = Bench::up(options(V5));
     bench.publish(with(expiry)).unwrap();
+    let identified = with(PropertyId::SubscriptionIdentifier);
+    let violation = Violation::SubscriptionIdInPublish;
+    assert_eq!(
+        bench.publish(identified),
+        Err(Rejected::Violation(violation).into())
+    );
     let misplaced = with(PropertyId::ReceiveMaximum);
     let violation = Violation::PropertyNotHere;
     assert_eq!(
@@ -221,6 +227,10 @@ fn a_topic_alias_is_defined_once_a_connection() {
         let alias = alias as u16;
         assert_eq!(rejected, Rejected::TopicAlias { alias, maximum: 2 }.into());
     }
+    // A server that names no maximum takes none.
+    let mut none = Bench::up(options(V5));
+    let rejected = none.publish(aliased("a", 1)).unwrap_err();
+    assert_eq!(rejected, Rejected::TopicAlias { alias: 1, maximum: 0 }.into());
     // On a new connection nothing of it is known: resends have the name, new messages define again.
     bench.lose();
     let again = bench.reconnect(true, &two).1;
@@ -361,14 +371,31 @@ fn pain_9_when_the_client_closes_every_delivery_ends() {
 
 #[test]
 fn qos_0_that_did_not_leave_goes_first_on_the_next_connection() {
-    let mut bench = Bench::up(options(V5));
-    bench.publish(message("a", qos(0))).unwrap();
-    bench.publish(message("b", qos(0))).unwrap();
-    // `a` and a part of `b` were written.
-    bench.engine.written(1_000, 7);
-    assert_eq!(bench.events().len(), 1);
-    bench.lose();
-    bench.publish(message("c", qos(0))).unwrap();
-    let sent = bench.reconnect(false, &PropertiesBuf::new()).1;
-    assert_eq!(sent, ["PUBLISH b q0 0", "PUBLISH c q0 0"]);
+    for protocol in BOTH {
+        let mut bench = Bench::up(options(protocol));
+        bench.publish(message("a", qos(0))).unwrap();
+        bench.publish(message("b", qos(0))).unwrap();
+        // `a` and a part of `b` were written.
+        bench.engine.written(1_000, 8);
+        assert_eq!(bench.events().len(), 1);
+        bench.lose();
+        bench.publish(message("c", qos(0))).unwrap();
+        let sent = bench.reconnect(false, &PropertiesBuf::new()).1;
+        assert_eq!(sent, ["PUBLISH b q0 0", "PUBLISH c q0 0"]);
+    }
+}
+
+#[test]
+fn pubrels_follow_the_order_of_pubrecs() {
+    for protocol in BOTH {
+        let mut bench = Bench::up(options(protocol));
+        for _ in 0..3 {
+            bench.publish(message("a", qos(2))).unwrap();
+        }
+        bench.sent();
+        for n in [2, 3, 1] {
+            bench.server_sends(&pubrec(n));
+        }
+        assert_eq!(bench.sent(), ["PUBREL 2", "PUBREL 3", "PUBREL 1"]);
+    }
 }

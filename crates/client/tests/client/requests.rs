@@ -200,6 +200,8 @@ fn what_the_server_does_not_serve_is_not_asked() {
     );
     let empty = bench.engine.subscribe(0, Subscribe::default());
     assert_eq!(empty, Err(Rejected::Violation(Violation::NoFilter).into()));
+    let empty = bench.engine.unsubscribe(0, Unsubscribe::default());
+    assert_eq!(empty, Err(Rejected::Violation(Violation::NoFilter).into()));
     let mut bench = Bench::up(options(V3_1_1));
     let asked = bench
         .engine
