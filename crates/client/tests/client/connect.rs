@@ -317,3 +317,26 @@ fn connect_has_what_its_flags_say_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn a_server_that_takes_nothing_does_not_keep_us_from_leaving() {
+    for protocol in BOTH {
+        let mut bench = Bench::up(options(protocol));
+        bench.publish(message("a", qos(0))).unwrap();
+        bench
+            .engine
+            .disconnect(1_000, ReasonCode::Success, &PropertiesBuf::new())
+            .unwrap();
+        assert_eq!(bench.engine.deadline(), Some(6_000));
+        // It takes a little: that counts.
+        bench.engine.written(4_000, 1);
+        bench.engine.timeout(6_000);
+        assert_eq!(
+            (bench.engine.closed(), bench.engine.deadline()),
+            (None, Some(9_000))
+        );
+        bench.engine.timeout(9_000);
+        assert_eq!(bench.engine.closed(), Some(&Lost::ByUs));
+        assert!(matches!(bench.event(), Event::Published { end: Err(_), .. }));
+    }
+}
