@@ -139,7 +139,7 @@ impl Server {
                     Packet::PubRel(Ack::new(id, ReasonCode::Success)).encode(self.version, &mut self.out);
                 }
                 Resend::Publish(id, (topic, qos)) => {
-                    publish(topic, *qos, id, true, self.version, &mut self.out)
+                    publish(topic, *qos, id, true, self.version, &mut self.out);
                 }
             }
         }
@@ -147,7 +147,7 @@ impl Server {
             let Some((topic, qos)) = self.queue.pop_front() else {
                 return;
             };
-            let id = self.inflight.send(qos, 1, Some((topic.clone(), qos)));
+            let id = self.inflight.send(qos, 7, Some((topic.clone(), qos)));
             publish(&topic, qos, id, false, self.version, &mut self.out);
         }
     }
