@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_broker::{Peer, Shared};
-use tokio::io::unix::AsyncFd;
 
 use crate::inbox::{Inbox, Item};
 
@@ -31,16 +30,17 @@ impl Acceptor {
     /// Runs until it is dropped.
     pub(crate) async fn run(self) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
-        let socket = AsyncFd::register(self.listener.try_clone()?)?;
+        let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
         let mut turn = 0;
         loop {
-            let mut ready = socket.readable().await?;
             self.wait_for_room().await;
-            match ready.try_io(|socket| socket.get_ref().accept()) {
-                Ok(Ok((stream, address))) => {
-                    if stream.set_nonblocking(true).is_err() {
-                        continue;
-                    }
+            // The stream leaves this thread's runtime for that of its shard.
+            match listener
+                .accept()
+                .await
+                .and_then(|(stream, address)| Ok((stream.into_std()?, address)))
+            {
+                Ok((stream, address)) => {
                     let shard = self.least_loaded(turn);
                     turn = turn.wrapping_add(1);
                     let peer = Peer {
@@ -52,10 +52,9 @@ impl Acceptor {
                         peer,
                         unread: Vec::new(),
                     });
-                    tokio::task::consume_budget().await;
                 }
-                Ok(Err(error)) if is_gone(&error) => {}
-                Ok(Err(error)) => {
+                Err(error) if is_gone(&error) => {}
+                Err(error) => {
                     tracing::error!(
                         address = %self.address, error = %error,
                         fix = "raise the limit of open files (ulimit -n, LimitNOFILE)",
@@ -63,7 +62,6 @@ impl Acceptor {
                     );
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
-                Err(_would_block) => {}
             }
         }
     }

@@ -59,6 +59,14 @@ pub enum Resolved<'a> {
 }
 
 impl Resolved<'_> {
+    /// The name, owned.
+    pub fn into_buf(self) -> TopicBuf {
+        match self {
+            Self::Named(topic) => topic.to_buf(),
+            Self::Known(topic) => topic,
+        }
+    }
+
     /// The name.
     pub fn as_topic(&self) -> Topic<'_> {
         match self {

@@ -11,9 +11,11 @@ use crate::queue::Queued;
 ///
 /// The window counts those that were sent on this connection: PUBLISH and PUBREL hold a slot until
 /// PUBACK, PUBCOMP or a PUBREC of 0x80 and above [MQTT5-3.3.4-7] [MQTT5-3.3.4-9] [MQTT5-4.9.0-2].
+///
+/// `M` is what a message is kept as: a broker's queue entry, or what a client accepted.
 #[derive(Debug)]
-pub struct Inflight {
-    entries: VecDeque<Entry>,
+pub struct Inflight<M = Queued> {
+    entries: VecDeque<Entry<M>>,
     /// Number of the next message; its identifier is derived from it.
     next: u64,
     window: u16,
@@ -25,14 +27,14 @@ pub struct Inflight {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<M> {
     number: u64,
     id: PacketId,
     step: Step,
     sent: bool,
     payload_bytes: u32,
     /// What to send again; none where the session cannot outlive its connection, or after PUBREC.
-    message: Option<Queued>,
+    message: Option<M>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,20 +62,20 @@ pub enum Acked {
 
 /// What is sent again on a resumed session [MQTT5-4.4.0-1].
 #[derive(Debug)]
-pub enum Resend<'a> {
+pub enum Resend<'a, M = Queued> {
     /// The PUBLISH, with DUP.
-    Publish(PacketId, &'a Queued),
+    Publish(PacketId, &'a M),
     /// The PUBREL.
     Release(PacketId),
 }
 
-impl Default for Inflight {
+impl<M> Default for Inflight<M> {
     fn default() -> Self {
         Self::new(u16::MAX)
     }
 }
 
-impl Inflight {
+impl<M> Inflight<M> {
     /// An empty one with that window, at least 1 [MQTT5-4.9.0-1].
     pub fn new(window: u16) -> Self {
         Self {
@@ -114,9 +116,17 @@ impl Inflight {
 
     /// A new message is sent: takes a free identifier [MQTT5-2.2.1-4]. `message` is what a resend
     /// needs.
-    pub fn send(&mut self, qos: Qos, payload_bytes: usize, message: Option<Queued>) -> PacketId {
-        debug_assert!(self.has_room(usize::MAX) && qos != Qos::AtMostOnce);
+    pub fn send(&mut self, qos: Qos, payload_bytes: usize, message: Option<M>) -> PacketId {
         let id = self.free_id();
+        self.send_as(id, qos, payload_bytes, message);
+        id
+    }
+
+    /// The same under an identifier that the caller found free: a client shares them between
+    /// PUBLISH, SUBSCRIBE and UNSUBSCRIBE [MQTT5-2.2.1-4].
+    pub fn send_as(&mut self, id: PacketId, qos: Qos, payload_bytes: usize, message: Option<M>) {
+        debug_assert!(self.has_room(usize::MAX) && qos != Qos::AtMostOnce);
+        debug_assert!(self.position(id).is_none());
         let step = if qos == Qos::AtLeastOnce {
             Step::PubAck
         } else {
@@ -133,7 +143,6 @@ impl Inflight {
         self.next += 1;
         self.used += 1;
         self.used_bytes += payload_bytes;
-        id
     }
 
     fn free_id(&mut self) -> PacketId {
@@ -155,7 +164,7 @@ impl Inflight {
         self.entries.iter().position(|entry| entry.id == id)
     }
 
-    fn finish(&mut self, index: usize) -> Option<Queued> {
+    fn finish(&mut self, index: usize) -> Option<M> {
         let entry = self.entries.remove(index).expect("the index was just found");
         if entry.sent {
             self.used -= 1;
@@ -231,7 +240,7 @@ impl Inflight {
     }
 
     /// The next thing to send again, as long as the window has room.
-    pub fn next_resend(&mut self) -> Option<Resend<'_>> {
+    pub fn next_resend(&mut self) -> Option<Resend<'_, M>> {
         if self.to_resend == 0 || self.used >= self.window {
             return None;
         }
@@ -247,6 +256,18 @@ impl Inflight {
         })
     }
 
+    /// The peer has lost the session: takes all that is unfinished, oldest first. `None` instead of a
+    /// message: its PUBREC has come.
+    pub fn restart(&mut self) -> impl Iterator<Item = (PacketId, Option<M>)> + use<M> {
+        self.used = 0;
+        self.to_resend = 0;
+        std::mem::take(&mut self.entries)
+            .into_iter()
+            .map(|entry| (entry.id, entry.message))
+    }
+}
+
+impl Inflight {
     /// The session ends: what QoS 1 of a shared subscription was not acknowledged goes to another
     /// member, QoS 2 never does [MQTT5-4.8.2-5].
     pub fn into_shared_qos1(self) -> impl Iterator<Item = Queued> {
@@ -292,7 +313,7 @@ mod tests {
 
     #[test]
     fn flows_and_the_window() {
-        let mut inflight = Inflight::new(2);
+        let mut inflight = Inflight::<Queued>::new(2);
         let one = inflight.send(Qos::AtLeastOnce, 0, None);
         let two = inflight.send(Qos::ExactlyOnce, 0, None);
         assert!(!inflight.has_room(usize::MAX));
@@ -323,7 +344,7 @@ mod tests {
 
     #[test]
     fn identifiers_are_free_even_after_a_full_circle() {
-        let mut inflight = Inflight::new(10);
+        let mut inflight = Inflight::<Queued>::new(10);
         let stuck = inflight.send(Qos::AtLeastOnce, 0, None);
         for _ in 0..70_000 {
             let id = inflight.send(Qos::AtLeastOnce, 0, None);
@@ -349,5 +370,20 @@ mod tests {
         assert!(!inflight.has_room(usize::MAX));
         inflight.puback(kept[2]);
         assert!(inflight.has_room(usize::MAX));
+    }
+
+    #[test]
+    fn a_lost_session_gives_back_what_is_unfinished_in_order() {
+        let mut inflight = Inflight::<Queued>::new(4);
+        let id = |n| PacketId::new(n).unwrap();
+        inflight.send_as(id(7), Qos::ExactlyOnce, 1, Some(queued("a")));
+        inflight.send_as(id(3), Qos::ExactlyOnce, 1, Some(queued("b")));
+        inflight.pubrec(id(7), ReasonCode::Success);
+        let left: Vec<_> = inflight
+            .restart()
+            .map(|(id, kept)| (id.get(), kept.is_some()))
+            .collect();
+        assert_eq!(left, [(7, false), (3, true)]);
+        assert!(inflight.has_room(usize::MAX) && inflight.is_empty() && inflight.used() == 0);
     }
 }

@@ -29,12 +29,14 @@ impl KeepAlive {
     }
 }
 
-/// The client's side: PINGREQ when nothing was sent for the keep alive [MQTT5-3.1.2-20], and an end
-/// when the answer stays out.
+/// The client's side: PINGREQ when nothing was sent for the keep alive [MQTT5-3.1.2-20], or nothing
+/// came for as long (a client that only sends would not see that its server is gone), and an end when
+/// the answer stays out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PingTimer {
     interval_ms: u64,
     sent_ms: u64,
+    heard_ms: u64,
     pinged_ms: Option<u64>,
 }
 
@@ -55,6 +57,7 @@ impl PingTimer {
         Self {
             interval_ms: u64::from(keep_alive_s) * 1_000,
             sent_ms: now_ms,
+            heard_ms: now_ms,
             pinged_ms: None,
         }
     }
@@ -65,7 +68,8 @@ impl PingTimer {
     }
 
     /// Something came: the server is there.
-    pub fn heard(&mut self) {
+    pub fn heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
         self.pinged_ms = None;
     }
 
@@ -76,7 +80,7 @@ impl PingTimer {
         }
         Some(match self.pinged_ms {
             Some(pinged_ms) => pinged_ms + self.answer_ms(),
-            None => self.sent_ms + self.interval_ms,
+            None => self.sent_ms.min(self.heard_ms) + self.interval_ms,
         })
     }
 
@@ -119,10 +123,20 @@ mod tests {
         assert_eq!(timer.action(9_999), PingAction::Wait);
         assert_eq!(timer.action(10_000), PingAction::Ping);
         assert_eq!(timer.action(14_999), PingAction::Wait);
-        timer.heard();
+        timer.heard(14_999);
         assert_eq!(timer.action(19_999), PingAction::Wait);
         assert_eq!(timer.action(20_000), PingAction::Ping);
         assert_eq!(timer.action(25_000), PingAction::Lost);
         assert_eq!(PingTimer::new(0, 0).action(u64::MAX), PingAction::Wait);
+    }
+
+    #[test]
+    fn a_client_that_only_sends_pings_too() {
+        let mut timer = PingTimer::new(10, 0);
+        timer.sent(9_500);
+        assert_eq!(timer.action(9_999), PingAction::Wait);
+        assert_eq!(timer.action(10_000), PingAction::Ping);
+        timer.sent(14_000);
+        assert_eq!(timer.action(15_000), PingAction::Lost);
     }
 }

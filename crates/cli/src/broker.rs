@@ -1,0 +1,114 @@
+//! `martlet broker`: its arguments, and the process around a [`Server`].
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use martlet_server::config::{self, Config, Mode, Overrides};
+use martlet_server::{Error, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What `martlet broker` takes; the rest stands in the configuration.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BrokerArgs {
+    /// Configuration file, in the language of mosquitto.conf
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address to listen on (may be repeated; default: loopback only)
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub(crate) bind: Vec<String>,
+    /// Port to listen on (default: 1883; 0 picks a free one)
+    #[arg(short, long)]
+    pub(crate) port: Option<u16>,
+    /// Log more: what each client does
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Log nothing
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Set a directive of the configuration (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Runs the broker until it is told to stop. Flags win over the file.
+pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
+    let overrides = Overrides {
+        bind: args.bind.clone(),
+        port: args.port,
+        verbose: args.verbose,
+        quiet: args.quiet,
+        set: args.set.clone(),
+    };
+    let started = config::load(args.config.as_deref(), &overrides, Mode::Native)
+        .map_err(Error::from)
+        .and_then(|config| start(&config));
+    match started {
+        Ok(server) => {
+            wait_for_signal();
+            tracing::info!(target: "notice", "broker.stopping");
+            server.stop();
+            tracing::info!(target: "notice", "broker.stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config: &Config) -> Result<Server, Error> {
+    if let Err(error) = martlet_server::init_log(&config.log) {
+        eprintln!("warning: the log cannot be opened: {error}");
+    }
+    for warning in &config.warnings {
+        let mut text = String::new();
+        if warning.write(&mut text, "warning").is_ok() {
+            eprint!("{text}");
+        }
+    }
+    let server = Server::start(config)?;
+    for address in server.addresses() {
+        tracing::info!(target: "notice", %address, version = env!("CARGO_PKG_VERSION"), "broker.listening");
+    }
+    tracing::warn!(
+        state = "memory",
+        lost = "sessions, queues and retained messages are lost at exit",
+        "broker.state"
+    );
+    if config
+        .listeners
+        .iter()
+        .all(|listener| listener.place.bind.is_loopback())
+    {
+        tracing::info!(
+            target: "notice",
+            reach = "this machine only",
+            fix = "martlet broker --bind 0.0.0.0 --set allow_anonymous=true opens it to your network, for everybody",
+            "broker.reach"
+        );
+    } else if config.listeners.iter().all(|listener| !listener.allow_anonymous) {
+        tracing::warn!(
+            reach = "network",
+            clients = "all refused: there are no users in this version",
+            fix = "allow_anonymous true lets everybody in",
+            "broker.reach"
+        );
+    }
+    Ok(server)
+}
+
+fn wait_for_signal() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system has what a runtime needs");
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).expect("signals can be caught");
+        let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    });
+}

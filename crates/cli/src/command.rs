@@ -1,0 +1,215 @@
+//! The commands as clap sees them: for help, man pages and completions of all, and to parse those
+//! that are not clients. The clients' options come from their table.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, Args as _, Command, ValueHint};
+use clap_complete::Shell;
+
+use crate::broker::BrokerArgs;
+use crate::flags::{Flag, Group, Id};
+use crate::program::{Program, Role};
+
+const ABOUT: &str = "MQTT that never drops what it has acknowledged: a broker and its command line";
+
+/// `martlet` with all its commands.
+pub(crate) fn martlet() -> Command {
+    let mut command = Command::new("martlet")
+        .about(ABOUT)
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(BrokerArgs::augment_args(Command::new("broker")).about("Run the broker"));
+    for program in Program::ALL {
+        command = command.subcommand(client(program, program.name()));
+    }
+    command
+        .subcommand(
+            Command::new("help")
+                .about("Explain a command, a subject, or the code of an error")
+                .arg(
+                    Arg::new("subject")
+                        .value_name("SUBJECT")
+                        .allow_hyphen_values(true)
+                        .help("A command, an error's code such as C001, `format` or `properties`"),
+                ),
+        )
+        .subcommand(
+            Command::new("man")
+                .about("Write the man pages into a folder")
+                .arg(
+                    Arg::new("dir")
+                        .long("dir")
+                        .value_name("DIR")
+                        .value_parser(clap::value_parser!(PathBuf))
+                        .value_hint(ValueHint::DirPath)
+                        .default_value("man")
+                        .help("The folder; it is made if it is not there"),
+                ),
+        )
+        .subcommand(
+            Command::new("completions")
+                .about("Print the completions for a shell")
+                .arg(
+                    Arg::new("shell")
+                        .required(true)
+                        .value_parser(clap::value_parser!(Shell))
+                        .help("bash, zsh, fish, elvish or powershell"),
+                ),
+        )
+}
+
+/// A client under the name that starts it.
+pub(crate) fn client(program: Program, name: &'static str) -> Command {
+    let command = Command::new(name)
+        .about(program.about())
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .override_usage(usage(program, name))
+        .after_help(after_help(program))
+        .after_long_help(after_long_help(program));
+    Flag::all(program).map(argument).fold(command, Command::arg)
+}
+
+fn usage(program: Program, name: &str) -> String {
+    let name = if name == program.name() {
+        format!("martlet {name}")
+    } else {
+        name.to_owned()
+    };
+    match program {
+        Program::Pub => format!("{name} [-h HOST] -t TOPIC {{-m TEXT | -f FILE | -l | -s | -n}} [OPTIONS]"),
+        Program::Sub => format!("{name} [-h HOST] -t TOPIC... [OPTIONS]"),
+        Program::Rr => {
+            format!("{name} [-h HOST] -t TOPIC -e TOPIC {{-m TEXT | -f FILE | -s | -n}} [OPTIONS]")
+        }
+    }
+}
+
+fn after_help(program: Program) -> String {
+    let example = match program {
+        Program::Pub => "martlet pub -t S013/MOT01/RECM -m 'DRVZ+1000'",
+        Program::Sub => "martlet sub -v -t 'S013/#'",
+        Program::Rr => "martlet rr -t S013/MOT01/ASK -e S013/MOT01/ANSWER -m status -W 5",
+    };
+    format!(
+        "Defaults are read from $XDG_CONFIG_HOME/{0} or ~/.config/{0}, one option with its value per line.\n\
+         Options for TLS, WebSocket, Unix sockets, SRV records and proxies are known and not in this version yet.\n\n\
+         Example: {example}",
+        program.mosquitto()
+    )
+}
+
+/// Man pages have room for what `help` has under names of its own.
+fn after_long_help(program: Program) -> String {
+    let format = match program {
+        Program::Pub => String::new(),
+        Program::Sub | Program::Rr => format!("{}\n", crate::subjects::format()),
+    };
+    format!(
+        "{format}{}\n{}",
+        crate::subjects::properties(),
+        after_help(program)
+    )
+}
+
+fn argument(flag: &'static Flag) -> Arg {
+    let id = flag.long.map_or_else(|| flag.name(), str::to_owned);
+    let mut argument = Arg::new(id)
+        .help(flag.help)
+        .help_heading(flag.group.heading())
+        .hide(flag.group == Group::Later);
+    if let Some(short) = flag.short {
+        argument = argument.short(short);
+    }
+    if let Some(long) = flag.long {
+        argument = argument.long(long);
+    }
+    if !flag.takes_value() {
+        return argument.action(ArgAction::SetTrue);
+    }
+    let action = if flag.repeats {
+        ArgAction::Append
+    } else {
+        ArgAction::Set
+    };
+    let hint = match flag.id {
+        Id::File | Id::Options => ValueHint::FilePath,
+        Id::Host => ValueHint::Hostname,
+        Id::Url => ValueHint::Url,
+        _ => ValueHint::Other,
+    };
+    argument
+        .action(action)
+        .value_name(flag.value)
+        .value_hint(hint)
+        .allow_hyphen_values(true)
+}
+
+/// The help of a client, named as it was started.
+pub(crate) fn client_help(role: Role) -> String {
+    let name = if role.is_mosquitto() {
+        role.program.mosquitto()
+    } else {
+        role.program.name()
+    };
+    client(role.program, name).render_help().to_string()
+}
+
+/// Writes a man page for each command.
+pub(crate) fn write_man(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let martlet = martlet();
+    let mut pages = vec![("martlet".to_owned(), martlet.clone())];
+    for command in martlet.get_subcommands() {
+        let name = format!("martlet-{}", command.get_name());
+        pages.push((name.clone(), command.clone().name(name)));
+    }
+    for (name, command) in pages {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        std::fs::write(dir.join(format!("{name}.1")), page)?;
+    }
+    Ok(())
+}
+
+/// Prints the completions for a shell.
+pub(crate) fn print_completions(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut martlet(), "martlet", &mut script);
+    io::stdout().write_all(&script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Manner;
+
+    #[test]
+    fn the_commands_are_sound() {
+        martlet().debug_assert();
+        for program in Program::ALL {
+            client(program, program.mosquitto()).debug_assert();
+        }
+    }
+
+    #[test]
+    fn help_lists_every_option_that_works() {
+        for program in Program::ALL {
+            let help = client_help(Role {
+                program,
+                manner: Manner::Martlet,
+            });
+            for flag in Flag::all(program) {
+                let name = flag.long.map_or_else(|| flag.name(), |long| format!("--{long}"));
+                assert_eq!(
+                    help.contains(&format!("{name}\n")) || help.contains(&format!("{name} ")),
+                    flag.group != Group::Later,
+                    "{name}"
+                );
+            }
+        }
+    }
+}

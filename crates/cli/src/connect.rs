@@ -1,0 +1,219 @@
+//! From settings to a connection.
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use martlet_client::{
+    Client, ConnectError, Connected, Incoming, Message, Messages, Options, Protocol, Reconnect,
+};
+use martlet_codec::{PropertiesBuf, ReasonCode, Version};
+
+use crate::console;
+use crate::failure::{Failure, status};
+use crate::program::{Manner, Program};
+use crate::settings::Settings;
+
+/// How long to wait before a lost connection is tried again: mosquitto's second.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// A connection.
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    pub(crate) messages: Messages,
+    pub(crate) connected: Connected,
+}
+
+impl Link {
+    /// Connects, or says why not.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let name = Name::default();
+        let options = options(settings, &name)?;
+        loop {
+            match Client::connect(options.clone()).await {
+                Ok((client, messages, connected)) => {
+                    name.set(settings, &connected);
+                    return Ok(Self {
+                        client,
+                        messages,
+                        connected,
+                    });
+                }
+                // mosquitto_sub counts a connection that was accepted as made, and makes it again.
+                Err(ConnectError::Lost { .. })
+                    if settings.role.is_mosquitto() && settings.role.program == Program::Sub =>
+                {
+                    tokio::time::sleep(RECONNECT).await;
+                }
+                Err(error) => return Err(Failure::connect(&error, settings)),
+            }
+        }
+    }
+
+    /// Sends what was accepted, waits for its acknowledgements, and says goodbye.
+    pub(crate) async fn close(&self, settings: &Settings) {
+        let _ = self
+            .client
+            .disconnect(ReasonCode::Success, self.last_words(settings))
+            .await;
+    }
+
+    /// Says goodbye without waiting for anything, and has the will published as mosquitto does when
+    /// it is told to stop.
+    pub(crate) async fn leave(&self, settings: &Settings) {
+        let reason = match self.connected.version {
+            Version::V5 => ReasonCode::DisconnectWithWill,
+            _ => ReasonCode::Success,
+        };
+        let goodbye = self.client.disconnect_now(reason, self.last_words(settings));
+        let _ = goodbye.await;
+    }
+
+    fn last_words(&self, settings: &Settings) -> PropertiesBuf {
+        match self.connected.version {
+            Version::V5 => settings.properties.disconnect.clone(),
+            _ => PropertiesBuf::new(),
+        }
+    }
+
+    /// The properties of a message or a request, which only 5.0 can say.
+    pub(crate) fn properties(&self, properties: &PropertiesBuf) -> PropertiesBuf {
+        match self.connected.version {
+            Version::V5 => properties.clone(),
+            _ => PropertiesBuf::new(),
+        }
+    }
+
+    /// The next message.
+    pub(crate) async fn recv(&mut self) -> Option<Incoming> {
+        self.messages.recv().await
+    }
+}
+
+/// The client identifier as `-d` prints it, known once the server has answered.
+#[derive(Clone, Default)]
+struct Name(Arc<Mutex<Option<String>>>);
+
+impl Name {
+    fn set(&self, settings: &Settings, connected: &Connected) {
+        let assigned = connected.version == Version::V5 || !settings.role.is_mosquitto();
+        if settings.client_id.is_none() && settings.id_prefix.is_none() && assigned {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(connected.client_id.clone());
+        }
+    }
+
+    fn print(&self, manner: Manner, packet: &str) {
+        let name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = format!("Client {} {packet}\n", name.as_deref().unwrap_or("(null)"));
+        match manner {
+            // Standard output is for messages; in mosquitto's programs it is for these lines too.
+            Manner::Martlet => console::put(&line),
+            Manner::Mosquitto => {
+                use std::io::Write;
+                let _ = std::io::stdout().write_all(line.as_bytes());
+            }
+        }
+    }
+}
+
+fn options(settings: &Settings, name: &Name) -> Result<Options, Failure> {
+    let mut options = Options::new(settings.host.as_str(), settings.port())
+        .protocol(protocol(settings))
+        .clean_start(settings.clean_start)
+        .keep_alive(Duration::from_secs(settings.keep_alive_s.into()))
+        .max_inflight(NonZeroU16::new(settings.inflight_max).unwrap_or(NonZeroU16::MIN))
+        .connect_properties(&settings.properties.connect);
+    let id = match (&settings.client_id, &settings.id_prefix) {
+        (Some(id), _) => Some(id.clone()),
+        (None, Some(prefix)) => Some(format!("{prefix}{}", std::process::id())),
+        (None, None) => None,
+    };
+    if let Some(id) = id {
+        *name.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.clone());
+        options = options.client_id(id);
+    }
+    if let Some(expiry_s) = settings
+        .session_expiry_s
+        .filter(|_| settings.first_version() == Version::V5)
+    {
+        options = options.session_expiry(Duration::from_secs(expiry_s.into()));
+    }
+    if let Some(user_name) = &settings.username {
+        options = options.user_name(user_name.as_str());
+    }
+    if let Some(password) = &settings.password {
+        options = options.password(password.clone());
+    }
+    if let Some(topic) = &settings.will.topic {
+        let payload = settings.will.payload.clone().unwrap_or_default();
+        let will = Message::new(topic.clone(), payload)
+            .qos(settings.will.qos)
+            .retain(settings.will.retain)
+            .properties(settings.will.properties.clone());
+        options = options.will(will);
+    }
+    // Messages that would come behind the last one that is wanted stay at the server.
+    if let Some(count) = settings.count.and_then(|count| u16::try_from(count).ok())
+        && let Some(maximum) = NonZeroU16::new(count)
+        && count < settings.inflight_max
+        && settings.first_version() == Version::V5
+        && settings
+            .properties
+            .connect
+            .as_properties()
+            .receive_maximum()
+            .is_none()
+    {
+        options = options.receive_maximum(maximum);
+    }
+    if let Some(bind) = &settings.bind {
+        options = options.bind_address(local_address(bind)?);
+    }
+    if reconnects(settings) {
+        options = options.reconnect(Reconnect::After {
+            first: RECONNECT,
+            max: RECONNECT,
+        });
+    }
+    if settings.debug && !settings.quiet {
+        let (name, manner) = (name.clone(), settings.role.manner);
+        options = options.packet_log(move |packet| name.print(manner, packet));
+    }
+    Ok(options)
+}
+
+/// A subscriber waits for its server to come back, and so does one who publishes line by line.
+fn reconnects(settings: &Settings) -> bool {
+    match settings.role.program {
+        Program::Sub => true,
+        Program::Pub => settings.input == Some(crate::settings::Input::Lines),
+        Program::Rr => false,
+    }
+}
+
+fn protocol(settings: &Settings) -> Protocol {
+    if settings.may_fall_back() {
+        return Protocol::Auto;
+    }
+    match settings.first_version() {
+        Version::V5 => Protocol::V5,
+        Version::V3_1_1 => Protocol::V3_1_1,
+        Version::V3_1 => Protocol::V3_1,
+    }
+}
+
+fn local_address(bind: &str) -> Result<IpAddr, Failure> {
+    if let Ok(address) = bind.parse() {
+        return Ok(address);
+    }
+    let found = (bind, 0).to_socket_addrs().ok().and_then(|mut all| all.next());
+    found.map(|address| address.ip()).ok_or_else(|| {
+        Failure::new(
+            "C002",
+            format!("-A {bind}: cannot find a local address of that name."),
+            "Unable to connect (Lookup error.).\n",
+            status::FAILED,
+        )
+    })
+}

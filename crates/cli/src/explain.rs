@@ -1,0 +1,163 @@
+//! `martlet help CODE`: what an error means and what to do.
+
+/// An error that the command line prints.
+struct Entry {
+    code: &'static str,
+    title: &'static str,
+    text: &'static str,
+}
+
+/// The explanation of a code.
+pub(crate) fn explain(code: &str) -> Option<String> {
+    let entry = ENTRIES
+        .iter()
+        .find(|entry| entry.code.eq_ignore_ascii_case(code))?;
+    Some(format!("{}: {}\n\n{}\n", entry.code, entry.title, entry.text))
+}
+
+/// All codes with their titles, a line each.
+pub(crate) fn list() -> String {
+    let lines = ENTRIES
+        .iter()
+        .map(|entry| format!("  {}  {}\n", entry.code, entry.title));
+    lines.collect()
+}
+
+const ENTRIES: &[Entry] = &[
+    Entry {
+        code: "C001",
+        title: "nothing listens there",
+        text: "The machine was reached, and no program listens on that port. Is the broker running, and on this port?\n\
+               A bare `martlet broker` listens on 127.0.0.1 port 1883. -h and -p choose another host and port.\n\
+               The exit status is 1.",
+    },
+    Entry {
+        code: "C002",
+        title: "no host of that name",
+        text: "The name behind -h, in the URL of -L or behind -A has no address. Check its spelling, or give an IP address.\n\
+               The exit status is 1.",
+    },
+    Entry {
+        code: "C003",
+        title: "the network does not reach the server",
+        text: "There is an address, and no connection to it came about: there is no route, a firewall is silent, or the\n\
+               local address of -A is not one of this machine. The exit status is 1.",
+    },
+    Entry {
+        code: "C004",
+        title: "the connection was lost",
+        text: "The connection was made, and ended without a word of the server. A server ends a connection so when it\n\
+               speaks another protocol on that port (TLS, HTTP), when a limit is reached, or when it stops.\n\
+               Its log says why. The exit status is 7.",
+    },
+    Entry {
+        code: "C005",
+        title: "the server does not speak this version of MQTT",
+        text: "-V or an option that only 5.0 has (-D, -x ...) asked for a version that the server refuses.\n\
+               Without them, 3.1.1 is tried by itself where 5.0 is not known. The exit status is the server's code.",
+    },
+    Entry {
+        code: "C006",
+        title: "the server broke the protocol",
+        text: "What the server sent is not MQTT, or breaks a rule of it. Is it an MQTT server, and one without TLS?\n\
+               The exit status is 2.",
+    },
+    Entry {
+        code: "C007",
+        title: "the server ended the connection and said why",
+        text: "The server sent DISCONNECT with a reason. `session taken over` means that another client uses the same\n\
+               client identifier: give each its own with -i. The exit status is 4.",
+    },
+    Entry {
+        code: "C010",
+        title: "wrong arguments",
+        text: "An option is not known, has no value or a wrong one, or does not go with another.\n\
+               `martlet pub --help` lists all options; so do sub and rr. The exit status is 1.",
+    },
+    Entry {
+        code: "C011",
+        title: "an option that this version does not have yet",
+        text: "mosquitto has the option, and martlet will: TLS, WebSocket, Unix sockets, SRV records and proxies are not in\n\
+               this version. It says so instead of going on without. The exit status is 1.",
+    },
+    Entry {
+        code: "C012",
+        title: "the options file cannot be read",
+        text: "The file behind -o is not there, or not readable. The exit status is 1.",
+    },
+    Entry {
+        code: "C013",
+        title: "the payload cannot be read",
+        text: "The file behind -f or standard input is not readable, or has more than 268435455 bytes, the most that a\n\
+               message of MQTT can carry. The exit status is 1.",
+    },
+    Entry {
+        code: "C020",
+        title: "the time of -W is over",
+        text: "sub was told to stop after this time, and rr got no response within it. The exit status is 27.",
+    },
+    Entry {
+        code: "A001",
+        title: "the login was refused",
+        text: "The server does not accept this user name with this password, or wants one and got none: -u NAME -P PASSWORD.\n\
+               Servers do not tell clients which of the two is wrong. The exit status is the server's code: 4 or 5 in 3.1.1,\n\
+               134 or 135 in 5.0.",
+    },
+    Entry {
+        code: "A002",
+        title: "the client was refused",
+        text: "The server does not take this client, for a reason other than its login: its client identifier, a ban,\n\
+               too many connections ... The exit status is the server's code.",
+    },
+    Entry {
+        code: "A010",
+        title: "a message was refused",
+        text: "The server acknowledged the message with a refusal: nobody got it. Only 5.0 with QoS 1 or 2 can say so;\n\
+               3.1.1 and QoS 0 are silent. The exit status is 1.",
+    },
+    Entry {
+        code: "A011",
+        title: "a subscription was refused",
+        text: "The server does not let this client subscribe to this topic filter. The exit status is 1 when no filter was\n\
+               granted; with others that were, sub goes on.",
+    },
+    Entry {
+        code: "A013",
+        title: "the server cannot serve this",
+        text: "The message or subscription asks for what the server said it does not serve: a QoS, retained messages, the size\n\
+               of a packet, shared subscriptions ... It was not sent. The exit status is 1.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_that_is_printed_is_explained() {
+        let sources = [
+            include_str!("failure.rs"),
+            include_str!("wrong.rs"),
+            include_str!("connect.rs"),
+            include_str!("input.rs"),
+            include_str!("publish.rs"),
+        ];
+        let mut seen = 0;
+        for source in sources {
+            for (at, _) in source.match_indices('"') {
+                let Some(code) = source.get(at + 1..at + 5) else {
+                    continue;
+                };
+                let is_code = code.starts_with(['A', 'C']) && code[1..].chars().all(|c| c.is_ascii_digit());
+                if is_code {
+                    seen += 1;
+                    assert!(explain(code).is_some(), "{code}");
+                }
+            }
+        }
+        assert!(seen > 10);
+        assert!(explain("c001").unwrap().starts_with("C001: "));
+        assert!(explain("C999").is_none());
+        assert_eq!(list().lines().count(), ENTRIES.len());
+    }
+}

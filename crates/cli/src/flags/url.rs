@@ -1,0 +1,107 @@
+//! `-L mqtt://[user[:password]@]host[:port]/topic`.
+
+use super::Later;
+use super::parse::add_topic;
+use crate::settings::{PORT, Settings};
+use crate::wrong::Wrong;
+
+pub(super) fn read(settings: &mut Settings, url: &str) -> Result<(), Wrong> {
+    let later = |later| Err(Wrong::Later(format!("-L {}", scheme(url)), later));
+    let rest = match scheme(url).to_ascii_lowercase().as_str() {
+        "mqtt://" => &url["mqtt://".len()..],
+        "mqtts://" => return later(Later::Tls),
+        "ws://" | "wss://" => return later(Later::WebSocket),
+        _ => return Err(Wrong::UrlScheme),
+    };
+    let (authority, topic) = rest.split_once('/').ok_or(Wrong::UrlTopic)?;
+    add_topic(settings, topic)?;
+    // A password may hold a '@': the last one divides.
+    let (login, host) = match authority.rsplit_once('@') {
+        Some((login, host)) => (Some(login), host),
+        None => (None, authority),
+    };
+    if let Some(login) = login {
+        let (name, password) = match login.split_once(':') {
+            Some((name, password)) => (name, Some(password)),
+            None => (login, None),
+        };
+        settings.username = Some(name.to_owned());
+        if let Some(password) = password {
+            settings.password = Some(password.as_bytes().to_vec());
+        }
+    }
+    let (host, port) = split_port(host);
+    host.clone_into(&mut settings.host);
+    settings.port = Some(match port {
+        Some(port) => port.parse().map_err(|_| Wrong::Port(port.to_owned()))?,
+        None => PORT,
+    });
+    Ok(())
+}
+
+fn scheme(url: &str) -> &str {
+    url.find("://").map_or("", |at| &url[..at + 3])
+}
+
+/// `host:port`, `[::1]:port`, or a host alone.
+fn split_port(host: &str) -> (&str, Option<&str>) {
+    if let Some((address, rest)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        return (address, rest.strip_prefix(':'));
+    }
+    match host.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (host, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{Manner, Program, Role};
+
+    fn settings(url: &str) -> Result<Settings, Wrong> {
+        let mut settings = Settings::new(Role {
+            program: Program::Pub,
+            manner: Manner::Martlet,
+        });
+        read(&mut settings, url).map(|()| settings)
+    }
+
+    #[test]
+    fn parts() {
+        let cases = [
+            ("mqtt://h/t", ("h", 1883, None, None, "t")),
+            ("MQTT://h:1884/a/b", ("h", 1884, None, None, "a/b")),
+            ("mqtt://u@h/t", ("h", 1883, Some("u"), None, "t")),
+            ("mqtt://u:p:q@h:1/t", ("h", 1, Some("u"), Some("p:q"), "t")),
+            ("mqtt://u:p@ss@h/t", ("h", 1883, Some("u"), Some("p@ss"), "t")),
+            ("mqtt://[::1]:1884/t", ("::1", 1884, None, None, "t")),
+            ("mqtt://[::1]/t", ("::1", 1883, None, None, "t")),
+        ];
+        for (url, (host, port, username, password, topic)) in cases {
+            let read = settings(url).unwrap();
+            assert_eq!(read.host, host, "{url}");
+            assert_eq!(read.port(), port, "{url}");
+            assert_eq!(read.username.as_deref(), username, "{url}");
+            assert_eq!(read.password.as_deref(), password.map(str::as_bytes), "{url}");
+            assert_eq!(read.topic.unwrap().as_str(), topic, "{url}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        assert!(matches!(settings("mqtt://h"), Err(Wrong::UrlTopic)));
+        assert!(matches!(settings("http://h/t"), Err(Wrong::UrlScheme)));
+        assert!(matches!(settings("h/t"), Err(Wrong::UrlScheme)));
+        assert!(matches!(settings("mqtt://h:x/t"), Err(Wrong::Port(_))));
+        assert!(matches!(
+            settings("mqtts://h/t"),
+            Err(Wrong::Later(_, Later::Tls))
+        ));
+        assert!(matches!(
+            settings("ws://h/t"),
+            Err(Wrong::Later(_, Later::WebSocket))
+        ));
+        assert!(matches!(settings("mqtt://h/a+"), Err(Wrong::Topic(..))));
+    }
+}

@@ -1,0 +1,226 @@
+//! What people read when something is wrong, word for word: `golden/*.txt`, written anew by `UPDATE=1`.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use common::{MARTLET, Ran, free_port, link, plain, refusing, run};
+
+/// Runs command lines and compares what they print with a file.
+fn golden(name: &str, port: u16, lines: &[&str]) {
+    let mut found = String::new();
+    for line in lines {
+        let ran = ran(line, port);
+        let _ = writeln!(found, "$ {line}");
+        found += &String::from_utf8_lossy(&ran.stdout);
+        // Which brokers run here is not the test's to know.
+        let lines = ran.stderr.split_inclusive('\n');
+        found.extend(
+            lines.filter(|line| {
+                !line.starts_with("  listening here: ") && !line.starts_with("  fix: martlet")
+            }),
+        );
+        let _ = writeln!(found, "[status {}]\n", ran.status);
+    }
+    let found = found.replace(&port.to_string(), "PORT");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &found).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(found, expected, "{} (UPDATE=1 writes it anew)", file.display());
+}
+
+fn ran(line: &str, port: u16) -> Ran {
+    let line = line.replace("PORT", &port.to_string());
+    let mut words = line.split_whitespace();
+    let program = words.next().unwrap();
+    let mut command = match program {
+        "martlet" => plain(MARTLET),
+        name => plain(link(name)),
+    };
+    command.args(words.map(|word| if word == "''" { "" } else { word }));
+    run(command)
+}
+
+#[test]
+fn wrong_arguments() {
+    golden(
+        "wrong_arguments",
+        free_port(),
+        &[
+            "martlet pub -t",
+            "martlet pub -t a",
+            "martlet pub -t a/# -m x",
+            "martlet pub -t a -m x -q 3",
+            "martlet pub -t a -m x --tpoic b",
+            "martlet pub -t a -m x --cafile ca.pem",
+            "martlet pub -t a -m x -p 8883",
+            "martlet pub -t a -m x -L wss://h/t",
+            "martlet pub -t a -m x -o no/such/file",
+            "martlet pub -t a -m x -x 5 -V 311",
+            "martlet pub -t a -m x -D publish contet-type y",
+            "martlet pub -t a -f no/such/file",
+            "martlet sub",
+            "martlet sub a/b",
+            "martlet sub -t a -F %z",
+            "martlet rr -t a -m x",
+            "martlet help C999",
+            "mosquitto_pub -t",
+            "mosquitto_pub -t a/# -m x",
+            "mosquitto_pub -t a -m x --foo",
+            "mosquitto_pub -t a -m x --cafile ca.pem",
+            "mosquitto_pub -t a -f no/such/file",
+            "mosquitto_sub",
+            "mosquitto_sub -t a -F %z",
+            "mosquitto_rr -t a -m x",
+        ],
+    );
+}
+
+#[test]
+fn no_server() {
+    golden(
+        "no_server",
+        free_port(),
+        &[
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x",
+            "martlet sub -h 127.0.0.1 -p PORT -t a",
+            "martlet rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x --quiet",
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x -A 192.0.2.1",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t a",
+            "mosquitto_rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t a --quiet",
+        ],
+    );
+}
+
+/// The words behind `DNS:` are the resolver's, and differ where there is no network.
+#[test]
+fn no_host() {
+    let ours = ran("martlet pub -h nosuch.invalid -t a -m x", 0);
+    let first = "error[C002]: cannot find a host named 'nosuch.invalid' (DNS: ";
+    assert!(
+        ours.stderr.starts_with(first) && ours.stderr.ends_with(").\n"),
+        "{ours:?}"
+    );
+    assert_eq!(ours.status, 1);
+    let theirs = ran("mosquitto_pub -h nosuch.invalid -t a -m x", 0);
+    assert_eq!(theirs.stderr, "Unable to connect (Lookup error.).\n");
+    assert_eq!(theirs.status, 1);
+}
+
+fn connack(version: u8, v3: u8, v5: u8) -> Vec<u8> {
+    if version == 5 {
+        vec![0x20, 3, 0, v5, 0]
+    } else {
+        vec![0x20, 2, 0, v3]
+    }
+}
+
+#[test]
+fn refused_login() {
+    golden(
+        "refused_login",
+        refusing(|version| connack(version, 5, 0x87)),
+        &[
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x",
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x -u alice -P secret",
+            "martlet sub -h 127.0.0.1 -p PORT -t a -u alice -V 311",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x -V 5",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t a",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t a -V 5",
+            "mosquitto_rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+        ],
+    );
+}
+
+#[test]
+fn refused_client() {
+    golden(
+        "refused_client",
+        refusing(|version| connack(version, 2, 0x85)),
+        &[
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x",
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x -V 311",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t a -V 5",
+        ],
+    );
+}
+
+#[test]
+fn closed_before_the_answer() {
+    golden(
+        "closed",
+        refusing(|_| Vec::new()),
+        &[
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x",
+            "martlet sub -h 127.0.0.1 -p PORT -t a",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x",
+            "mosquitto_rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+        ],
+    );
+}
+
+#[test]
+fn a_server_that_knows_3_1_1_only() {
+    golden(
+        "old_server",
+        refusing(|version| {
+            if version == 5 {
+                vec![0x20, 2, 0, 1]
+            } else {
+                vec![0x20, 2, 0, 0]
+            }
+        }),
+        &[
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x -q 1",
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x -V 5",
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x -D publish content-type y",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x -V 5",
+        ],
+    );
+}
+
+#[test]
+fn refused_messages_and_subscriptions() {
+    golden(
+        "refused_requests",
+        refusing(|version| connack(version, 0, 0)),
+        &[
+            "martlet pub -h 127.0.0.1 -p PORT -t no/1 -m x -q 1",
+            "martlet pub -h 127.0.0.1 -p PORT -t no/1 -m x -q 1 -u alice",
+            "martlet sub -h 127.0.0.1 -p PORT -t no/1 -u alice",
+            "martlet sub -h 127.0.0.1 -p PORT -t no/1 -V 311",
+            "martlet rr -h 127.0.0.1 -p PORT -t a -e no/1 -m x",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t no/1 -m x -q 1 -V 5",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t no/1",
+            "mosquitto_rr -h 127.0.0.1 -p PORT -t a -e no/1 -m x",
+        ],
+    );
+}
+
+#[test]
+fn a_server_that_disconnects() {
+    golden(
+        "disconnected",
+        refusing(|_| vec![0x20, 3, 0, 0, 0, 0xe0, 2, 0x8e, 0]),
+        &[
+            "martlet rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+            "mosquitto_rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+        ],
+    );
+}
+
+#[test]
+fn explanations() {
+    golden("help", free_port(), &["martlet help C001", "martlet help a011"]);
+}

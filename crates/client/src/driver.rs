@@ -1,0 +1,319 @@
+//! Sockets and time for the engine, on tokio: one task a client, which moves bytes and knows no rule.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::error::{ConnectError, Lost};
+use crate::event::{Connected, Event};
+use crate::limits;
+use crate::options::{Options, Reconnect};
+use crate::shared::{Link, Shared};
+
+/// Connects, and runs the connection as a task from then on.
+pub(crate) async fn connect(options: Options) -> Result<(Arc<Shared>, Connected), ConnectError> {
+    options.check()?;
+    let shared = Arc::new(Shared::new(options.clone()));
+    let (stream, connected) = attempt(&shared, &options).await?;
+    tokio::spawn(run(Arc::clone(&shared), options, stream));
+    Ok((shared, connected))
+}
+
+/// Runs the connection, and those that follow it, until the client is closed.
+async fn run(shared: Arc<Shared>, options: Options, mut stream: TcpStream) {
+    loop {
+        let cause = match next_link(&shared, &stream).await {
+            None => {
+                leave(&shared, stream).await;
+                break shared.with(|state, _| state.engine.close(&Lost::ByUs));
+            }
+            Some(Link::Connected(_)) => continue,
+            Some(Link::Refused { refusal, .. }) => Lost::Refused(refusal),
+            Some(Link::Lost { cause, .. }) => cause,
+        };
+        hang_up(&shared, stream).await;
+        if options.reconnect == Reconnect::Never {
+            shared.tell(Event::Lost {
+                cause: cause.clone(),
+                retry_in: None,
+            });
+            break shared.with(|state, _| state.engine.close(&cause));
+        }
+        let Some((next, connected)) = reconnect(&shared, &options, cause).await else {
+            break;
+        };
+        stream = next;
+        shared.tell(Event::Connected(connected));
+    }
+    shared.tell_packet_log();
+}
+
+/// Tries until there is a connection, or until the client is closed.
+async fn reconnect(shared: &Arc<Shared>, options: &Options, cause: Lost) -> Option<(TcpStream, Connected)> {
+    let mut failures = 0;
+    let mut retry_in = options.reconnect.wait(failures)?;
+    shared.tell(Event::Lost {
+        cause,
+        retry_in: Some(retry_in),
+    });
+    loop {
+        let attempt = async {
+            sleep(retry_in).await;
+            attempt(shared, options).await
+        };
+        let error = tokio::select! {
+            attempt = attempt => match attempt {
+                Ok(connected) => return Some(connected),
+                Err(error) => error,
+            },
+            _ = shared.closed() => return None,
+        };
+        failures += 1;
+        retry_in = options.reconnect.wait(failures)?;
+        let refusal = match &error {
+            ConnectError::Refused { refusal, .. } => Some(refusal.clone()),
+            _ => None,
+        };
+        shared.tell(Event::RetryFailed {
+            error: error.to_string(),
+            refusal,
+            retry_in,
+        });
+    }
+}
+
+/// One attempt to connect, in as many versions as the protocol allows.
+async fn attempt(shared: &Shared, options: &Options) -> Result<(TcpStream, Connected), ConnectError> {
+    let attempt = async {
+        loop {
+            let stream = dial(options).await?;
+            if !shared.with(|state, now_ms| state.engine.connect(now_ms)) {
+                let cause = Lost::ByUs;
+                let address = options.address();
+                return Err(ConnectError::Lost { address, cause });
+            }
+            let (error, again) = match next_link(shared, &stream).await {
+                Some(Link::Connected(connected)) => return Ok((stream, *connected)),
+                Some(Link::Refused { refusal, again }) => {
+                    let address = options.address();
+                    (ConnectError::Refused { address, refusal }, again)
+                }
+                Some(Link::Lost { cause, again }) => {
+                    let address = options.address();
+                    (ConnectError::Lost { address, cause }, again)
+                }
+                None => {
+                    let (address, cause) = (options.address(), Lost::ByUs);
+                    (ConnectError::Lost { address, cause }, false)
+                }
+            };
+            hang_up(shared, stream).await;
+            if !again {
+                return Err(error);
+            }
+        }
+    };
+    let after = options.connect_timeout;
+    let result = timeout(after, attempt).await.unwrap_or_else(|_| {
+        let address = options.address();
+        Err(ConnectError::Timeout { address, after })
+    });
+    if result.is_err() {
+        // A connection that was half made is none.
+        shared.with(|state, now_ms| state.engine.lost(now_ms, Lost::ByUs));
+        shared.lock().links.clear();
+        shared.tell_packet_log();
+    }
+    result
+}
+
+/// A connected socket.
+async fn dial(options: &Options) -> Result<TcpStream, ConnectError> {
+    let found = tokio::net::lookup_host((options.host.as_str(), options.port)).await;
+    let not_found = |source| ConnectError::HostNotFound {
+        host: options.host.clone(),
+        source,
+    };
+    let mut last = None;
+    for address in found.map_err(not_found)? {
+        match dial_address(options, address).await {
+            Ok(stream) => return Ok(stream),
+            // The address of the other family says less than one that was tried.
+            Err(ConnectError::Bind { .. }) if last.is_some() => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| not_found(io::ErrorKind::NotFound.into())))
+}
+
+async fn dial_address(options: &Options, address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let failed = |source: io::Error| {
+        let address = options.address();
+        if source.kind() == io::ErrorKind::ConnectionRefused {
+            ConnectError::ConnectionRefused { address, source }
+        } else {
+            ConnectError::Io { address, source }
+        }
+    };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let socket = socket.map_err(failed)?;
+    if let Some(bind) = options.bind_address {
+        socket
+            .bind(SocketAddr::new(bind, 0))
+            .map_err(|source| ConnectError::Bind { bind, source })?;
+    }
+    let stream = socket.connect(address).await.map_err(failed)?;
+    stream.set_nodelay(options.no_delay).map_err(failed)?;
+    Ok(stream)
+}
+
+/// Moves bytes until the connection's task has something to know; `None`: all is written, our DISCONNECT
+/// last, or the client was closed.
+async fn next_link(shared: &Shared, stream: &TcpStream) -> Option<Link> {
+    loop {
+        let is_blocked = write(shared, stream);
+        shared.tell_packet_log();
+        let (deadline_ms, reads) = {
+            let mut state = shared.lock();
+            if let Some(link) = state.links.pop_front() {
+                return Some(link);
+            }
+            let all_written = state.engine.output().is_empty();
+            if state.engine.closed().is_some() || (state.engine.is_leaving() && all_written) {
+                return None;
+            }
+            let reads = state.wants_reading();
+            state.engine.reading(shared.now_ms(), reads);
+            (state.engine.deadline(), reads)
+        };
+        let interest = match (reads, is_blocked) {
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (false, false) => None,
+        };
+        let ready = async {
+            match interest {
+                Some(interest) => stream.ready(interest).await,
+                None => std::future::pending().await,
+            }
+        };
+        let deadline = async {
+            match deadline_ms {
+                Some(at_ms) => sleep_until(shared.instant(at_ms)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            ready = ready => match ready {
+                Ok(ready) if ready.is_readable() || ready.is_read_closed() => read(shared, stream),
+                Ok(_) => {}
+                Err(error) => lost(shared, &error),
+            },
+            () = deadline => shared.with(|state, now_ms| state.engine.timeout(now_ms)),
+        }
+    }
+}
+
+/// Writes what can be written; whether something is left for later.
+fn write(shared: &Shared, stream: &TcpStream) -> bool {
+    let end = shared.with(|state, now_ms| {
+        loop {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let n = state.engine.output().slices(&mut slices);
+            if n == 0 {
+                return Ok(false);
+            }
+            match stream.try_write_vectored(&slices[..n]) {
+                Ok(bytes) => state.engine.written(now_ms, bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    });
+    end.unwrap_or_else(|error| {
+        // The server's last words may lie in the socket.
+        read(shared, stream);
+        lost(shared, &error);
+        false
+    })
+}
+
+/// Reads what is there, up to a bound.
+fn read(shared: &Shared, stream: &TcpStream) {
+    let mut chunk = [0; limits::READ_BYTES];
+    for _ in 0..limits::READS_PER_TURN {
+        match stream.try_read(&mut chunk) {
+            Ok(0) => return shared.with(|state, now_ms| state.engine.lost(now_ms, Lost::Closed)),
+            Ok(n) => shared.with(|state, now_ms| state.engine.input(now_ms, &chunk[..n])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return lost(shared, &error),
+        }
+        if !shared.lock().wants_reading() {
+            return;
+        }
+    }
+}
+
+fn lost(shared: &Shared, error: &io::Error) {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let cause = match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset => Lost::Closed,
+        kind => Lost::Io {
+            kind,
+            text: error.to_string(),
+        },
+    };
+    shared.with(|state, now_ms| state.engine.lost(now_ms, cause));
+}
+
+/// Ends a connection that is over: the last bytes may still leave, if that goes at once.
+async fn hang_up(shared: &Shared, mut stream: TcpStream) {
+    let _ = write(shared, &stream);
+    shared.tell_packet_log();
+    // An error says that the connection is gone already.
+    let _ = timeout(limits::CLOSE_TIMEOUT, stream.shutdown()).await;
+}
+
+/// Ends a connection after our DISCONNECT. Unread bytes would make the system cut the connection and
+/// the server might never see the DISCONNECT, so they are read until it closes.
+async fn leave(shared: &Shared, mut stream: TcpStream) {
+    shared.tell_packet_log();
+    let drain = async {
+        stream.shutdown().await?;
+        let mut chunk = [0; 4096];
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut chunk) {
+                Ok(0) => return Ok::<(), io::Error>(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    // An error or a server that does not close: there is nothing more to be done.
+    let _ = timeout(limits::CLOSE_TIMEOUT, drain).await;
+}
+
+impl Reconnect {
+    /// The wait before an attempt, after that many failed ones.
+    fn wait(self, failures: u32) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::After { first, max } => Some(first.saturating_mul(1 << failures.min(20)).min(max)),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! CONNECT, CONNACK, and what becomes of the session between two connections.
+
+use martlet_codec::{ConnAck, Connect, Packet, PropertyId, ReasonCode, Version, Violation, Will};
+use martlet_session::{AliasesIn, ClientAgreed, PingTimer, Received, Speech};
+
+use super::{Engine, Event, Phase};
+use crate::error::Refusal;
+use crate::event::Connected;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A client identifier that every server takes: 1 to 23 letters and digits [MQTT3-3.1.3-5].
+pub(super) fn made_up_client_id(seed: u64) -> String {
+    let mut id = String::from("martlet");
+    let mut rest = seed;
+    for _ in 0..11 {
+        id.push(char::from(ALPHABET[(rest % 62) as usize]));
+        rest /= 62;
+    }
+    id
+}
+
+impl Engine {
+    /// A connection is up: CONNECT lies in the output. `false`: the client was closed meanwhile.
+    pub fn connect(&mut self, now_ms: u64) -> bool {
+        if matches!(self.phase, Phase::Closed(_)) {
+            return false;
+        }
+        assert!(self.phase == Phase::Offline, "one connection at a time");
+        self.now_ms = now_ms;
+        self.phase = Phase::Connecting;
+        self.reading = true;
+        self.wire.reset();
+        self.not_left();
+        let version = self.wire.version;
+        let speech = Speech::of(version);
+        let options = &self.options;
+        self.session_expiry_s = options.properties.as_properties().session_expiry_s().unwrap_or(0);
+        // The session of an earlier connection is never thrown away; what version 3 says by "clean" is
+        // also how the session ends, so it must be repeated.
+        let clean_start = options.clean_start && (self.agreed.is_none() || speech.clean_is_expiry);
+        let connect = Connect {
+            version,
+            bridge: false,
+            clean_start,
+            keep_alive_s: options.keep_alive_s,
+            client_id: &self.client_id,
+            will: options.will.as_ref().map(|will| Will {
+                topic: will.topic.as_topic(),
+                payload: &will.payload,
+                qos: will.qos,
+                retain: will.retain,
+                properties: will.properties.as_properties(),
+            }),
+            user_name: options.user_name.as_deref(),
+            password: options
+                .password
+                .as_deref()
+                .filter(|_| speech.lone_password || options.user_name.is_some()),
+            properties: options.properties.as_properties(),
+        };
+        self.wire.packet(&Packet::Connect(connect));
+        true
+    }
+
+    pub(super) fn connack(&mut self, connack: &ConnAck<'_>) -> Result<(), Violation> {
+        // [MQTT5-3.2.2-6] [MQTT3-3.2.2-4]
+        if connack.reason.is_error() {
+            if connack.session_present {
+                return Err(Violation::SessionPresent);
+            }
+            self.refused(connack);
+            return Ok(());
+        }
+        let version = self.wire.version;
+        let agreed = ClientAgreed::read(version, connack, self.options.keep_alive_s);
+        let first = self.agreed.is_none();
+        let clean = self.options.clean_start && (first || agreed.speech.clean_is_expiry);
+        // [MQTT5-3.2.2-4]: a session that was to be thrown away cannot be there. One that an earlier run
+        // of the application left on the server is what `clean_start(false)` asks for.
+        if connack.session_present && clean {
+            return Err(Violation::SessionPresent);
+        }
+        if let Some(id) = connack.properties.text(PropertyId::AssignedClientIdentifier)
+            && self.client_id.is_empty()
+        {
+            id.clone_into(&mut self.client_id);
+        }
+        if let Some(expiry_s) = connack.properties.session_expiry_s() {
+            self.session_expiry_s = expiry_s;
+        }
+        self.agreed = Some(agreed);
+        self.wire.packet_bytes_max = agreed.packet_bytes_max;
+        self.ping = PingTimer::new(agreed.keep_alive_s, self.now_ms);
+        let asked = self.options.properties.as_properties();
+        let aliases_in_max = if agreed.speech.properties {
+            asked.topic_alias_maximum().unwrap_or(0)
+        } else {
+            0
+        };
+        self.aliases_in = AliasesIn::new(aliases_in_max);
+        self.phase = Phase::Online;
+        self.events.push_back(Event::Connected(Connected {
+            version,
+            session_present: connack.session_present,
+            client_id: self.client_id.clone(),
+            keep_alive_s: agreed.keep_alive_s,
+            receive_maximum: agreed.receive_maximum,
+            qos_max: agreed.qos_max,
+            retain_available: agreed.retain_available,
+            packet_bytes_max: agreed.packet_bytes_max,
+            topic_alias_maximum: agreed.topic_alias_maximum,
+            properties: connack.properties.to_buf(),
+        }));
+        self.go_on(connack.session_present, clean, &agreed);
+        Ok(())
+    }
+
+    /// Resumes the session, or starts over with what the server has lost.
+    fn go_on(&mut self, session_present: bool, clean: bool, agreed: &ClientAgreed) {
+        let window = agreed.receive_maximum.min(self.options.inflight_max);
+        // 3.1 does not tell: with a session that is not clean the flows go on, and subscriptions are
+        // renewed all the same, which does no harm.
+        let resumed = session_present || (!agreed.speech.session_present && !clean);
+        if !resumed {
+            self.received = Received::default();
+            self.untaken.clear();
+            self.publish_again();
+        }
+        self.inflight.resume(window);
+        if !session_present {
+            self.renew_subscriptions();
+        }
+        self.send_requests();
+        self.pump();
+    }
+
+    fn refused(&mut self, connack: &ConnAck<'_>) {
+        let version = self.wire.version;
+        let refusal = Refusal {
+            reason: connack.reason,
+            version,
+            code: Speech::of(version).connack_code(connack.reason),
+            properties: connack.properties.to_buf(),
+        };
+        let not_spoken = connack.reason == ReasonCode::UnsupportedProtocolVersion;
+        let retry_with = self.fall_back(not_spoken);
+        self.phase = Phase::Offline;
+        self.partial = Vec::new();
+        self.events.push_back(Event::Refused { refusal, retry_with });
+    }
+
+    /// The version to try next when the server may not speak this one. Once a connection was up its
+    /// version stays.
+    pub(super) fn fall_back(&mut self, not_spoken: bool) -> Option<Version> {
+        if !not_spoken || self.agreed.is_some() || self.phase != Phase::Connecting {
+            return None;
+        }
+        let version = self.options.protocol.fallback(self.wire.version)?;
+        self.wire.version = version;
+        if self.client_id.is_empty() && !Speech::of(version).assigned_client_id {
+            self.client_id = made_up_client_id(self.seed);
+        }
+        Some(version)
+    }
+}

@@ -1,0 +1,107 @@
+//! Messages that come: new or repeated, and acknowledged in their order once they were taken.
+
+use martlet_codec::{Ack, Delivery, Packet, PacketId, PropertyId, Publish, ReasonCode, Violation};
+use martlet_session::{AckKind, Arrival, Owed, Speech, Ticket};
+
+use super::{Engine, Event, Phase, Unacked};
+use crate::message::Incoming;
+use bytes::Bytes;
+
+impl Engine {
+    pub(super) fn publish_came(&mut self, publish: &Publish<'_>) -> Result<(), Violation> {
+        let topic = self.aliases_in.resolve(publish.address)?.into_buf();
+        let maximum = self.receive_maximum();
+        let unacked = match publish.delivery {
+            Delivery::AtMostOnce => None,
+            Delivery::AtLeastOnce(id) => {
+                self.received.publish_qos1(maximum)?;
+                Some(self.owe(AckKind::PubAck, id))
+            }
+            Delivery::ExactlyOnce(id) => match self.received.publish_qos2(id, maximum)? {
+                Arrival::New => {
+                    let unacked = self.owe(AckKind::PubRec, id);
+                    self.untaken.insert(id, unacked.ticket);
+                    Some(unacked)
+                }
+                // The application has it, or it waits for the application: the same ticket counts.
+                Arrival::Repeat => {
+                    let ticket = self.untaken.get(&id).copied();
+                    self.received.owe(owed(AckKind::PubRec, id), ticket);
+                    self.acknowledge_ready();
+                    return Ok(());
+                }
+            },
+        };
+        let message = Incoming {
+            topic,
+            payload: Bytes::copy_from_slice(publish.payload),
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            dup: publish.dup,
+            packet_id: publish.delivery.packet_id(),
+            topic_alias: publish.properties.topic_alias(),
+            properties: publish.properties.to_buf(),
+        };
+        self.events.push_back(Event::Message { message, unacked });
+        Ok(())
+    }
+
+    /// What we announced; version 3 has no limit but the number of identifiers.
+    fn receive_maximum(&self) -> u16 {
+        let asked = self.options.properties.as_properties();
+        match asked.number(PropertyId::ReceiveMaximum) {
+            Some(maximum) if Speech::of(self.wire.version).properties => maximum as u16,
+            _ => u16::MAX,
+        }
+    }
+
+    fn owe(&mut self, kind: AckKind, id: PacketId) -> Unacked {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.received.owe(owed(kind, id), Some(ticket));
+        Unacked {
+            ticket,
+            packet_id: id,
+        }
+    }
+
+    /// The application has taken the message: its acknowledgement leaves as soon as those before it
+    /// have. Of a message that came on an earlier connection nothing is sent: the server sends it again.
+    pub fn acknowledge(&mut self, now_ms: u64, unacked: Unacked) {
+        self.now_ms = now_ms;
+        if self.untaken.get(&unacked.packet_id) == Some(&unacked.ticket) {
+            self.untaken.remove(&unacked.packet_id);
+        }
+        self.received.settle(unacked.ticket, None);
+        self.acknowledge_ready();
+    }
+
+    fn acknowledge_ready(&mut self) {
+        if self.phase != Phase::Online {
+            return;
+        }
+        while let Some(owed) = self.received.next_ready() {
+            let ack = Ack::new(owed.id, owed.reason);
+            self.wire.packet(&match owed.kind {
+                AckKind::PubAck => Packet::PubAck(ack),
+                AckKind::PubRec => Packet::PubRec(ack),
+                AckKind::PubComp => Packet::PubComp(ack),
+            });
+        }
+    }
+
+    /// PUBCOMP follows at once: its order is not that of the others.
+    pub(super) fn pubrel_came(&mut self, ack: &Ack<'_>) {
+        let reason = self.received.pubrel(ack.packet_id);
+        self.wire
+            .packet(&Packet::PubComp(Ack::new(ack.packet_id, reason)));
+    }
+}
+
+fn owed(kind: AckKind, id: PacketId) -> Owed {
+    Owed {
+        kind,
+        id,
+        reason: ReasonCode::Success,
+    }
+}

@@ -1,0 +1,240 @@
+//! What can go wrong, told apart.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use martlet_codec::{PropertiesBuf, Qos, ReasonCode, Version, Violation};
+
+use crate::options::OptionsError;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The options cannot be said on the wire.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The host name has no address.
+    #[error("cannot find a host named '{host}'")]
+    HostNotFound {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Nobody listens there.
+    #[error("{address} refused the connection: nothing listens on that port")]
+    ConnectionRefused {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The local address cannot be used.
+    #[error("cannot connect from the local address {bind}")]
+    Bind {
+        /// The local address.
+        bind: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The network failed in another way.
+    #[error("cannot connect to {address}")]
+    Io {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The time of [`Options::connect_timeout`](crate::Options::connect_timeout) is over.
+    #[error("{address} did not answer within {} s", after.as_secs_f64())]
+    Timeout {
+        /// Host and port.
+        address: String,
+        /// The time.
+        after: Duration,
+    },
+    /// The server said no in its CONNACK.
+    #[error("{address} refused the connection: {refusal}")]
+    Refused {
+        /// Host and port.
+        address: String,
+        /// What it said.
+        refusal: Refusal,
+    },
+    /// The connection was made and ended before a CONNACK.
+    #[error("{address} ended the connection before it answered: {cause}")]
+    Lost {
+        /// Host and port.
+        address: String,
+        /// How it ended.
+        cause: Lost,
+    },
+}
+
+/// A CONNACK that says no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}", reason, reason_string(properties))]
+pub struct Refusal {
+    /// Why; of a version 3 return code, the reason code with the same meaning.
+    pub reason: ReasonCode,
+    /// The version in which was asked.
+    pub version: Version,
+    /// The number as the server wrote it: the return code (1 to 5) in version 3, the reason code in version 5.
+    pub code: u8,
+    /// The properties: a reason string, a server reference, user properties.
+    pub properties: PropertiesBuf,
+}
+
+impl Refusal {
+    /// The reason string, if there is one.
+    pub fn reason_string(&self) -> Option<&str> {
+        self.properties.as_properties().reason_string()
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The server closed the connection without a word.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The server sent DISCONNECT.
+    #[error("the server disconnected: {}{}", reason, reason_string(properties))]
+    Disconnected {
+        /// Why.
+        reason: ReasonCode,
+        /// The properties: a reason string, a server reference, user properties.
+        properties: PropertiesBuf,
+    },
+    /// Reading or writing failed.
+    #[error("the connection failed: {text}")]
+    Io {
+        /// The kind of failure.
+        kind: io::ErrorKind,
+        /// What the system said.
+        text: String,
+    },
+    /// The server did not answer a PINGREQ.
+    #[error("the server answered nothing for {after_ms} ms after a ping")]
+    PingTimeout {
+        /// How long was waited.
+        after_ms: u64,
+    },
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Violation(Violation),
+    /// The server does not do what was configured.
+    #[error("{0} while reconnecting")]
+    Refused(Refusal),
+    /// This side disconnected.
+    #[error("this client disconnected")]
+    ByUs,
+}
+
+/// A command that the engine does not take, because it cannot or must not be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// The server serves lower QoS only [MQTT5-3.2.2-11].
+    #[error("the server serves QoS {maximum} at most, the message has QoS {qos}", qos = qos.as_u8(), maximum = maximum.as_u8())]
+    Qos {
+        /// That of the message.
+        qos: Qos,
+        /// That of the server.
+        maximum: Qos,
+    },
+    /// The server has no retained messages [MQTT5-3.2.2-14].
+    #[error("the server does not serve retained messages")]
+    Retain,
+    /// The packet is larger than the server takes [MQTT5-3.2.2-15], or than the format can say.
+    #[error("the packet has {bytes} bytes, the server takes {maximum} at most")]
+    PacketTooLarge {
+        /// Of the packet.
+        bytes: usize,
+        /// Of the server.
+        maximum: u32,
+    },
+    /// The server takes fewer topic aliases, or the alias is 0 [MQTT5-3.3.2-8] [MQTT5-3.3.2-9].
+    #[error("topic alias {alias} is not in the server's range of 1 to {maximum}")]
+    TopicAlias {
+        /// That of the message.
+        alias: u16,
+        /// That of the server; 0 is none at all.
+        maximum: u16,
+    },
+    /// The connection has version 3, which cannot say this.
+    #[error("{what} need MQTT 5, the connection has MQTT {version}")]
+    NeedsVersion5 {
+        /// What cannot be said.
+        what: &'static str,
+        /// The version of the connection.
+        version: Version,
+    },
+    /// The server does not serve this kind of subscription.
+    #[error("the server does not serve {what}")]
+    NotServed {
+        /// `shared subscriptions`, `wildcard subscriptions` or `subscription identifiers`.
+        what: &'static str,
+    },
+    /// A request that the server would close the connection for.
+    #[error("not allowed: {0}")]
+    Violation(Violation),
+    /// Too many SUBSCRIBE and UNSUBSCRIBE wait for their answer.
+    #[error("{maximum} requests wait for their answer already")]
+    TooManyRequests {
+        /// The limit.
+        maximum: usize,
+    },
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// It cannot be sent.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The outbox is full (`try_publish` only); the message comes back.
+    #[error("the outbox is full")]
+    Full(Box<crate::Message>),
+    /// The client is closed and does not reconnect.
+    #[error("the client is closed: {0}")]
+    Closed(Lost),
+}
+
+/// Why an accepted message was not delivered, as far as the client knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliveryError {
+    /// The server refused it.
+    #[error("the server refused the message: {}{}", .0.reason, reason_string(&.0.properties))]
+    Refused(crate::Acked),
+    /// It was accepted while there was no connection, and the server cannot take it.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The client was closed first. At QoS 1 and 2 the server may have it or not.
+    #[error("the client was closed before the message was acknowledged: {0}")]
+    Closed(Lost),
+}
+
+/// Why a SUBSCRIBE, an UNSUBSCRIBE or a flush got no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// It cannot be sent.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The client is closed.
+    #[error("the client is closed: {0}")]
+    Closed(Lost),
+}
+
+fn reason_string(properties: &PropertiesBuf) -> String {
+    match properties.as_properties().reason_string() {
+        Some(text) => format!(" ({text})"),
+        None => String::new(),
+    }
+}

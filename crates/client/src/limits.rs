@@ -1,0 +1,52 @@
+//! Every number that bounds a client: its unit, its default, and what happens at it.
+
+use std::time::Duration;
+
+/// Keep alive in seconds.
+pub const KEEP_ALIVE_S_DEFAULT: u16 = 60;
+
+/// How long one attempt to connect may take. At it: `ConnectError::Timeout`.
+pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Messages of QoS 1 and 2 under way to the server. At it: the next wait in the outbox.
+pub const INFLIGHT_MAX_DEFAULT: u16 = 20;
+
+/// Accepted messages whose end is not known yet. At it: `publish` waits, `try_publish` says `Full`.
+/// It stays below 65,535 with room for SUBSCRIBE and UNSUBSCRIBE, so that identifiers never run out.
+pub const OUTBOX_MESSAGES_MAX_DEFAULT: usize = 1_000;
+
+/// The ceiling of the number of messages in the outbox, whatever the options say.
+pub const OUTBOX_MESSAGES_CEILING: usize = 60_000;
+
+/// Bytes of accepted messages whose end is not known yet; one message always fits an empty outbox.
+pub const OUTBOX_BYTES_MAX_DEFAULT: usize = 64 << 20;
+
+/// Received messages that the application has not taken. At it: the socket is not read, unless
+/// the application waits for an answer of the server.
+pub const INBOX_MESSAGES_MAX_DEFAULT: usize = 1_000;
+
+/// Bytes of received messages that the application has not taken.
+pub const INBOX_BYTES_MAX_DEFAULT: usize = 64 << 20;
+
+/// How far the inbox may grow above its limits while the application waits for an answer of the
+/// server, as a factor. At it: messages of QoS 0 are dropped and counted.
+pub const INBOX_STRETCH: usize = 4;
+
+/// SUBSCRIBE and UNSUBSCRIBE that wait for their answer. At it: `Rejected::TooManyRequests`.
+pub const REQUESTS_MAX: usize = 1_000;
+
+/// Events that a slow reader of [`Client::events`](crate::Client::events) may lag behind. At it:
+/// `Event::Missed`.
+pub const EVENTS_MAX: usize = 256;
+
+/// One field of MQTT.
+pub const FIELD_BYTES_MAX: usize = 65_535;
+
+/// Bytes of one read from the socket.
+pub const READ_BYTES: usize = 16 << 10;
+
+/// Reads in a row before the connection looks at what there is to write.
+pub const READS_PER_TURN: usize = 4;
+
+/// How long a server may take to close the connection behind our DISCONNECT. At it: we do.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,82 @@
+//! Messages: what an application publishes, and what it receives.
+
+use bytes::Bytes;
+use martlet_codec::{PacketId, Properties, PropertiesBuf, Qos, TopicBuf};
+
+/// A message to publish, or the will of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where it is published.
+    pub topic: TopicBuf,
+    /// The application message; may be empty, and with `retain` that clears the retained message.
+    pub payload: Bytes,
+    /// How hard the delivery is tried.
+    pub qos: Qos,
+    /// Whether the server keeps it for later subscribers.
+    pub retain: bool,
+    /// Properties of PUBLISH (or of a will). A Topic Alias among them is defined at the first message
+    /// with it and stands for the topic name from the second on; it is forgotten with the connection.
+    pub properties: PropertiesBuf,
+}
+
+impl Message {
+    /// A message of QoS 0 that is not retained and has no properties.
+    pub fn new(topic: impl Into<TopicBuf>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            properties: PropertiesBuf::new(),
+        }
+    }
+
+    /// The same message at this QoS.
+    #[must_use]
+    pub const fn qos(mut self, qos: Qos) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// The same message with this RETAIN.
+    #[must_use]
+    pub const fn retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// The same message with these properties.
+    #[must_use]
+    pub fn properties(mut self, properties: PropertiesBuf) -> Self {
+        self.properties = properties;
+        self
+    }
+}
+
+/// A message that came from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Its topic name; where only an alias came, the name that the alias stands for.
+    pub topic: TopicBuf,
+    /// The application message.
+    pub payload: Bytes,
+    /// The QoS at which it came.
+    pub qos: Qos,
+    /// RETAIN as it came.
+    pub retain: bool,
+    /// DUP as it came.
+    pub dup: bool,
+    /// The packet identifier; `None` at QoS 0.
+    pub packet_id: Option<PacketId>,
+    /// The topic alias that the server used, for information.
+    pub topic_alias: Option<u16>,
+    /// The properties as they came.
+    pub properties: PropertiesBuf,
+}
+
+impl Incoming {
+    /// The properties, borrowed.
+    pub fn properties(&self) -> Properties<'_> {
+        self.properties.as_properties()
+    }
+}

@@ -1,0 +1,423 @@
+//! How to reach a server and what to tell it: plain data, checked when a client is made of it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use martlet_codec::{Place, PropertiesBuf, PropertyId, Version, Violation};
+
+use crate::limits;
+use crate::message::Message;
+
+/// Which versions of MQTT a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// 5.0, and 3.1.1 where the server knows no better.
+    #[default]
+    Auto,
+    /// 5.0 only.
+    V5,
+    /// 3.1.1 only.
+    V3_1_1,
+    /// 3.1 only.
+    V3_1,
+}
+
+impl Protocol {
+    /// The version to try first.
+    pub const fn first(self) -> Version {
+        match self {
+            Self::Auto | Self::V5 => Version::V5,
+            Self::V3_1_1 => Version::V3_1_1,
+            Self::V3_1 => Version::V3_1,
+        }
+    }
+
+    /// The version to try when a server does not speak `refused`.
+    pub const fn fallback(self, refused: Version) -> Option<Version> {
+        if matches!(self, Self::Auto) && refused.level() == self.first().level() {
+            Some(Version::V3_1_1)
+        } else {
+            None
+        }
+    }
+}
+
+/// What happens when a connection that was once up is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Reconnect {
+    /// The client is closed.
+    #[default]
+    Never,
+    /// Try again after a wait that doubles from `first` to `max` with each failure.
+    ///
+    /// Messages that are not acknowledged are kept; a session that the server lost is subscribed again.
+    After {
+        /// The wait before the first attempt.
+        first: Duration,
+        /// The longest wait.
+        max: Duration,
+    },
+}
+
+/// How to reach a server and what to tell it.
+///
+/// ```
+/// use martlet_client::{Options, Protocol};
+/// use std::time::Duration;
+///
+/// let options = Options::from_url("mqtt://alice:secret@broker.example:1884")?
+///     .protocol(Protocol::V5)
+///     .client_id("pump-7")
+///     .clean_start(false)
+///     .session_expiry(Duration::from_secs(86_400))
+///     .keep_alive(Duration::from_secs(30));
+/// assert_eq!(options.address(), "broker.example:1884");
+/// # Ok::<(), martlet_client::UrlError>(())
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) client_id: String,
+    pub(crate) clean_start: bool,
+    pub(crate) keep_alive_s: u16,
+    pub(crate) user_name: Option<String>,
+    pub(crate) password: Option<Bytes>,
+    pub(crate) will: Option<Message>,
+    pub(crate) properties: PropertiesBuf,
+    pub(crate) inflight_max: u16,
+    pub(crate) outbox_messages_max: usize,
+    pub(crate) outbox_bytes_max: usize,
+    pub(crate) inbox_messages_max: usize,
+    pub(crate) inbox_bytes_max: usize,
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) bind_address: Option<IpAddr>,
+    pub(crate) no_delay: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) reconnect: Reconnect,
+    pub(crate) packet_log: Option<PacketLog>,
+}
+
+/// Called with each packet in mosquitto's words, see [`Options::packet_log`].
+pub(crate) type PacketLog = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Options {
+    /// Defaults for a server at `host` and `port`: a new session that ends with the connection, keep
+    /// alive of 60 s, connect timeout of 30 s, version 5.0 with a fall-back to 3.1.1, no reconnect.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            protocol: Protocol::Auto,
+            client_id: String::new(),
+            clean_start: true,
+            keep_alive_s: limits::KEEP_ALIVE_S_DEFAULT,
+            user_name: None,
+            password: None,
+            will: None,
+            properties: PropertiesBuf::new(),
+            inflight_max: limits::INFLIGHT_MAX_DEFAULT,
+            outbox_messages_max: limits::OUTBOX_MESSAGES_MAX_DEFAULT,
+            outbox_bytes_max: limits::OUTBOX_BYTES_MAX_DEFAULT,
+            inbox_messages_max: limits::INBOX_MESSAGES_MAX_DEFAULT,
+            inbox_bytes_max: limits::INBOX_BYTES_MAX_DEFAULT,
+            packet_bytes_max: martlet_codec::limits::PACKET_BYTES_CEILING,
+            bind_address: None,
+            no_delay: true,
+            connect_timeout: limits::CONNECT_TIMEOUT_DEFAULT,
+            reconnect: Reconnect::Never,
+            packet_log: None,
+        }
+    }
+
+    /// `host:port`, with `[]` around an IPv6 address.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The version or versions to speak.
+    #[must_use]
+    pub const fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// The client identifier. Empty (the default): the server assigns one in version 5, one is made up
+    /// in version 3; either is kept for the life of the client.
+    #[must_use]
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// Whether the first connection starts a new session (Clean Start; Clean Session in version 3).
+    /// A reconnect never throws the session away in version 5.
+    #[must_use]
+    pub const fn clean_start(mut self, clean_start: bool) -> Self {
+        self.clean_start = clean_start;
+        self
+    }
+
+    /// How long the server keeps the session after the connection, in whole seconds; 2^32-1 s and
+    /// longer is "never ends". Version 5; in version 3 a session that is not clean never ends.
+    #[must_use]
+    pub fn session_expiry(self, expiry: Duration) -> Self {
+        let expiry_s = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+        self.number(PropertyId::SessionExpiryInterval, expiry_s)
+    }
+
+    /// The keep alive, in whole seconds up to 65,535; 0 is off. When nothing was sent for so long the
+    /// or came the client pings, and a server that does not answer within half that time is given up.
+    #[must_use]
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive_s = u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX);
+        self
+    }
+
+    /// The user name.
+    #[must_use]
+    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
+        self.user_name = Some(user_name.into());
+        self
+    }
+
+    /// The password. Without a user name only in version 5.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Bytes>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// The message that the server publishes when the connection ends without a DISCONNECT.
+    #[must_use]
+    pub fn will(mut self, will: Message) -> Self {
+        self.will = Some(will);
+        self
+    }
+
+    /// How many messages of QoS 1 and 2 the server may send before they are acknowledged. Version 5.
+    /// Default: as many as the [`inbox`](Self::inbox) holds.
+    #[must_use]
+    pub fn receive_maximum(self, receive_maximum: NonZeroU16) -> Self {
+        self.number(PropertyId::ReceiveMaximum, receive_maximum.get().into())
+    }
+
+    /// The largest packet that is accepted, in bytes. Version 5 tells the server; in each version a
+    /// larger one ends the connection. Default: no limit but the format's.
+    #[must_use]
+    pub fn max_packet_size(mut self, bytes: NonZeroU32) -> Self {
+        self.packet_bytes_max = bytes.get();
+        self.number(PropertyId::MaximumPacketSize, bytes.get())
+    }
+
+    /// How many topic aliases the server may use, 0 (the default) is none. Version 5.
+    #[must_use]
+    pub fn topic_alias_maximum(self, maximum: u16) -> Self {
+        self.number(PropertyId::TopicAliasMaximum, maximum.into())
+    }
+
+    /// Adds properties to CONNECT. Version 5. One that is set already is replaced, user properties add up.
+    #[must_use]
+    pub fn connect_properties(mut self, properties: &PropertiesBuf) -> Self {
+        for (id, value) in properties.as_properties().iter() {
+            if id == PropertyId::MaximumPacketSize
+                && let martlet_codec::Value::Number(bytes) = value
+            {
+                self.packet_bytes_max = bytes;
+            }
+            if id != PropertyId::UserProperty {
+                self.remove(id);
+            }
+            self.properties.push(id, value);
+        }
+        self
+    }
+
+    /// How many messages of QoS 1 and 2 are under way to the server at once, at most; the server's
+    /// receive maximum may lower it. Default 20, as mosquitto.
+    #[must_use]
+    pub const fn max_inflight(mut self, messages: NonZeroU16) -> Self {
+        self.inflight_max = messages.get();
+        self
+    }
+
+    /// How many accepted messages, and bytes of them, wait for their acknowledgement (QoS 0: for the
+    /// socket) before [`publish`](crate::Client::publish) waits for room.
+    #[must_use]
+    pub const fn outbox(mut self, messages_max: usize, bytes_max: usize) -> Self {
+        self.outbox_messages_max = messages_max;
+        self.outbox_bytes_max = bytes_max;
+        self
+    }
+
+    /// How many received messages, and bytes of them, wait for the application before the client
+    /// reads no more from the server.
+    #[must_use]
+    pub const fn inbox(mut self, messages_max: usize, bytes_max: usize) -> Self {
+        self.inbox_messages_max = messages_max;
+        self.inbox_bytes_max = bytes_max;
+        self
+    }
+
+    /// The local address to connect from.
+    #[must_use]
+    pub const fn bind_address(mut self, address: IpAddr) -> Self {
+        self.bind_address = Some(address);
+        self
+    }
+
+    /// `TCP_NODELAY`; on by default.
+    #[must_use]
+    pub const fn no_delay(mut self, on: bool) -> Self {
+        self.no_delay = on;
+        self
+    }
+
+    /// How long an attempt to connect may take, name look-up and CONNACK included.
+    #[must_use]
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// What happens when the connection is lost.
+    #[must_use]
+    pub const fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// A function that is told of each packet in mosquitto's words, for example
+    /// `sending PUBLISH (d0, q1, r0, m1, 'a/b', ... (5 bytes))`; what mosquitto's tools print behind
+    /// `Client NAME ` with `-d`. It runs on the connection's task: it must not block.
+    #[must_use]
+    pub fn packet_log(mut self, log: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.packet_log = Some(Arc::new(log));
+        self
+    }
+
+    /// Whether all of it can be said on the wire.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        let text = |field, text: &str| {
+            if text.len() > limits::FIELD_BYTES_MAX {
+                return Err(OptionsError::TooLong {
+                    field,
+                    bytes: text.len(),
+                });
+            }
+            martlet_codec::text::check(text.as_bytes())
+                .map(|_| ())
+                .map_err(|_| OptionsError::Text { field })
+        };
+        text("client identifier", &self.client_id)?;
+        text("user name", self.user_name.as_deref().unwrap_or_default())?;
+        let binary = |field, bytes: Option<&Bytes>| match bytes.map(Bytes::len) {
+            Some(bytes) if bytes > limits::FIELD_BYTES_MAX => Err(OptionsError::TooLong { field, bytes }),
+            _ => Ok(()),
+        };
+        binary("password", self.password.as_ref())?;
+        binary("will payload", self.will.as_ref().map(|w| &w.payload))?;
+        let only_v3 = matches!(self.protocol, Protocol::V3_1_1 | Protocol::V3_1);
+        if only_v3 && self.password.is_some() && self.user_name.is_none() {
+            return Err(OptionsError::PasswordWithoutUserName);
+        }
+        let place = Place::Packet(martlet_codec::packet::PacketType::Connect);
+        self.properties
+            .check(place)
+            .map_err(|violation| OptionsError::Properties {
+                of: "CONNECT",
+                violation,
+            })?;
+        if let Some(will) = &self.will {
+            will.properties
+                .check(Place::Will)
+                .map_err(|violation| OptionsError::Properties {
+                    of: "the will",
+                    violation,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Without a wish of the application, the server may have as many unacknowledged messages under way
+    /// as the inbox holds: the inbox is bounded though they must not be dropped.
+    pub(crate) fn bound_inbox(&mut self) {
+        if self.properties.as_properties().receive_maximum().is_none() {
+            let messages = self.inbox_messages_max.clamp(1, 65_535) as u16;
+            self.properties.number(PropertyId::ReceiveMaximum, messages);
+        }
+    }
+
+    fn number(mut self, id: PropertyId, n: u32) -> Self {
+        self.remove(id);
+        self.properties.number(id, n);
+        self
+    }
+
+    fn remove(&mut self, id: PropertyId) {
+        let mut kept = PropertiesBuf::new();
+        for (other, value) in self.properties.as_properties().iter() {
+            if other != id {
+                kept.push(other, value);
+            }
+        }
+        self.properties = kept;
+    }
+}
+
+impl fmt::Debug for Options {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("address", &self.address())
+            .field("protocol", &self.protocol)
+            .field("client_id", &self.client_id)
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive_s", &self.keep_alive_s)
+            .field("user_name", &self.user_name)
+            .field("properties", &self.properties)
+            .field("reconnect", &self.reconnect)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Options that cannot be said on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// A field of CONNECT is longer than the format allows.
+    #[error("the {field} has {bytes} bytes, the limit is 65535")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A string that is refused on the wire.
+    #[error("the {field} has a control character")]
+    Text {
+        /// The field.
+        field: &'static str,
+    },
+    /// Version 3 has no password without a user name [MQTT3-3.1.2-22].
+    #[error("MQTT 3 allows a password only together with a user name")]
+    PasswordWithoutUserName,
+    /// Properties that the server would refuse.
+    #[error("properties of {of}: {violation}")]
+    Properties {
+        /// `CONNECT` or `the will`.
+        of: &'static str,
+        /// What is wrong with them.
+        violation: Violation,
+    },
+}
