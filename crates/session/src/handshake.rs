@@ -5,8 +5,6 @@
 
 pub mod client;
 
-pub mod client;
-
 use std::num::{NonZeroU16, NonZeroU32};
 
 use martlet_codec::violation::V3Answer;

@@ -26,6 +26,8 @@ pub trait Harness {
     fn advance(&mut self, ms: u64);
     /// The broker is told to stop gracefully.
     fn stop(&mut self);
+    /// From now on the store keeps nothing that it is given, or does again.
+    fn store_fails(&mut self, fails: bool);
     /// What the broker wrote to the connection since the last call.
     fn output(&mut self, conn: usize) -> Vec<u8>;
     /// Whether the broker closed the connection.

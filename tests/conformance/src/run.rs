@@ -156,6 +156,7 @@ impl Player<'_> {
     fn world(&mut self, action: &str) -> Result<(), String> {
         match action.split_once(' ') {
             None if action == "stop" => self.harness.stop(),
+            Some(("store", what @ ("fails" | "works"))) => self.harness.store_fails(what == "fails"),
             Some(("advance", time)) => self.harness.advance(milliseconds(time)?),
             _ => return Err(format!("{action:?} is no step")),
         }
@@ -372,6 +373,8 @@ mod tests {
         }
 
         fn stop(&mut self) {}
+
+        fn store_fails(&mut self, _: bool) {}
 
         fn output(&mut self, conn: usize) -> Vec<u8> {
             std::mem::take(&mut self.conns[conn].1)

@@ -5,6 +5,7 @@
 //! # Row 43 [MQTT5-3.4.2-1]: why the expectations are what they are.
 //! versions: 3.1.1 5
 //! config: max_keepalive=60
+//! settings: slow_store
 //! show: capabilities reason-string
 //!
 //! a connect id=a clean
@@ -17,7 +18,7 @@
 //! ```
 //!
 //! A step is `NAME packet`, `NAME packet ; packet` (in one read), `NAME raw BYTES`, `NAME open`, `NAME cut`
-//! (lost without a DISCONNECT), `advance TIME` or `stop` (the broker ends gracefully). `[5]` or `[3]` (both
+//! (lost without a DISCONNECT), `advance TIME`, `store fails`, `store works` or `stop` (the broker ends gracefully). `[5]` or `[3]` (both
 //! of version 3), `[3.1]`, `[3.1.1]` in front limits a step or an expectation to that version. Indented
 //! lines say what comes out: `< packet` for the connection of the step, `NAME < packet` for another,
 //! and `closed` when the broker closes. `key=*` in an expectation is any value.
@@ -42,6 +43,8 @@ pub struct Scenario {
     pub versions: Vec<Version>,
     /// Directives that differ from the defaults.
     pub config: Vec<(String, String)>,
+    /// The settings of the harness that it is for; none: all.
+    pub settings: Vec<String>,
     /// What is shown though it is hidden by default.
     pub show: Vec<String>,
     /// What happens.
@@ -122,7 +125,7 @@ impl std::fmt::Display for Tag {
 }
 
 /// The words that start a step without a connection.
-const WORLD: [&str; 2] = ["advance", "stop"];
+const WORLD: [&str; 3] = ["advance", "stop", "store"];
 
 impl File {
     /// Parses a file; an error names its line.
@@ -148,6 +151,7 @@ fn parse_line(scenarios: &mut Vec<Scenario>, number: usize, line: &str) -> Resul
             name: name.to_owned(),
             versions: vec![Version::V3_1_1, Version::V5],
             config: Vec::new(),
+            settings: Vec::new(),
             show: Vec::new(),
             steps: Vec::new(),
         });
@@ -164,6 +168,10 @@ fn parse_line(scenarios: &mut Vec<Scenario>, number: usize, line: &str) -> Resul
             let (key, value) = pair.split_once('=').ok_or("config: key=value ...")?;
             scenario.config.push((key.to_owned(), value.to_owned()));
         }
+    } else if let Some(names) = text.strip_prefix("settings:") {
+        scenario
+            .settings
+            .extend(names.split_whitespace().map(str::to_owned));
     } else if let Some(names) = text.strip_prefix("show:") {
         scenario.show.extend(names.split_whitespace().map(str::to_owned));
     } else if line.starts_with(' ') {

@@ -1,6 +1,6 @@
 //! What waits for the store, and what happens when a batch comes to an end.
 
-use martlet_codec::{PacketId, ReasonCode};
+use martlet_codec::{FilterBuf, PacketId, ReasonCode};
 use martlet_session::{Link, Now, Offer, Ticket};
 
 use super::subscribe::Replay;
@@ -31,6 +31,8 @@ pub(super) enum Pending {
         id: PacketId,
         reasons: Vec<ReasonCode>,
         replays: Vec<Replay>,
+        /// The filters that the session did not have.
+        fresh: Vec<FilterBuf>,
     },
     /// UNSUBACK.
     Unsubscribe {
@@ -94,11 +96,13 @@ impl Shard {
                 id,
                 mut reasons,
                 replays,
+                fresh,
             } => {
                 if !self.is_live(conn, session) {
                     return;
                 }
                 if failed {
+                    self.withdraw(session, &fresh);
                     reasons.fill(ReasonCode::QuotaExceeded);
                     self.suback(now, conn, session, id, &reasons, Vec::new(), sink);
                 } else {

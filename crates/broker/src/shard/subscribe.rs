@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use martlet_codec::{
-    Filter, Packet, PacketId, Properties, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe,
-    SubscribeOptions, UnsubAck, Unsubscribe,
+    Filter, FilterBuf, Packet, PacketId, Properties, ReasonCode, ReasonCodes, RetainHandling, SubAck,
+    Subscribe, SubscribeOptions, UnsubAck, Unsubscribe,
 };
 use martlet_session::{Message, Now, Offer, Target};
 
@@ -38,6 +38,7 @@ impl Shard {
         let mut reasons = Vec::new();
         let mut replays = Vec::new();
         let mut changes = Vec::new();
+        let mut fresh = Vec::new();
         for (filter, asked) in subscribe.requests.iter() {
             let reason = match self.subscribe_one(index, filter, asked, identifier) {
                 Ok((options, is_new)) => {
@@ -48,6 +49,9 @@ impl Shard {
                             options,
                             identifier: identifier.map(NonZeroU32::get),
                         });
+                        if is_new {
+                            fresh.push(filter.to_buf());
+                        }
                     }
                     if let Some(messages) = self.retained_for(now, filter, options, is_new) {
                         replays.push(Replay {
@@ -79,8 +83,28 @@ impl Shard {
             id: subscribe.packet_id,
             reasons,
             replays,
+            fresh,
         };
         self.pending.insert(ticket, pending);
+    }
+
+    /// Takes back subscriptions that could not be kept: their client is told that it does not have them.
+    pub(super) fn withdraw(&mut self, index: u32, filters: &[FilterBuf]) {
+        for filter in filters {
+            self.remove_subscription(index, filter.as_filter());
+        }
+    }
+
+    /// Takes one subscription out of the session and the router; `false`: there was none. The text itself is
+    /// compared, wildcards and all [MQTT5-3.10.4-1].
+    fn remove_subscription(&mut self, index: u32, filter: Filter<'_>) -> bool {
+        let slot = self.sessions.get_mut(index);
+        if !slot.subscriptions.remove(filter.as_str()) {
+            return false;
+        }
+        slot.shares -= usize::from(filter.share_group().is_some());
+        self.shared.router.write().unsubscribe(filter, slot.me);
+        true
     }
 
     /// Puts one subscription into the session and into the router; whether the session had none with
@@ -227,24 +251,21 @@ impl Shard {
         sink: &mut impl Sink,
     ) {
         let keeps = self.store.keeps();
-        let slot = self.sessions.get_mut(index);
-        let client_id = Arc::clone(&slot.session.client_id);
+        let session = &self.sessions.get(index).session;
+        let (client_id, is_stored) = (Arc::clone(&session.client_id), session.is_stored());
         let mut reasons = Vec::new();
         let mut changes = Vec::new();
         for filter in unsubscribe.filters.iter() {
-            // The text itself is compared, wildcards and all [MQTT5-3.10.4-1].
-            if !slot.subscriptions.remove(filter.as_str()) {
+            if !self.remove_subscription(index, filter) {
                 reasons.push(ReasonCode::NoSubscriptionExisted);
                 continue;
             }
-            slot.shares -= usize::from(filter.share_group().is_some());
-            self.shared.router.write().unsubscribe(filter, slot.me);
             reasons.push(ReasonCode::Success);
             sink.event(Event::Unsubscribed {
                 client_id: &client_id,
                 filter: filter.as_str(),
             });
-            if keeps && slot.session.is_stored() {
+            if keeps && is_stored {
                 changes.push(Change::Unsubscribed {
                     client_id: Arc::clone(&client_id),
                     filter: filter.to_buf(),

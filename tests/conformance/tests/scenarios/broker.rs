@@ -30,6 +30,11 @@ pub(crate) enum Setting {
 impl Setting {
     pub(crate) const ALL: [Self; 3] = [Self::OneShard, Self::TwoShards, Self::SlowStore];
 
+    /// How many seeds to play with: the slow store ends its batches in an order that the seed decides.
+    pub(crate) fn seeds(self) -> u64 {
+        if self == Self::SlowStore { 8 } else { 1 }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::OneShard => "one_shard",
@@ -98,10 +103,10 @@ const PEER: Peer = Peer {
 const START_MS: u64 = 1_000_000;
 
 impl Broker {
-    pub(crate) fn new(config: &[(String, String)], setting: Setting) -> Result<Self, String> {
+    pub(crate) fn new(config: &[(String, String)], setting: Setting, seed: u64) -> Result<Self, String> {
         let (settings, rules) = configured(config)?;
         let n: u16 = if setting == Setting::OneShard { 1 } else { 2 };
-        let mut seed = Seed::new(7);
+        let mut seed = Seed::new(seed);
         let shared = Shared::new(settings, vec![rules], usize::from(n), &mut seed);
         let mut stores = Vec::new();
         let mut shards = Vec::new();
@@ -256,6 +261,16 @@ impl Harness for Broker {
         for shard in 0..self.shards.len() {
             self.handle(shard as u16, Input::DisconnectAll);
         }
+    }
+
+    fn store_fails(&mut self, fails: bool) {
+        assert!(
+            !self.stores.is_empty(),
+            "memory cannot fail: 'settings: slow_store'"
+        );
+        self.stores
+            .iter()
+            .for_each(|store| store.lock().set_failing(fails));
     }
 
     fn output(&mut self, conn: usize) -> Vec<u8> {

@@ -37,7 +37,10 @@ fn main() {
         let file: &'static File = Box::leak(Box::new(file));
         for scenario in &file.scenarios {
             for version in &scenario.versions {
-                for setting in Setting::ALL {
+                for setting in Setting::ALL
+                    .into_iter()
+                    .filter(|setting| is_for(scenario, *setting))
+                {
                     let test = format!(
                         "{stem}::{}::{}::{}",
                         scenario.name,
@@ -46,8 +49,11 @@ fn main() {
                     );
                     let name = name.clone();
                     trials.push(Trial::test(test, move || {
-                        let outcome = play(scenario, *version, setting)?;
-                        outcome.report(&name).map_or(Ok(()), |report| Err(report.into()))
+                        (0..setting.seeds()).try_for_each(|seed| {
+                            let outcome = play(scenario, *version, setting, seed)?;
+                            let report = |report| format!("seed {seed}: {report}").into();
+                            outcome.report(&name).map_or(Ok(()), |text| Err(report(text)))
+                        })
                     }));
                 }
             }
@@ -74,11 +80,19 @@ fn files() -> Vec<(PathBuf, String, File)> {
     parsed.collect()
 }
 
-fn play(scenario: &Scenario, version: Version, setting: Setting) -> Result<Outcome, String> {
-    run::run(scenario, version, &mut Broker::new(&scenario.config, setting)?)
+fn play(scenario: &Scenario, version: Version, setting: Setting, seed: u64) -> Result<Outcome, String> {
+    run::run(
+        scenario,
+        version,
+        &mut Broker::new(&scenario.config, setting, seed)?,
+    )
 }
 
-/// Rewrites the steps that differ on one shard; the other settings must agree with it anyway.
+fn is_for(scenario: &Scenario, setting: Setting) -> bool {
+    scenario.settings.is_empty() || scenario.settings.iter().any(|name| name == setting.name())
+}
+
+/// Rewrites the steps that differ on the first setting; the other settings must agree with it anyway.
 fn update(path: &Path, text: &str, file: &File) {
     let mut new = Vec::new();
     for scenario in &file.scenarios {
@@ -86,7 +100,11 @@ fn update(path: &Path, text: &str, file: &File) {
             .versions
             .iter()
             .map(|v| {
-                let outcome = play(scenario, *v, Setting::OneShard);
+                let setting = Setting::ALL
+                    .into_iter()
+                    .find(|setting| is_for(scenario, *setting));
+                let setting = setting.expect("a scenario is for one setting at least");
+                let outcome = play(scenario, *v, setting, 0);
                 (
                     *v,
                     outcome.unwrap_or_else(|error| panic!("{}: {error}", path.display())),
