@@ -6,6 +6,8 @@ use std::sync::Arc;
 use martlet_codec::Version;
 use martlet_session::Output;
 
+use crate::timers::Armed;
+
 /// Names a connection of a shard. An index is used again, its generation is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId {
@@ -39,6 +41,8 @@ pub(crate) struct Connection {
     pub(crate) output: Output,
     /// Whether it stands in the list of connections to flush.
     pub(crate) dirty: bool,
+    /// Its entry among the timers.
+    pub(crate) armed: Armed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,7 @@ impl Connection {
             waits: false,
             output: Output::default(),
             dirty: false,
+            armed: Armed::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use martlet_session::Session;
 use crate::connection::{ClientId, ConnId};
 use crate::registry::{Keyed, State, hashing, keyed};
 use crate::router::{Availability, Presence, SessionRef};
+use crate::timers::Armed;
 use crate::will::Will;
 
 /// A session with what the broker knows of it.
@@ -27,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) will_due_ms: Option<u64>,
     /// When it ends, once its connection is gone.
     pub(crate) expires_at_ms: Option<u64>,
+    /// Its entry among the timers.
+    pub(crate) armed: Armed,
     /// What the counters say that waits for it.
     pub(crate) counted: (usize, usize),
 }
@@ -101,6 +104,7 @@ impl Sessions {
             will: None,
             will_due_ms: None,
             expires_at_ms: None,
+            armed: Armed::default(),
             counted: (0, 0),
         }));
         let old = self.by_client.insert(client_id, index);

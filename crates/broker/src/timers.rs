@@ -1,7 +1,7 @@
 //! Deadlines of a shard: one heap, looked at when its first is due.
 //!
 //! A deadline that moves on is not moved here: the entry stays, and whoever it wakes says when to wake it
-//! again. So a packet costs nothing, and a connection has one entry.
+//! again. So a packet costs nothing, and a connection or session has one entry that counts ([`Armed`]).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -62,11 +62,35 @@ impl Timers {
         self.heap.peek().map(|Reverse(entry)| entry.at_ms)
     }
 
-    pub(crate) fn pop_due(&mut self, now_ms: u64) -> Option<Timer> {
+    /// The next timer that is due, with the time that it was entered for.
+    pub(crate) fn pop_due(&mut self, now_ms: u64) -> Option<(u64, Timer)> {
         if self.deadline_ms()? > now_ms {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| entry.timer)
+        self.heap.pop().map(|Reverse(entry)| (entry.at_ms, entry.timer))
+    }
+}
+
+/// The earliest entry that a connection or a session has among the timers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Armed(Option<u64>);
+
+impl Armed {
+    /// Sees to it that `timer` comes up at `at_ms` or before.
+    pub(crate) fn arm(&mut self, at_ms: u64, timer: Timer, timers: &mut Timers) {
+        if self.0.is_none_or(|armed_ms| at_ms < armed_ms) {
+            self.0 = Some(at_ms);
+            timers.add(at_ms, timer);
+        }
+    }
+
+    /// An entry came up; whether it is the one that counts.
+    pub(crate) fn came_up(&mut self, at_ms: u64) -> bool {
+        let counts = self.0 == Some(at_ms);
+        if counts {
+            self.0 = None;
+        }
+        counts
     }
 }
 
@@ -81,8 +105,22 @@ mod tests {
         timers.add(10, Timer::Retained);
         assert_eq!(timers.deadline_ms(), Some(10));
         assert_eq!(timers.pop_due(9), None);
-        assert_eq!(timers.pop_due(30), Some(Timer::Retained));
-        assert_eq!(timers.pop_due(30), Some(Timer::Sys));
+        assert_eq!(timers.pop_due(30), Some((10, Timer::Retained)));
+        assert_eq!(timers.pop_due(30), Some((20, Timer::Sys)));
         assert_eq!(timers.pop_due(30), None);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_on_makes_no_second_entry() {
+        let (mut timers, mut armed) = (Timers::default(), Armed::default());
+        for at_ms in [100, 200, 300, 50] {
+            armed.arm(at_ms, Timer::Sys, &mut timers);
+        }
+        assert_eq!(timers.heap.len(), 2);
+        assert!(armed.came_up(50));
+        armed.arm(400, Timer::Sys, &mut timers);
+        // The entry for 100 is left over and counts no more.
+        assert!(!armed.came_up(100));
+        assert!(armed.came_up(400));
     }
 }

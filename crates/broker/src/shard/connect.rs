@@ -15,6 +15,7 @@ use crate::reason::Reason;
 use crate::registry::Claim;
 use crate::sessions::Slot;
 use crate::store::{Batch, Change};
+use crate::timers::Timer;
 use crate::will::Will;
 
 impl Shard {
@@ -154,11 +155,13 @@ impl Shard {
 
     /// The CONNACK may leave: from now on the session is connected.
     pub(super) fn attach(&mut self, now: Now, conn: ConnId, index: u32, mut link: Box<Link>) {
-        self.connections[conn.index as usize].phase = Phase::Live { session: index };
+        let connection = &mut self.connections[conn.index as usize];
+        connection.phase = Phase::Live { session: index };
         link.keep_alive.heard(now.mono_ms);
         if let Some(deadline_ms) = link.keep_alive.deadline_ms() {
-            self.timers
-                .add(deadline_ms, crate::timers::Timer::Connection(conn));
+            connection
+                .armed
+                .arm(deadline_ms, Timer::Connection(conn), &mut self.timers);
         }
         self.sessions.get_mut(index).session.attach(link);
         self.mark_dirty(conn);

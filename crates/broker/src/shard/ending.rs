@@ -10,6 +10,7 @@ use super::{Shard, Sink};
 use crate::connection::{ConnId, Phase};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;
+use crate::router::SessionRef;
 use crate::sessions::Slot;
 use crate::timers::Timer;
 
@@ -136,18 +137,18 @@ impl Shard {
     }
 
     fn schedule(&mut self, index: u32) {
-        let slot = self.sessions.get(index);
+        let slot = self.sessions.get_mut(index);
         if let Some(at_ms) = slot.deadline_ms() {
-            self.timers.add(at_ms, Timer::Session(slot.me));
+            slot.armed.arm(at_ms, Timer::Session(slot.me), &mut self.timers);
         }
     }
 
     /// A deadline of a session without a connection may be due.
-    pub(super) fn session_due(&mut self, now: Now, name: crate::router::SessionRef, sink: &mut impl Sink) {
+    pub(super) fn session_due(&mut self, now: Now, at_ms: u64, name: SessionRef, sink: &mut impl Sink) {
         let Some(slot) = self.sessions.find_mut(name) else {
             return;
         };
-        if slot.conn.is_some() {
+        if !slot.armed.came_up(at_ms) || slot.conn.is_some() {
             return;
         }
         if slot.expires_at_ms.is_some_and(|at| at <= now.mono_ms) {

@@ -176,8 +176,10 @@ impl Shard {
         };
         self.generation = self.generation.wrapping_add(1);
         let deadline_ms = now.mono_ms + self.shared.settings.connect_timeout_ms;
-        entry.insert(Connection::new(id, peer, deadline_ms));
-        self.timers.add(deadline_ms, Timer::Connection(id));
+        let connection = entry.insert(Connection::new(id, peer, deadline_ms));
+        connection
+            .armed
+            .arm(deadline_ms, Timer::Connection(id), &mut self.timers);
         self.shared.listeners[usize::from(peer.listener)]
             .connections
             .fetch_add(1, Ordering::Relaxed);

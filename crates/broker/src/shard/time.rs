@@ -19,10 +19,10 @@ const RETAINED_INTERVAL_MS: u64 = 1_000;
 
 impl Shard {
     pub(super) fn time(&mut self, now: Now, sink: &mut impl Sink) {
-        while let Some(timer) = self.timers.pop_due(now.mono_ms) {
+        while let Some((at_ms, timer)) = self.timers.pop_due(now.mono_ms) {
             match timer {
-                Timer::Connection(conn) => self.connection_due(now, conn, sink),
-                Timer::Session(name) => self.session_due(now, name, sink),
+                Timer::Connection(conn) => self.connection_due(now, at_ms, conn, sink),
+                Timer::Session(name) => self.session_due(now, at_ms, name, sink),
                 Timer::Retained => {
                     self.shared.retained.expire(now.mono_ms, EXPIRE_AT_ONCE);
                     let soonest_ms = now.mono_ms + RETAINED_INTERVAL_MS;
@@ -35,10 +35,13 @@ impl Shard {
         }
     }
 
-    fn connection_due(&mut self, now: Now, conn: ConnId, sink: &mut impl Sink) {
+    fn connection_due(&mut self, now: Now, came_up_ms: u64, conn: ConnId, sink: &mut impl Sink) {
         let Some(connection) = self.connection(conn) else {
             return;
         };
+        if !connection.armed.came_up(came_up_ms) {
+            return;
+        }
         let (deadline_ms, ending) = match connection.phase {
             Phase::Opening { deadline_ms } => (Some(deadline_ms), Ending::Broker(Reason::ConnectTimeout)),
             Phase::Live { session } => {
@@ -50,7 +53,12 @@ impl Shard {
             Phase::Accepted { .. } | Phase::Closing => return,
         };
         match deadline_ms {
-            Some(at_ms) if at_ms > now.mono_ms => self.timers.add(at_ms, Timer::Connection(conn)),
+            Some(at_ms) if at_ms > now.mono_ms => {
+                let connection = &mut self.connections[conn.index as usize];
+                connection
+                    .armed
+                    .arm(at_ms, Timer::Connection(conn), &mut self.timers);
+            }
             Some(_) => self.end(now, conn, ending, None, sink),
             None => {}
         }
