@@ -92,6 +92,12 @@ const ENTRIES: &[Entry] = &[
                message of MQTT can carry. The exit status is 1.",
     },
     Entry {
+        code: "C014",
+        title: "the system does not let it run",
+        text: "What every program may do was refused: to write to standard output or to a folder, to start, to take signals.\n\
+               Is the disk full, or a limit reached? The exit status is 1.",
+    },
+    Entry {
         code: "C020",
         title: "the time of -W is over",
         text: "sub was told to stop after this time, and rr got no response within it. The exit status is 27.",
@@ -140,6 +146,7 @@ mod tests {
             include_str!("wrong.rs"),
             include_str!("connect.rs"),
             include_str!("input.rs"),
+            include_str!("main.rs"),
             include_str!("publish.rs"),
         ];
         let mut seen = 0;

@@ -338,16 +338,11 @@ impl Failure {
 
     pub(crate) fn timed_out(settings: &Settings) -> Self {
         let seconds = settings.timeout_s.unwrap_or_default();
-        let what = match settings.role.program {
-            Program::Rr => "no response came",
-            _ => "the time of -W is over",
+        let first = match settings.role.program {
+            Program::Rr => format!("no response came within {seconds} s."),
+            _ => format!("stopped after {seconds} s, as -W says."),
         };
-        Self::new(
-            "C020",
-            format!("{what} within {seconds} s."),
-            "Timed out\n",
-            status::TIMEOUT,
-        )
+        Self::new("C020", first, "Timed out\n", status::TIMEOUT)
     }
 
     /// The lines for standard error, in our manner.

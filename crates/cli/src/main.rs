@@ -191,22 +191,27 @@ fn version(role: Role) -> String {
 }
 
 async fn run(settings: &Settings) -> u8 {
-    let done = match Stops::new(settings.timeout_s) {
-        Ok(mut stops) => match settings.role.program {
-            Program::Pub => publish::run(settings, &mut stops).await,
-            Program::Sub => subscribe::run(settings, &mut stops).await,
-            Program::Rr => request::run(settings, &mut stops).await,
-        },
-        Err(error) => {
-            console::error(
-                "C014",
-                &format!("cannot listen for signals: {}.", wrong::cause(&error)),
-            );
-            return failure::status::FAILED;
-        }
-    };
-    match done {
+    match work(settings).await {
         Ok(status) => status,
         Err(failure) => console::report(&failure, settings),
+    }
+}
+
+async fn work(settings: &Settings) -> Result<u8, Failure> {
+    // Standard input may never end: until it did, a signal ends the program as it ends any other.
+    let payload = input::payload(settings)?;
+    let mut stops = Stops::new(settings.timeout_s).map_err(|error| {
+        let text = format!("cannot listen for signals: {}.", wrong::cause(&error));
+        Failure::new(
+            "C014",
+            text.clone(),
+            format!("Error: {text}\n"),
+            failure::status::FAILED,
+        )
+    })?;
+    match settings.role.program {
+        Program::Pub => publish::run(settings, payload, &mut stops).await,
+        Program::Sub => subscribe::run(settings, &mut stops).await,
+        Program::Rr => request::run(settings, payload, &mut stops).await,
     }
 }

@@ -13,8 +13,7 @@ use crate::settings::{Input, Settings};
 use crate::stop::Stops;
 
 /// Publishes, and returns the exit status.
-pub(crate) async fn run(settings: &Settings, stops: &mut Stops) -> Result<u8, Failure> {
-    let payload = input::payload(settings)?;
+pub(crate) async fn run(settings: &Settings, payload: Bytes, stops: &mut Stops) -> Result<u8, Failure> {
     let link = tokio::select! {
         link = Link::open(settings) => link?,
         stop = stops.stopped() => return Ok(stop.status()),

@@ -2,21 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use martlet_client::{DeliveryError, Message, Subscribe};
 use martlet_codec::{PropertyId, ReasonCode, TopicBuf, Version};
 
 use crate::connect::Link;
 use crate::console;
 use crate::failure::Failure;
-use crate::input;
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::stop::{Stop, Stops};
 use crate::subscribe::subscribe_options;
 
 /// Asks, prints the first answer, and returns the exit status.
-pub(crate) async fn run(settings: &Settings, stops: &mut Stops) -> Result<u8, Failure> {
-    let payload = input::payload(settings)?;
+pub(crate) async fn run(settings: &Settings, payload: Bytes, stops: &mut Stops) -> Result<u8, Failure> {
     let mut link = tokio::select! {
         link = Link::open(settings) => link?,
         stop = stops.stopped() => return stopped(stop, settings),

@@ -203,7 +203,7 @@ fn time_is_over() {
     let ours = run(broker.client("sub -t nothing -W 1"));
     assert_eq!(
         (ours.status, ours.stderr.as_str()),
-        (27, "error[C020]: the time of -W is over within 1 s.\n")
+        (27, "error[C020]: stopped after 1 s, as -W says.\n")
     );
     let rr = run(broker.client("rr -t nothing -e none -m x -W 1"));
     assert_eq!(rr.status, 27);
@@ -440,4 +440,19 @@ fn the_wrong_port_names_the_right_one() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn waiting_for_standard_input_can_be_interrupted() {
+    let broker = Broker::start();
+    for line in ["pub -t a -s", "pub -t a -l", "rr -t a -e b -s"] {
+        let mut command = broker.client(line);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take();
+        signal(child.id(), "INT");
+        // By the signal itself, or with the status that a shell gives it.
+        let status = common::end(child).status;
+        assert!([-1, 130].contains(&status), "{line}: {status}");
+        drop(stdin);
+    }
 }

@@ -224,3 +224,20 @@ fn a_server_that_disconnects() {
 fn explanations() {
     golden("help", free_port(), &["martlet help C001", "martlet help a011"]);
 }
+
+#[test]
+fn man_pages_and_completions() {
+    let folder = common::folder("man");
+    let mut man = plain(MARTLET);
+    man.args(["man", "--dir"]).arg(&folder);
+    run(man).ok();
+    let page = std::fs::read_to_string(folder.join("martlet-sub.1")).unwrap();
+    assert!(
+        page.contains("filter\\-out") && page.contains("subscription\\-identifier"),
+        "{page}"
+    );
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = run(common::martlet(&format!("completions {shell}"))).ok();
+        assert!(ran.text().contains("retained-only"), "{shell}");
+    }
+}
