@@ -249,7 +249,7 @@ pub fn rewrite(text: &str, file: &File, new: &[(usize, Vec<Expected>)]) -> Strin
             } else {
                 format!("{} ", e.conn)
             };
-            out.push_str(&format!("    {}{conn}< {}\n", e.tag, e.text));
+            out.extend(["    ", &e.tag.to_string(), &conn, "< ", &e.text, "\n"]);
         }
     }
     out

@@ -17,9 +17,9 @@ fn main() {
     let args = Arguments::from_args();
     let files = files();
     if std::env::var_os("UPDATE").is_some() && !args.list {
-        files
-            .iter()
-            .for_each(|(path, text, file)| update(path, text, file));
+        for (path, text, file) in &files {
+            update(path, text, file);
+        }
         return;
     }
     let mut trials = Vec::new();
