@@ -1,6 +1,6 @@
 //! A connection: from its first byte to its last.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 use martlet_codec::Version;

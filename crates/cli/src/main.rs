@@ -115,6 +115,9 @@ fn help(subject: Option<&str>) -> ExitCode {
     if let Some(text) = explain::explain(subject).or_else(|| subjects::find(subject)) {
         return print(&text);
     }
+    if let Some(text) = martlet_server::error::explain(subject) {
+        return print(&format!("{}: {text}\n", subject.to_uppercase()));
+    }
     if let Some(program) = Program::from_name(subject) {
         let manner = Manner::Martlet;
         return print(&command::client_help(Role { program, manner }));

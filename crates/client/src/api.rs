@@ -171,6 +171,18 @@ pub struct Messages {
     handle: Arc<Handle>,
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Messages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Messages").finish_non_exhaustive()
+    }
+}
+
 impl Drop for Messages {
     fn drop(&mut self) {
         self.handle.0.abandon_inbox();
@@ -200,6 +212,7 @@ impl futures_core::Stream for Messages {
 }
 
 /// What happens to the connection. A reader that is too slow gets [`Event::Missed`].
+#[derive(Debug)]
 pub struct Events {
     receiver: tokio::sync::broadcast::Receiver<Event>,
 }

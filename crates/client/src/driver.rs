@@ -293,19 +293,25 @@ async fn leave(shared: &Shared, mut stream: TcpStream) {
     shared.tell_packet_log();
     let drain = async {
         stream.shutdown().await?;
-        let mut chunk = [0; 4096];
         loop {
             stream.readable().await?;
-            match stream.try_read(&mut chunk) {
-                Ok(0) => return Ok::<(), io::Error>(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            if discard(&stream)? {
+                return Ok::<(), io::Error>(());
             }
         }
     };
     // An error or a server that does not close: there is nothing more to be done.
     let _ = timeout(limits::CLOSE_TIMEOUT, drain).await;
+}
+
+/// Reads and forgets; whether the server has closed. Not in line: the bytes would be a part of every
+/// client's task.
+fn discard(stream: &TcpStream) -> io::Result<bool> {
+    match stream.try_read(&mut [0; limits::READ_BYTES]) {
+        Ok(n) => Ok(n == 0),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 impl Reconnect {

@@ -126,8 +126,8 @@ pub enum Lost {
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Violation(Violation),
-    /// The server does not do what was configured.
-    #[error("{0} while reconnecting")]
+    /// The server refused the connection.
+    #[error("the server refused the connection: {0}")]
     Refused(Refusal),
     /// This side disconnected.
     #[error("this client disconnected")]

@@ -4,7 +4,7 @@
 //! publishes and subscribes, is cheap to clone and may be used from any task. What arrives comes out of
 //! [`Messages`].
 //!
-//! Below it stands an engine, which knows all the rules and no socket, clock, thread or
+//! Below it stands [`engine::Engine`], which knows all the rules and no socket, clock, thread or
 //! randomness; the driver between the two only moves bytes.
 //!
 //! ```no_run

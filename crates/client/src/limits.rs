@@ -48,5 +48,9 @@ pub const READ_BYTES: usize = 16 << 10;
 /// Reads in a row before the connection looks at what there is to write.
 pub const READS_PER_TURN: usize = 4;
 
+/// How long a server may take nothing of what is left to write in front of our DISCONNECT, in
+/// milliseconds. At it: the client is closed.
+pub const LEAVE_TIMEOUT_MS: u64 = 5_000;
+
 /// How long a server may take to close the connection behind our DISCONNECT. At it: we do.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -11,7 +11,13 @@ pub enum Error {
     Config(#[from] Errors),
     /// A listener could not be opened.
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Listen(Box<ListenError>),
 }
 
 pub use crate::config::explain;
+
+impl From<ListenError> for Error {
+    fn from(error: ListenError) -> Self {
+        Self::Listen(Box::new(error))
+    }
+}

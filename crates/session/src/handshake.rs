@@ -1,7 +1,9 @@
 //! CONNECT and its answer: the one place above the codec where the version decides anything.
 //!
 //! [`accept`] turns a CONNECT and the server's [`Policy`] into [`Agreed`]: from then on, what the
-//! version changed is data.
+//! version changed is data. [`client`] is the other side of it.
+
+pub mod client;
 
 use std::num::{NonZeroU16, NonZeroU32};
 

@@ -8,7 +8,6 @@
 //! ([`Now`]); what a peer does wrong is a value ([`martlet_codec::Violation`]).
 
 pub mod alias;
-pub mod client;
 pub mod handshake;
 pub mod inflight;
 pub mod keepalive;
@@ -20,7 +19,7 @@ pub mod received;
 pub mod server;
 
 pub use alias::{AliasesIn, AliasesOut, Resolved};
-pub use client::{ClientAgreed, Speech};
+pub use handshake::client::{ClientAgreed, Speech};
 pub use handshake::{Agreed, Policy};
 pub use inflight::{Acked, Inflight, Resend};
 pub use keepalive::{KeepAlive, PingTimer};

@@ -37,6 +37,10 @@ const VERSIONED: &[(&str, &str)] = &[
     ("crates/client/src/options", "the user chooses one"),
     ("crates/client/src/lib.rs", "its documentation shows the choice"),
     ("crates/cli/src/", "the user chooses one"),
+    (
+        "crates/server/src/settings.rs",
+        "the operator chooses those that are served",
+    ),
     ("bindings/", "the user chooses one"),
 ];
 

@@ -7,7 +7,8 @@ use martlet_codec::{Connect, PacketType, ReasonCode};
 use martlet_session::{Link, Now, Session, handshake};
 
 use super::commit::Pending;
-use super::{Flow, Relocated, Shard, Sink};
+use super::incoming::Flow;
+use super::{Relocated, Shard, Sink};
 use crate::connection::{ClientId, ConnId, Phase};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use martlet_codec::{Disconnect, ReasonCode, Violation};
 use martlet_session::{NEVER, Now, Offer};
 
-use super::{Flow, Shard, Sink};
+use super::incoming::Flow;
+use super::{Shard, Sink};
 use crate::connection::{ConnId, Phase};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;

@@ -1,13 +1,14 @@
 //! A shard: some of the connections, and the sessions that belong to them.
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
-//! Each file below is one part of what a shard does: `connect`, `publish`, `subscribe`, `ending`,
-//! `held`, `commit` and `time`.
+//! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `subscribe`,
+//! `ending`, `held`, `commit` and `time`.
 
 mod commit;
 mod connect;
 mod ending;
 mod held;
+mod incoming;
 mod publish;
 mod subscribe;
 mod time;
@@ -16,12 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use martlet_codec::{Decoded, Fault, Packet, Version, Violation};
-use martlet_session::{Message, Now, Output, Tally, Ticket, Turn, handshake};
+use martlet_codec::Packet;
+use martlet_session::{Message, Now, Output, Tally, Ticket, Turn};
 
 use crate::connection::{ConnId, Connection, Peer, Phase};
 use crate::counters::Counters;
-use crate::event::{Ending, Event};
+use crate::event::Event;
 use crate::reason::Reason;
 use crate::registry::{Keyed, keyed};
 use crate::router::{Group, Member, Route, SessionRef};
@@ -129,19 +130,6 @@ pub struct Shard {
     tally: Tally,
     /// The buffer that a large packet is decoded from: recipients may share parts of it.
     arriving: Option<Bytes>,
-}
-
-/// What to do after a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    /// Go on with the next.
-    Next,
-    /// This packet was not handled: hand it in again later.
-    Wait,
-    /// The packet was handled; the next must wait.
-    Pause,
-    /// The connection is over, or elsewhere.
-    Stop,
 }
 
 impl Shard {
@@ -383,199 +371,6 @@ impl Shard {
         counters.count(Reason::PacketTooLargeForClient, tally.too_large.into());
     }
 
-    fn bytes(&mut self, now: Now, conn: ConnId, bytes: &[u8], sink: &mut impl Sink) {
-        self.counters().bytes_received.add(bytes.len() as u64);
-        let decode = self.shared.settings.decode;
-        let Some(connection) = self.connection(conn) else {
-            return;
-        };
-        if let Some(index) = connection.session()
-            && let Some(link) = &mut self.sessions.get_mut(index).session.link
-        {
-            link.keep_alive.heard(now.mono_ms);
-        }
-        let Some(connection) = self.connection(conn) else {
-            return;
-        };
-        if connection.phase == Phase::Closing {
-            return;
-        }
-        if connection.waits || matches!(connection.phase, Phase::Accepted { .. }) {
-            connection.unread.extend_from_slice(bytes);
-            return;
-        }
-        if connection.unread.is_empty() {
-            let used = self.packets(now, conn, bytes, sink);
-            return self.keep_unread(conn, &bytes[used..]);
-        }
-        // The start of a packet came before. Of a large one only the rest is added to it, so that it becomes a
-        // buffer of its own, whose payload recipients can share.
-        let lacks = match Packet::decode(&connection.unread, connection.version, &decode) {
-            Ok(Decoded::Incomplete { bytes: Some(total) }) if total >= OWN_BUFFER_BYTES_MIN => {
-                total - connection.unread.len()
-            }
-            _ => bytes.len(),
-        };
-        let (more, rest) = bytes.split_at(lacks.min(bytes.len()));
-        // Room is made as bytes arrive, never for what is only announced.
-        let room = (connection.unread.len() * 3).min(lacks).max(more.len());
-        connection.unread.reserve_exact(room);
-        connection.unread.extend_from_slice(more);
-        let is_own_buffer = more.len() == lacks && connection.unread.len() >= OWN_BUFFER_BYTES_MIN;
-        self.resume_with(now, conn, is_own_buffer, sink);
-        if !rest.is_empty() {
-            self.bytes_after(now, conn, rest, sink);
-        }
-    }
-
-    /// What follows a large packet in the same read.
-    fn bytes_after(&mut self, now: Now, conn: ConnId, bytes: &[u8], sink: &mut impl Sink) {
-        let Some(connection) = self.connection(conn) else {
-            return;
-        };
-        let used = if connection.waits || !connection.unread.is_empty() {
-            0
-        } else {
-            self.packets(now, conn, bytes, sink)
-        };
-        self.keep_unread(conn, &bytes[used..]);
-    }
-
-    fn keep_unread(&mut self, conn: ConnId, bytes: &[u8]) {
-        if let Some(connection) = self.connection(conn)
-            && connection.phase != Phase::Closing
-        {
-            connection.unread.extend_from_slice(bytes);
-        }
-    }
-
-    /// What waited may go on.
-    fn resume(&mut self, now: Now, conn: ConnId, sink: &mut impl Sink) {
-        self.resume_with(now, conn, false, sink);
-    }
-
-    fn resume_with(&mut self, now: Now, conn: ConnId, is_own_buffer: bool, sink: &mut impl Sink) {
-        let Some(connection) = self.connection(conn) else {
-            return;
-        };
-        connection.waits = false;
-        let unread = std::mem::take(&mut connection.unread);
-        if is_own_buffer {
-            let unread = Bytes::from(unread);
-            self.arriving = Some(unread.clone());
-            let used = self.packets(now, conn, &unread, sink);
-            self.arriving = None;
-            self.keep_unread(conn, &unread[used..]);
-        } else {
-            let used = self.packets(now, conn, &unread, sink);
-            if used == 0 {
-                if let Some(connection) = self.connection(conn) {
-                    connection.unread = unread;
-                }
-            } else {
-                self.keep_unread(conn, &unread[used..]);
-            }
-        }
-    }
-
-    /// Handles the packets at the front of `buf`; returns the bytes that they took.
-    fn packets(&mut self, now: Now, conn: ConnId, buf: &[u8], sink: &mut impl Sink) -> usize {
-        let mut used = 0;
-        while used < buf.len() {
-            let decode = self.shared.settings.decode;
-            let Some(connection) = self.connection(conn) else {
-                return buf.len();
-            };
-            let version = connection.version;
-            match Packet::decode(&buf[used..], version, &decode) {
-                Ok(Decoded::Incomplete { .. }) => return used,
-                Ok(Decoded::Packet(packet, n)) => {
-                    let flow = self.packet(now, conn, &packet, &buf[used..], sink);
-                    match flow {
-                        Flow::Next => {
-                            self.counters().packets_received.add(1);
-                            used += n;
-                        }
-                        Flow::Pause => {
-                            self.counters().packets_received.add(1);
-                            return used + n;
-                        }
-                        Flow::Wait => return used,
-                        Flow::Stop => return buf.len(),
-                    }
-                }
-                Err(fault) => {
-                    self.fault(now, conn, fault, &buf[used..], sink);
-                    return buf.len();
-                }
-            }
-        }
-        used
-    }
-
-    /// `rest` starts with the packet.
-    fn packet(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        packet: &Packet<'_>,
-        rest: &[u8],
-        sink: &mut impl Sink,
-    ) -> Flow {
-        let connection = &self.connections[conn.index as usize];
-        let index = match connection.phase {
-            Phase::Opening { .. } => {
-                let Packet::Connect(connect) = packet else {
-                    unreachable!("without a version only CONNECT is decoded")
-                };
-                return self.connect(now, conn, connect, rest, sink);
-            }
-            Phase::Accepted { .. } => return Flow::Wait,
-            Phase::Live { session } => session,
-            Phase::Closing => return Flow::Stop,
-        };
-        let result = match packet {
-            Packet::Publish(publish) => return self.publish(now, conn, index, publish, sink),
-            Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_) => {
-                let result = self.sessions.get_mut(index).session.acknowledged(packet);
-                self.mark_dirty_if_output(index);
-                self.sessions
-                    .get(index)
-                    .tell_presence(&self.shared.settings.session);
-                if self.sessions.get(index).session.has_waiting() {
-                    self.pump(now, index);
-                }
-                result
-            }
-            Packet::PubRel(ack) => return self.pubrel(now, conn, index, ack.packet_id, sink),
-            Packet::Subscribe(subscribe) => {
-                self.subscribe(now, conn, index, subscribe, sink);
-                Ok(())
-            }
-            Packet::Unsubscribe(unsubscribe) => {
-                self.unsubscribe(conn, index, unsubscribe, sink);
-                Ok(())
-            }
-            Packet::PingReq => {
-                self.answer(conn, index, &Packet::PingResp);
-                Ok(())
-            }
-            Packet::Disconnect(disconnect) => return self.disconnect(now, conn, index, disconnect, sink),
-            Packet::Connect(_) => Err(Violation::SecondConnect),
-            Packet::Auth(_) => Err(Violation::AuthWithoutMethod),
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                Err(Violation::Direction)
-            }
-        };
-        match result {
-            Ok(()) => Flow::Next,
-            Err(violation) => {
-                self.end(now, conn, Ending::Violation(violation), None, sink);
-                Flow::Stop
-            }
-        }
-    }
-
     fn mark_dirty_if_output(&mut self, index: u32) {
         let slot = self.sessions.get(index);
         if let (Some(conn), Some(link)) = (slot.conn, &slot.session.link)
@@ -594,49 +389,6 @@ impl Shard {
             self.mark_dirty(conn);
         }
     }
-
-    /// The bytes of a connection break a rule.
-    fn fault(&mut self, now: Now, conn: ConnId, fault: Fault, buf: &[u8], sink: &mut impl Sink) {
-        let connection = &mut self.connections[conn.index as usize];
-        let peer = connection.peer;
-        if matches!(connection.phase, Phase::Opening { .. }) {
-            if let Some(got) = looks_like(buf) {
-                sink.event(Event::NotMqtt { peer, got });
-                if got == "http" {
-                    connection.output.raw(HTTP_ANSWER);
-                }
-            }
-            handshake::refuse_fault(fault, &mut connection.output);
-        }
-        let detail = match fault.violation {
-            Violation::PacketTooLarge => self.too_large(buf, fault.version),
-            _ => None,
-        };
-        self.end(
-            now,
-            conn,
-            Ending::Violation(fault.violation),
-            detail.as_deref(),
-            sink,
-        );
-    }
-
-    fn too_large(&self, buf: &[u8], version: Option<Version>) -> Option<String> {
-        let len = Packet::announced_len(buf)?;
-        let decode = &self.shared.settings.decode;
-        let (limit, name) = if len > decode.packet_bytes_max as usize {
-            (decode.packet_bytes_max, "max_packet_size")
-        } else if version.is_none() || buf[0] >> 4 != 4 && len > decode.request_bytes_max as usize {
-            (decode.request_bytes_max, "the limit of this type")
-        } else {
-            (decode.ack_bytes_max, "the limit of this type")
-        };
-        Some(format!(
-            "packet is {} bytes, limit is {} ({name})",
-            grouped(len),
-            grouped(limit as usize)
-        ))
-    }
 }
 
 impl std::fmt::Debug for Shard {
@@ -647,35 +399,5 @@ impl std::fmt::Debug for Shard {
     }
 }
 
-/// A packet of at least that many bytes that arrives in parts is put together in a buffer of its own.
-const OWN_BUFFER_BYTES_MIN: usize = 32 << 10;
-
 /// Empty buffers that a shard keeps for connections that have something to write.
 const BUFFERS_MAX: usize = 256;
-
-const HTTP_ANSWER: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-    This port speaks MQTT, not HTTP.\n";
-
-/// What a first packet looks like that is not CONNECT.
-fn looks_like(buf: &[u8]) -> Option<&'static str> {
-    const METHODS: [&[u8]; 7] = [b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"CONN"];
-    match buf {
-        [0x16, 0x03, ..] => Some("tls"),
-        _ if METHODS.iter().any(|method| buf.starts_with(method)) => Some("http"),
-        _ => None,
-    }
-}
-
-/// A number as people read it.
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}

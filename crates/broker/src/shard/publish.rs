@@ -9,7 +9,8 @@ use martlet_session::{
 };
 
 use super::commit::Pending;
-use super::{Flow, Forward, Shard, Sink};
+use super::incoming::Flow;
+use super::{Forward, Shard, Sink};
 use crate::connection::ConnId;
 use crate::event::{Ending, Event};
 use crate::reason::Reason;

@@ -33,6 +33,7 @@ use martlet_session::{AliasesIn, ClientAgreed, Inflight, Output, PingTimer, Rece
 pub use event::{Event, Token, Unacked};
 
 use crate::error::{Lost, Rejected, RequestError};
+use crate::limits;
 use crate::options::Options;
 use packet_id::PacketIds;
 use publish::{Flow, Outbox, Pending};
@@ -90,8 +91,8 @@ enum Phase {
     Connecting,
     /// CONNACK has come.
     Online,
-    /// Our DISCONNECT lies in the output.
-    Leaving,
+    /// Our DISCONNECT lies in the output; the server is to take something of it by then.
+    Leaving { by_ms: u64 },
     /// For good.
     Closed(Lost),
 }
@@ -243,8 +244,10 @@ impl Engine {
     /// The time has come that [`deadline`](Self::deadline) named.
     pub fn timeout(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        if self.phase != Phase::Online {
-            return;
+        match self.phase {
+            Phase::Online => {}
+            Phase::Leaving { by_ms } if now_ms >= by_ms => return self.close(&Lost::ByUs),
+            _ => return,
         }
         if !self.reading {
             // The answer may lie in the socket that nobody reads: no reason to doubt the server.
@@ -267,9 +270,11 @@ impl Engine {
 
     /// When [`timeout`](Self::timeout) is to be called.
     pub fn deadline(&self) -> Option<u64> {
-        (self.phase == Phase::Online)
-            .then(|| self.ping.deadline_ms())
-            .flatten()
+        match self.phase {
+            Phase::Online => self.ping.deadline_ms(),
+            Phase::Leaving { by_ms } => Some(by_ms),
+            _ => None,
+        }
     }
 
     /// The driver begins or ceases to read from the server. While it does not, no PINGRESP is missed.
@@ -291,6 +296,9 @@ impl Engine {
         self.now_ms = now_ms;
         if bytes > 0 {
             self.ping.sent(now_ms);
+            if self.is_leaving() {
+                self.phase = self.leaving_from_now();
+            }
         }
         let end = self.wire.written(bytes);
         self.left(end);
@@ -318,7 +326,7 @@ impl Engine {
         self.now_ms = now_ms;
         match &self.phase {
             Phase::Closed(cause) => return Err(RequestError::Closed(cause.clone())),
-            Phase::Leaving => return Err(RequestError::Closed(Lost::ByUs)),
+            Phase::Leaving { .. } => return Err(RequestError::Closed(Lost::ByUs)),
             Phase::Offline | Phase::Connecting => {
                 let left = self.unfinished();
                 self.close(&Lost::ByUs);
@@ -332,8 +340,13 @@ impl Engine {
             reason,
             properties: properties.as_properties(),
         }));
-        self.phase = Phase::Leaving;
+        self.phase = self.leaving_from_now();
         Ok(left)
+    }
+
+    const fn leaving_from_now(&self) -> Phase {
+        let by_ms = self.now_ms + limits::LEAVE_TIMEOUT_MS;
+        Phase::Leaving { by_ms }
     }
 
     fn check_disconnect(&self, reason: ReasonCode, properties: Properties<'_>) -> Result<(), Rejected> {
@@ -366,7 +379,7 @@ impl Engine {
         self.now_ms = now_ms;
         match self.phase {
             Phase::Connecting | Phase::Online => self.ended(cause),
-            Phase::Leaving => self.close(&Lost::ByUs),
+            Phase::Leaving { .. } => self.close(&Lost::ByUs),
             Phase::Offline | Phase::Closed(_) => {}
         }
     }
@@ -404,7 +417,7 @@ impl Engine {
 
     /// Whether our DISCONNECT lies in the output: once that is written, the driver closes.
     pub fn is_leaving(&self) -> bool {
-        self.phase == Phase::Leaving
+        matches!(self.phase, Phase::Leaving { .. })
     }
 
     /// Whether the client is closed for good, and by what.

@@ -151,7 +151,7 @@ impl Engine {
         self.now_ms = now_ms;
         match &self.phase {
             Phase::Closed(cause) => return Err(PublishError::Closed(cause.clone())),
-            Phase::Leaving => return Err(PublishError::Closed(Lost::ByUs)),
+            Phase::Leaving { .. } => return Err(PublishError::Closed(Lost::ByUs)),
             Phase::Offline | Phase::Connecting | Phase::Online => {}
         }
         check(&message)?;

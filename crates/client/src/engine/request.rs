@@ -172,7 +172,7 @@ impl Engine {
     fn check_request(&self) -> Result<(), RequestError> {
         match &self.phase {
             Phase::Closed(cause) => return Err(RequestError::Closed(cause.clone())),
-            Phase::Leaving => return Err(RequestError::Closed(Lost::ByUs)),
+            Phase::Leaving { .. } => return Err(RequestError::Closed(Lost::ByUs)),
             Phase::Offline | Phase::Connecting | Phase::Online => {}
         }
         if self.requests.len() >= limits::REQUESTS_MAX {

@@ -80,7 +80,7 @@ impl Bench {
     ) -> (Vec<String>, Vec<String>) {
         assert!(self.engine.connect(self.now_ms));
         let before = self.sent();
-        self.from_server(&Packet::ConnAck(ConnAck {
+        self.server_sends(&Packet::ConnAck(ConnAck {
             session_present,
             reason: ReasonCode::Success,
             properties: connack.as_properties(),
@@ -92,14 +92,14 @@ impl Bench {
         self.engine.lost(self.now_ms, Lost::Closed);
     }
 
-    pub(crate) fn from_server(&mut self, packet: &Packet<'_>) {
+    pub(crate) fn server_sends(&mut self, packet: &Packet<'_>) {
         let mut bytes = Vec::new();
         packet.encode(self.version, &mut bytes);
         self.engine.input(self.now_ms, &bytes);
     }
 
     pub(crate) fn publish_from_server(&mut self, topic: &'static str, delivery: Delivery) {
-        self.from_server(&Packet::Publish(incoming(topic, delivery)));
+        self.server_sends(&Packet::Publish(incoming(topic, delivery)));
     }
 
     /// What waits to be written, in words, and writes it.
@@ -233,7 +233,7 @@ pub(crate) fn pubcomp(n: u16) -> Packet<'static> {
     Packet::PubComp(Ack::new(id(n), ReasonCode::Success))
 }
 
-fn in_words(packet: &Packet<'_>) -> String {
+pub(crate) fn in_words(packet: &Packet<'_>) -> String {
     let ack = |name: &str, ack: &Ack<'_>| match ack.reason {
         ReasonCode::Success => format!("{name} {}", ack.packet_id),
         reason => format!("{name} {} {:02x}", ack.packet_id, reason.as_u8()),

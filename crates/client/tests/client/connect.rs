@@ -7,7 +7,7 @@ use martlet_client::{
     Lost, Options, PropertiesBuf, PropertyId, Protocol, Qos, ReasonCode, Rejected, RequestError, Version,
     Violation,
 };
-use martlet_codec::{Auth, ConnAck, Disconnect, Packet, Properties};
+use martlet_codec::{Auth, ConnAck, Decoded, Disconnect, Limits, Packet, Properties};
 
 use crate::bench::*;
 
@@ -102,7 +102,7 @@ fn a_refusal_has_the_number_of_its_version() {
         let mut bench = Bench::new(options(protocol));
         bench.engine.connect(0);
         bench.sent();
-        bench.from_server(&connack(ReasonCode::NotAuthorized));
+        bench.server_sends(&connack(ReasonCode::NotAuthorized));
         let Event::Refused { refusal, retry_with } = bench.event() else {
             panic!()
         };
@@ -210,7 +210,7 @@ fn auth_is_refused_by_the_reason_that_fits() {
     let mut bench = Bench::new(options(V5).connect_properties(&asked));
     bench.engine.connect(0);
     bench.sent();
-    bench.from_server(&Packet::Auth(Auth {
+    bench.server_sends(&Packet::Auth(Auth {
         reason: ReasonCode::ContinueAuthentication,
         properties: asked.as_properties(),
     }));
@@ -223,7 +223,7 @@ fn the_server_says_why_it_goes() {
     let why = props(|p| {
         p.text(PropertyId::ReasonString, "two of you");
     });
-    bench.from_server(&Packet::Disconnect(Disconnect {
+    bench.server_sends(&Packet::Disconnect(Disconnect {
         reason: ReasonCode::SessionTakenOver,
         properties: why.as_properties(),
     }));
@@ -246,7 +246,7 @@ fn our_disconnect_is_the_last_packet() {
         assert_eq!(left, Ok(1));
         assert!(bench.engine.is_leaving());
         assert!(bench.publish(message("b", qos(0))).is_err());
-        bench.from_server(&puback(1));
+        bench.server_sends(&puback(1));
         assert_eq!(bench.sent(), ["PUBLISH a q1 1", told]);
         bench.lose();
         assert_eq!(bench.engine.closed(), Some(&Lost::ByUs));
@@ -278,4 +278,65 @@ fn a_disconnect_that_would_break_a_rule_is_not_sent() {
     assert!(bench.sent().is_empty() && bench.engine.is_online());
     let mut bench = Bench::up(options(V5).session_expiry(Duration::from_secs(9)));
     assert!(bench.engine.disconnect(0, ReasonCode::Success, &expiry).is_ok());
+}
+
+#[test]
+fn connect_has_what_its_flags_say_and_nothing_else() {
+    for protocol in BOTH {
+        for bits in 0..8_u8 {
+            let (will, user, password) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+            let mut asked = options(protocol);
+            if will {
+                asked = asked.will(message("w", Qos::AtLeastOnce).retain(true));
+            }
+            if user {
+                asked = asked.user_name("");
+            }
+            if password {
+                asked = asked.password("secret");
+            }
+            let without_name = protocol == V3_1_1 && password && !user;
+            assert_eq!(asked.check().is_err(), without_name, "[MQTT3-3.1.2-22]");
+            let mut bench = Bench::new(asked);
+            bench.engine.connect(0);
+            let bytes = bench.take_output();
+            // Decoding checks the flags against each other and refuses surplus bytes.
+            let decoded = Packet::decode(&bytes, None, &Limits::NONE).unwrap();
+            let Decoded::Packet(Packet::Connect(connect), n) = decoded else {
+                panic!("{decoded:?}")
+            };
+            assert_eq!((n, connect.client_id), (bytes.len(), "c"));
+            assert_eq!(connect.user_name, user.then_some(""));
+            let has_password = password && !without_name;
+            assert_eq!(connect.password, has_password.then_some(&b"secret"[..]));
+            assert_eq!(connect.will.is_some(), will);
+            if let Some(will) = connect.will {
+                let said = (will.topic.as_str(), will.payload, will.qos, will.retain);
+                assert_eq!(said, ("w", &b"x"[..], Qos::AtLeastOnce, true));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_takes_nothing_does_not_keep_us_from_leaving() {
+    for protocol in BOTH {
+        let mut bench = Bench::up(options(protocol));
+        bench.publish(message("a", qos(0))).unwrap();
+        bench
+            .engine
+            .disconnect(1_000, ReasonCode::Success, &PropertiesBuf::new())
+            .unwrap();
+        assert_eq!(bench.engine.deadline(), Some(6_000));
+        // It takes a little: that counts.
+        bench.engine.written(4_000, 1);
+        bench.engine.timeout(6_000);
+        assert_eq!(
+            (bench.engine.closed(), bench.engine.deadline()),
+            (None, Some(9_000))
+        );
+        bench.engine.timeout(9_000);
+        assert_eq!(bench.engine.closed(), Some(&Lost::ByUs));
+        assert!(matches!(bench.event(), Event::Published { end: Err(_), .. }));
+    }
 }

@@ -21,7 +21,7 @@ fn a_ping_when_it_is_time_and_not_before() {
         assert!(at(&mut bench, 10_999).is_empty());
         assert_eq!(at(&mut bench, 11_000), ["PINGREQ"]);
         bench.now_ms = 12_000;
-        bench.from_server(&Packet::PingResp);
+        bench.server_sends(&Packet::PingResp);
         assert_eq!(bench.engine.deadline(), Some(21_000));
         assert_eq!(at(&mut bench, 21_000), ["PINGREQ"]);
     }

@@ -139,15 +139,15 @@ impl Server {
                     Packet::PubRel(Ack::new(id, ReasonCode::Success)).encode(self.version, &mut self.out);
                 }
                 Resend::Publish(id, (topic, qos)) => {
-                    publish(topic, *qos, id, true, self.version, &mut self.out)
+                    publish(topic, *qos, id, true, self.version, &mut self.out);
                 }
             }
         }
-        while self.inflight.has_room() {
+        while self.inflight.has_room(usize::MAX) {
             let Some((topic, qos)) = self.queue.pop_front() else {
                 return;
             };
-            let id = self.inflight.send(qos, Some((topic.clone(), qos)));
+            let id = self.inflight.send(qos, 7, Some((topic.clone(), qos)));
             publish(&topic, qos, id, false, self.version, &mut self.out);
         }
     }

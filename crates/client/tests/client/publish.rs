@@ -28,15 +28,15 @@ fn each_qos_ends_with_its_own_acknowledgement() {
 
         bench.publish(message("b", qos(1))).unwrap();
         assert_eq!(bench.sent(), ["PUBLISH b q1 2"]);
-        bench.from_server(&puback(2));
+        bench.server_sends(&puback(2));
         assert_eq!(acked(&mut bench).unwrap().packet_id, Some(id(2)));
 
         bench.publish(message("c", qos(2))).unwrap();
         assert_eq!(bench.sent(), ["PUBLISH c q2 3"]);
-        bench.from_server(&pubrec(3));
+        bench.server_sends(&pubrec(3));
         assert_eq!(bench.sent(), ["PUBREL 3"]);
         assert!(bench.events().is_empty());
-        bench.from_server(&pubcomp(3));
+        bench.server_sends(&pubcomp(3));
         assert_eq!(acked(&mut bench).unwrap().packet_id, Some(id(3)));
         assert!(bench.sent().is_empty());
     }
@@ -54,7 +54,7 @@ fn pain_13_the_reason_and_the_properties_of_an_acknowledgement_arrive() {
     };
     let mut bench = Bench::up(options(V5));
     bench.publish(message("a", qos(1))).unwrap();
-    bench.from_server(&Packet::PubAck(ack(1, ReasonCode::NotAuthorized)));
+    bench.server_sends(&Packet::PubAck(ack(1, ReasonCode::NotAuthorized)));
     let Err(DeliveryError::Refused(refused)) = acked(&mut bench) else {
         panic!()
     };
@@ -65,13 +65,13 @@ fn pain_13_the_reason_and_the_properties_of_an_acknowledgement_arrive() {
     // PUBREC of 0x80 and above ends it; no PUBREL.
     bench.publish(message("a", qos(2))).unwrap();
     bench.sent();
-    bench.from_server(&Packet::PubRec(ack(2, ReasonCode::QuotaExceeded)));
+    bench.server_sends(&Packet::PubRec(ack(2, ReasonCode::QuotaExceeded)));
     assert!(matches!(acked(&mut bench), Err(DeliveryError::Refused(_))));
     assert!(bench.sent().is_empty());
     // What PUBREC said beside success is told at the end.
     bench.publish(message("a", qos(2))).unwrap();
-    bench.from_server(&Packet::PubRec(ack(3, ReasonCode::NoMatchingSubscribers)));
-    bench.from_server(&pubcomp(3));
+    bench.server_sends(&Packet::PubRec(ack(3, ReasonCode::NoMatchingSubscribers)));
+    bench.server_sends(&pubcomp(3));
     let end = acked(&mut bench).unwrap();
     assert_eq!(
         (end.reason, end.properties),
@@ -95,10 +95,10 @@ fn a_full_window_holds_back_qos_1_and_2_only() {
             bench.sent(),
             ["PUBLISH a q1 1", "PUBLISH b q1 2", "PUBLISH z q0 0"]
         );
-        bench.from_server(&puback(2));
+        bench.server_sends(&puback(2));
         assert_eq!(bench.sent(), ["PUBLISH c q1 3"]);
         // An acknowledgement of nothing gains nothing.
-        bench.from_server(&puback(2));
+        bench.server_sends(&puback(2));
         assert!(bench.sent().is_empty());
     }
 }
@@ -108,14 +108,14 @@ fn acknowledgements_of_nothing_and_of_something_else() {
     for protocol in BOTH {
         let mut bench = Bench::up(options(protocol));
         for packet in [puback(9), pubcomp(9)] {
-            bench.from_server(&packet);
+            bench.server_sends(&packet);
             assert!(bench.sent().is_empty() && bench.events().is_empty());
         }
-        bench.from_server(&pubrec(9));
+        bench.server_sends(&pubrec(9));
         let expected = if protocol == V5 { "PUBREL 9 92" } else { "PUBREL 9" };
         assert_eq!(bench.sent(), [expected]);
         bench.publish(message("a", qos(2))).unwrap();
-        bench.from_server(&puback(1));
+        bench.server_sends(&puback(1));
         assert_eq!(bench.violation(), Violation::WrongAck);
     }
 }
@@ -184,6 +184,12 @@ fn properties_need_version_5() {
     );
     let mut bench = Bench::up(options(V5));
     bench.publish(with(expiry)).unwrap();
+    let identified = with(PropertyId::SubscriptionIdentifier);
+    let violation = Violation::SubscriptionIdInPublish;
+    assert_eq!(
+        bench.publish(identified),
+        Err(Rejected::Violation(violation).into())
+    );
     let misplaced = with(PropertyId::ReceiveMaximum);
     let violation = Violation::PropertyNotHere;
     assert_eq!(
@@ -221,6 +227,10 @@ fn a_topic_alias_is_defined_once_a_connection() {
         let alias = alias as u16;
         assert_eq!(rejected, Rejected::TopicAlias { alias, maximum: 2 }.into());
     }
+    // A server that names no maximum takes none.
+    let mut none = Bench::up(options(V5));
+    let rejected = none.publish(aliased("a", 1)).unwrap_err();
+    assert_eq!(rejected, Rejected::TopicAlias { alias: 1, maximum: 0 }.into());
     // On a new connection nothing of it is known: resends have the name, new messages define again.
     bench.lose();
     let again = bench.reconnect(true, &two).1;
@@ -279,17 +289,17 @@ fn a_resumed_session_resends_in_order_before_anything_new() {
         for (topic, n) in [("a", 1), ("b", 2), ("c", 2), ("d", 1)] {
             bench.publish(message(topic, qos(n))).unwrap();
         }
-        bench.from_server(&pubrec(2));
+        bench.server_sends(&pubrec(2));
         bench.lose();
         let one = number(PropertyId::ReceiveMaximum, 2);
         let connack = if protocol == V5 { one } else { PropertiesBuf::new() };
         let sent = bench.reconnect(true, &connack).1;
         assert_eq!(sent[..2], ["PUBLISH a q1 1 dup", "PUBREL 2"]);
-        bench.from_server(&puback(1));
-        bench.from_server(&pubcomp(2));
-        bench.from_server(&pubrec(3));
-        bench.from_server(&pubcomp(3));
-        bench.from_server(&puback(4));
+        bench.server_sends(&puback(1));
+        bench.server_sends(&pubcomp(2));
+        bench.server_sends(&pubrec(3));
+        bench.server_sends(&pubcomp(3));
+        bench.server_sends(&puback(4));
         let ends = bench
             .events()
             .into_iter()
@@ -307,7 +317,7 @@ fn pain_10_a_lost_session_publishes_again_as_new_and_identifiers_never_collide()
         for (topic, n) in [("a", 1), ("b", 2), ("c", 2)] {
             bench.publish(message(topic, qos(n))).unwrap();
         }
-        bench.from_server(&pubrec(3));
+        bench.server_sends(&pubrec(3));
         bench.lose();
         bench.events();
         // `c` had its PUBREC: it was the server's. The others are published again, not resent.
@@ -320,7 +330,7 @@ fn pain_10_a_lost_session_publishes_again_as_new_and_identifiers_never_collide()
         bench.subscribe("e");
         assert_eq!(bench.sent(), ["SUBSCRIBE 5 e"]);
         for packet in [puback(1), pubrec(2), pubcomp(2), puback(4)] {
-            bench.from_server(&packet);
+            bench.server_sends(&packet);
         }
         assert_eq!(bench.engine.unfinished(), 0);
     }
@@ -361,14 +371,31 @@ fn pain_9_when_the_client_closes_every_delivery_ends() {
 
 #[test]
 fn qos_0_that_did_not_leave_goes_first_on_the_next_connection() {
-    let mut bench = Bench::up(options(V5));
-    bench.publish(message("a", qos(0))).unwrap();
-    bench.publish(message("b", qos(0))).unwrap();
-    // `a` and a part of `b` were written.
-    bench.engine.written(1_000, 7);
-    assert_eq!(bench.events().len(), 1);
-    bench.lose();
-    bench.publish(message("c", qos(0))).unwrap();
-    let sent = bench.reconnect(false, &PropertiesBuf::new()).1;
-    assert_eq!(sent, ["PUBLISH b q0 0", "PUBLISH c q0 0"]);
+    for protocol in BOTH {
+        let mut bench = Bench::up(options(protocol));
+        bench.publish(message("a", qos(0))).unwrap();
+        bench.publish(message("b", qos(0))).unwrap();
+        // `a` and a part of `b` were written.
+        bench.engine.written(1_000, 8);
+        assert_eq!(bench.events().len(), 1);
+        bench.lose();
+        bench.publish(message("c", qos(0))).unwrap();
+        let sent = bench.reconnect(false, &PropertiesBuf::new()).1;
+        assert_eq!(sent, ["PUBLISH b q0 0", "PUBLISH c q0 0"]);
+    }
+}
+
+#[test]
+fn pubrels_follow_the_order_of_pubrecs() {
+    for protocol in BOTH {
+        let mut bench = Bench::up(options(protocol));
+        for _ in 0..3 {
+            bench.publish(message("a", qos(2))).unwrap();
+        }
+        bench.sent();
+        for n in [2, 3, 1] {
+            bench.server_sends(&pubrec(n));
+        }
+        assert_eq!(bench.sent(), ["PUBREL 2", "PUBREL 3", "PUBREL 1"]);
+    }
 }

@@ -25,9 +25,9 @@ fn acknowledged_when_taken_and_in_the_order_of_arrival() {
         assert!(bench.sent().is_empty(), "[MQTT5-4.6.0-2]");
         bench.take(first);
         assert_eq!(bench.sent(), ["PUBACK 7", "PUBREC 8"]);
-        bench.from_server(&pubrel(8));
+        bench.server_sends(&pubrel(8));
         assert_eq!(bench.sent(), ["PUBCOMP 8"]);
-        bench.from_server(&pubrel(8));
+        bench.server_sends(&pubrel(8));
         let unknown = if protocol == V5 {
             "PUBCOMP 8 92"
         } else {
@@ -54,7 +54,7 @@ fn pain_14_qos_2_comes_once_whatever_is_repeated() {
         bench.publish_from_server("a", Delivery::ExactlyOnce(id(1)));
         assert!(bench.events().is_empty());
         assert_eq!(bench.sent(), ["PUBREC 1"]);
-        bench.from_server(&pubrel(1));
+        bench.server_sends(&pubrel(1));
         bench.sent();
         // Released: the identifier is free for another message.
         bench.publish_from_server("b", Delivery::ExactlyOnce(id(1)));
@@ -140,26 +140,26 @@ fn topic_aliases_of_the_server() {
     let a = Topic::literal("a");
     let none = martlet_client::Properties::EMPTY;
     let mut bench = Bench::up(options(V5).topic_alias_maximum(2));
-    bench.from_server(&with(Address::Define(a, alias(2)), none));
-    bench.from_server(&with(Address::Alias(alias(2)), none));
+    bench.server_sends(&with(Address::Define(a, alias(2)), none));
+    bench.server_sends(&with(Address::Alias(alias(2)), none));
     let events = bench.events();
     let expected = "topic: \"a\"";
     assert!(
         events.iter().all(|e| format!("{e:?}").contains(expected)),
         "{events:?}"
     );
-    bench.from_server(&with(Address::Alias(alias(2)), none));
+    bench.server_sends(&with(Address::Alias(alias(2)), none));
     assert_eq!(bench.message().0.topic_alias, Some(2));
-    bench.from_server(&with(Address::Alias(alias(1)), none));
+    bench.server_sends(&with(Address::Alias(alias(1)), none));
     assert_eq!(bench.violation(), Violation::TopicAliasUnknown);
     // They do not outlive the connection.
     bench.reconnect(false, &PropertiesBuf::new());
     bench.events();
-    bench.from_server(&with(Address::Alias(alias(2)), none));
+    bench.server_sends(&with(Address::Alias(alias(2)), none));
     assert_eq!(bench.violation(), Violation::TopicAliasUnknown);
     bench.reconnect(false, &PropertiesBuf::new());
     bench.events();
-    bench.from_server(&with(Address::Define(a, alias(3)), none));
+    bench.server_sends(&with(Address::Define(a, alias(3)), none));
     assert_eq!(bench.violation(), Violation::TopicAliasRange);
     assert_eq!(bench.sent(), ["DISCONNECT 94"]);
 }
@@ -172,7 +172,7 @@ fn everything_of_a_message_arrives() {
             .user_property("k", "v2");
     });
     let mut bench = Bench::up(options(V5));
-    bench.from_server(&Packet::Publish(Publish {
+    bench.server_sends(&Packet::Publish(Publish {
         dup: true,
         retain: true,
         properties: properties.as_properties(),

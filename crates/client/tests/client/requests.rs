@@ -10,7 +10,7 @@ use martlet_codec::{Packet, Properties, ReasonCodes, SubAck, UnsubAck};
 use crate::bench::*;
 
 fn suback(bench: &mut Bench, n: u16, reasons: &[ReasonCode]) {
-    bench.from_server(&Packet::SubAck(SubAck {
+    bench.server_sends(&Packet::SubAck(SubAck {
         packet_id: id(n),
         properties: Properties::EMPTY,
         reasons: ReasonCodes::List(reasons),
@@ -18,7 +18,7 @@ fn suback(bench: &mut Bench, n: u16, reasons: &[ReasonCode]) {
 }
 
 fn unsuback(bench: &mut Bench, n: u16, reasons: &[ReasonCode]) {
-    bench.from_server(&Packet::UnsubAck(UnsubAck {
+    bench.server_sends(&Packet::UnsubAck(UnsubAck {
         packet_id: id(n),
         properties: Properties::EMPTY,
         reasons: ReasonCodes::List(reasons),
@@ -199,6 +199,8 @@ fn what_the_server_does_not_serve_is_not_asked() {
         Rejected::Violation(Violation::SharedNoLocal)
     );
     let empty = bench.engine.subscribe(0, Subscribe::default());
+    assert_eq!(empty, Err(Rejected::Violation(Violation::NoFilter).into()));
+    let empty = bench.engine.unsubscribe(0, Unsubscribe::default());
     assert_eq!(empty, Err(Rejected::Violation(Violation::NoFilter).into()));
     let mut bench = Bench::up(options(V3_1_1));
     let asked = bench
