@@ -77,7 +77,12 @@ fn behind_length(body: &[u8]) -> Vec<u8> {
 
 /// The bytes in hexadecimal, for what cannot be read as a packet.
 pub fn write(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    use std::fmt::Write;
+    let mut out = String::new();
+    for byte in bytes {
+        write!(out, "{byte:02x}").expect("a String takes everything");
+    }
+    out
 }
 
 #[cfg(test)]

@@ -280,10 +280,10 @@ fn differ(step: &Step, version: Version, output: &Output) -> Option<String> {
             continue;
         }
         for line in wanted {
-            diff.push_str(&format!("\n    - {name} < {line}"));
+            diff.extend(["\n    - ", name, " < ", line]);
         }
         for line in came {
-            diff.push_str(&format!("\n    + {name} < {line}"));
+            diff.extend(["\n    + ", name, " < ", line]);
         }
     }
     let actor = step.actor.as_deref().map(|a| format!("{a} ")).unwrap_or_default();

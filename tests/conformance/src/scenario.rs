@@ -7,6 +7,7 @@
 //! config: max_keepalive=60
 //! settings: slow_store
 //! show: capabilities reason-string
+//! broken: a known fault, so that the scenario must fail until it is mended
 //!
 //! a connect id=a clean
 //!     < connack
@@ -45,6 +46,8 @@ pub struct Scenario {
     pub config: Vec<(String, String)>,
     /// The settings of the harness that it is for; none: all.
     pub settings: Vec<String>,
+    /// A known fault: the scenario must fail, and once it does not, this goes.
+    pub broken: Option<String>,
     /// What is shown though it is hidden by default.
     pub show: Vec<String>,
     /// What happens.
@@ -152,6 +155,7 @@ fn parse_line(scenarios: &mut Vec<Scenario>, number: usize, line: &str) -> Resul
             versions: vec![Version::V3_1_1, Version::V5],
             config: Vec::new(),
             settings: Vec::new(),
+            broken: None,
             show: Vec::new(),
             steps: Vec::new(),
         });
@@ -172,6 +176,8 @@ fn parse_line(scenarios: &mut Vec<Scenario>, number: usize, line: &str) -> Resul
         scenario
             .settings
             .extend(names.split_whitespace().map(str::to_owned));
+    } else if let Some(fault) = text.strip_prefix("broken:") {
+        scenario.broken = Some(fault.trim().to_owned());
     } else if let Some(names) = text.strip_prefix("show:") {
         scenario.show.extend(names.split_whitespace().map(str::to_owned));
     } else if line.starts_with(' ') {
@@ -249,7 +255,7 @@ pub fn rewrite(text: &str, file: &File, new: &[(usize, Vec<Expected>)]) -> Strin
             } else {
                 format!("{} ", e.conn)
             };
-            out.push_str(&format!("    {}{conn}< {}\n", e.tag, e.text));
+            out.extend(["    ", &e.tag.to_string(), &conn, "< ", &e.text, "\n"]);
         }
     }
     out

@@ -138,10 +138,10 @@ impl Broker {
             while let Some(task) = tasks.pop_front() {
                 match task {
                     Task::Bytes(shard, conn, bytes) => {
-                        self.step(shard, Input::Bytes(conn, &bytes), &mut tasks)
+                        self.step(shard, Input::Bytes(conn, &bytes), &mut tasks);
                     }
                     Task::Forwarded(shard, forward) => {
-                        self.step(shard, Input::Forwarded(forward), &mut tasks)
+                        self.step(shard, Input::Forwarded(forward), &mut tasks);
                     }
                 }
             }
