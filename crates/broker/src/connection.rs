@@ -6,6 +6,7 @@ use std::sync::Arc;
 use martlet_codec::Version;
 use martlet_session::Output;
 
+use crate::router::Route;
 use crate::timers::Armed;
 
 /// Names a connection of a shard. An index is used again, its generation is not.
@@ -41,8 +42,19 @@ pub(crate) struct Connection {
     pub(crate) output: Output,
     /// Whether it stands in the list of connections to flush.
     pub(crate) dirty: bool,
+    /// What it publishes with, from its first PUBLISH on.
+    pub(crate) publishing: Option<Box<Publishing>>,
     /// Its entry among the timers.
     pub(crate) armed: Armed,
+}
+
+/// What each message of a connection needs; taken out while one is handled, so that nothing is counted up and
+/// down for it.
+#[derive(Debug)]
+pub(crate) struct Publishing {
+    pub(crate) client_id: ClientId,
+    /// Where its last message went: most clients stay with a topic.
+    pub(crate) last_route: Option<Arc<Route>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +80,7 @@ impl Connection {
             waits: false,
             output: Output::default(),
             dirty: false,
+            publishing: None,
             armed: Armed::default(),
         }
     }

@@ -35,7 +35,7 @@ impl Routes {
             self.known.clear();
         }
         let route = Arc::new(shared.router.read().route(topic, &mut self.builder));
-        self.known.insert(topic.to_buf(), Arc::clone(&route));
+        self.known.insert(route.topic().clone(), Arc::clone(&route));
         route
     }
 }

@@ -121,6 +121,34 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
     out.push(value as u8);
 }
 
+/// A fixed header, to be appended at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    bytes: [u8; 5],
+    len: usize,
+}
+
+impl Header {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+pub(crate) fn header(first: u8, mut length: u32) -> Header {
+    let mut header = Header {
+        bytes: [first, 0, 0, 0, 0],
+        len: 1,
+    };
+    while length > 127 {
+        header.bytes[header.len] = length as u8 | 0x80;
+        header.len += 1;
+        length >>= 7;
+    }
+    header.bytes[header.len] = length as u8;
+    header.len += 1;
+    header
+}
+
 pub(crate) fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_be_bytes());
 }

@@ -32,6 +32,8 @@ pub struct Message {
 pub struct MessageView<'a> {
     /// Where it was published.
     pub topic: Topic<'a>,
+    /// The same, where somebody owns it already.
+    pub owned_topic: Option<&'a TopicBuf>,
     /// What is forwarded unaltered.
     pub properties: Properties<'a>,
     /// The payload.
@@ -88,6 +90,7 @@ impl<'a> MessageView<'a> {
     ) -> Self {
         Self {
             topic,
+            owned_topic: None,
             properties,
             payload: publish.payload,
             shared: None,
@@ -122,7 +125,7 @@ impl<'a> MessageView<'a> {
     /// An owned copy; the payload is shared where it can be.
     pub fn to_message(self) -> Message {
         Message {
-            topic: self.topic.to_buf(),
+            topic: self.owned_topic.cloned().unwrap_or_else(|| self.topic.to_buf()),
             properties: self.properties.to_buf(),
             payload: self
                 .shared
@@ -141,6 +144,7 @@ impl Message {
     pub fn view(&self) -> MessageView<'_> {
         MessageView {
             topic: self.topic.as_topic(),
+            owned_topic: Some(&self.topic),
             properties: self.properties.as_properties(),
             payload: &self.payload,
             shared: Some(&self.payload),

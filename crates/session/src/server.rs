@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use martlet_codec::limits::PACKET_BYTES_CEILING;
 use martlet_codec::{
     Ack, Address, Delivery, Disconnect, Extras, Packet, PacketId, PropertiesBuf, PropertyId, Publish, Qos,
     ReasonCode, Violation,
@@ -86,13 +87,9 @@ impl Link {
             subscription_ids: to.subscription_ids,
         };
         let version = self.agreed.version;
-        // An alias may add three bytes and one to a length.
-        let len = publish.encoded_len(version, extras) + 4;
-        let bytes_max = self.agreed.packet_bytes_max as usize;
-        if len <= bytes_max {
-            publish.address = self.aliases_out.address(view.topic);
-        } else if len - 4 > bytes_max {
-            return false;
+        match self.address(&publish, extras) {
+            Some(address) => publish.address = address,
+            None => return false,
         }
         let shared = view
             .shared
@@ -101,6 +98,22 @@ impl Link {
         turn.tally.sent += 1;
         turn.tally.sent_bytes += view.payload.len() as u64;
         true
+    }
+
+    /// The topic name of a packet, or an alias for it; none: the packet is larger than the client takes.
+    fn address<'a>(&mut self, publish: &Publish<'a>, extras: Extras<'_>) -> Option<Address<'a>> {
+        let Address::Name(topic) = publish.address else {
+            return Some(publish.address);
+        };
+        let bytes_max = self.agreed.packet_bytes_max;
+        if bytes_max < PACKET_BYTES_CEILING {
+            let len = publish.encoded_len(self.agreed.version, extras);
+            // An alias may add three bytes and one to a length.
+            if len + 4 > bytes_max as usize {
+                return (len <= bytes_max as usize).then_some(publish.address);
+            }
+        }
+        Some(self.aliases_out.address(topic))
     }
 }
 

@@ -165,7 +165,7 @@ impl Router {
     /// Finds who gets a message of this topic.
     pub fn route(&self, topic: Topic<'_>, builder: &mut RouteBuilder) -> Route {
         self.collect(topic, builder);
-        builder.build(self.overlapping, self.generations.stamp(topic))
+        builder.build(topic.to_buf(), self.overlapping, self.generations.stamp(topic))
     }
 
     /// What tells whether a route still holds, to be read without the router's lock.

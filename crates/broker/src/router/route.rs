@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use martlet_codec::Qos;
+use martlet_codec::{Qos, TopicBuf};
 
 use super::Overlapping;
 use super::generations::{Generations, Stamp};
@@ -14,6 +14,7 @@ use super::subscription::{SessionRef, Subscription};
 /// The recipients of one topic, as they were when it was made. Immutable: a shard caches it by topic and
 /// asks [`is_current`](Self::is_current) before it uses it again.
 pub struct Route {
+    topic: TopicBuf,
     stamp: Stamp,
     /// In the order of the sessions, so by shard.
     hits: Box<[Hit]>,
@@ -50,6 +51,16 @@ impl Route {
         generations.is_current(&self.stamp)
     }
 
+    /// The topic that it is the route of.
+    pub fn topic(&self) -> &TopicBuf {
+        &self.topic
+    }
+
+    /// Whether somebody among the hits has asked not to get its own messages.
+    pub fn has_no_local(&self) -> bool {
+        !self.own.is_empty()
+    }
+
     /// Whether nobody has asked for the topic.
     pub fn is_empty(&self) -> bool {
         self.hits.is_empty() && self.groups.is_empty()
@@ -63,6 +74,13 @@ impl Route {
     /// The hits in one shard, for a publisher that is no session, such as a bridge or a will of one that has
     /// ended.
     pub fn shard(&self, shard: u16) -> &[Hit] {
+        if let [only] = &*self.hits {
+            return if only.session.shard == shard {
+                &self.hits
+            } else {
+                &[]
+            };
+        }
         let start = self.hits.partition_point(|hit| hit.session.shard < shard);
         let len = self.hits[start..].partition_point(|hit| hit.session.shard == shard);
         &self.hits[start..start + len]
@@ -93,6 +111,15 @@ impl Route {
             rest = others;
             Some((shard, hits))
         })
+    }
+
+    /// The shards that have hits, but for one.
+    pub fn shards_but(&self, shard: u16) -> impl Iterator<Item = u16> + use<'_> {
+        // Sorted by shard, so that the first and the last tell whether there is another.
+        let is_alone = |hit: Option<&Hit>| hit.is_none_or(|hit| hit.session.shard == shard);
+        let alone = is_alone(self.hits.first()) && is_alone(self.hits.last());
+        let shards = (!alone).then(|| self.shards().map(|(shard, _)| shard));
+        shards.into_iter().flatten().filter(move |other| *other != shard)
     }
 
     /// The Subscription Identifiers of a hit of this route, rising. Two subscriptions with the same
@@ -176,7 +203,7 @@ impl RouteBuilder {
     }
 
     /// Makes the route of what was matched, and empties the buffers.
-    pub(super) fn build(&mut self, overlapping: Overlapping, stamp: Stamp) -> Route {
+    pub(super) fn build(&mut self, topic: TopicBuf, overlapping: Overlapping, stamp: Stamp) -> Route {
         let mut matches = std::mem::take(&mut self.matches);
         if matches.len() > 1 {
             matches.sort_unstable_by_key(|m| (m.session.key(), m.options));
@@ -188,6 +215,7 @@ impl RouteBuilder {
         matches.shrink_to(KEPT);
         self.matches = matches;
         let route = Route {
+            topic,
             stamp,
             hits: (&*self.hits).into(),
             identifiers: (&*self.identifiers).into(),

@@ -114,7 +114,7 @@ impl Shard {
             session_present: found.is_some(),
             user_name: connect.user_name,
         });
-        if self.store.keeps() && (agreed.expiry_s > 0 || was_stored) {
+        if self.keeps && (agreed.expiry_s > 0 || was_stored) {
             let expiry_s = agreed.expiry_s;
             let opened = Change::Opened {
                 client_id,

@@ -230,7 +230,7 @@ impl Shard {
     /// The broker stops. Wills go out while there are clients who can hear them; as long as state is
     /// memory, each session ends now.
     pub(super) fn stop(&mut self, now: Now, sink: &mut impl Sink) {
-        let keeps = self.store.keeps();
+        let keeps = self.keeps;
         for index in self.sessions.indices() {
             let slot = self.sessions.get_mut(index);
             if keeps && slot.session.is_stored() {

@@ -1,11 +1,14 @@
 //! From the bytes of a connection to packets, and from packets to what they ask for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use martlet_codec::{Decoded, Fault, Packet, Version, Violation};
+use martlet_codec::{Decoded, Fault, Packet, PacketType, Version, Violation};
 use martlet_session::{Now, handshake};
 
+use super::publish::Publisher;
 use super::{Shard, Sink};
-use crate::connection::{ConnId, Phase};
+use crate::connection::{ConnId, Phase, Publishing};
 use crate::event::{Ending, Event};
 
 /// What to do after a packet.
@@ -121,24 +124,15 @@ impl Shard {
     fn packets(&mut self, now: Now, conn: ConnId, buf: &[u8], sink: &mut impl Sink) -> usize {
         let mut used = 0;
         while used < buf.len() {
-            let decode = self.shared.settings.decode;
-            let Some(connection) = self.connection(conn) else {
-                return buf.len();
-            };
-            let version = connection.version;
-            match Packet::decode(&buf[used..], version, &decode) {
-                Ok(Decoded::Incomplete { .. }) => return used,
-                Ok(Decoded::Packet(packet, n)) => {
-                    let flow = self.packet(now, conn, &packet, &buf[used..], sink);
+            match self.next_packet(now, conn, &buf[used..], sink) {
+                Ok(None) => return used,
+                Ok(Some((flow, n))) => {
+                    if matches!(flow, Flow::Next | Flow::Pause) {
+                        self.counters().packets_received.add(1);
+                    }
                     match flow {
-                        Flow::Next => {
-                            self.counters().packets_received.add(1);
-                            used += n;
-                        }
-                        Flow::Pause => {
-                            self.counters().packets_received.add(1);
-                            return used + n;
-                        }
+                        Flow::Next => used += n,
+                        Flow::Pause => return used + n,
                         Flow::Wait => return used,
                         Flow::Stop => return buf.len(),
                     }
@@ -150,6 +144,71 @@ impl Shard {
             }
         }
         used
+    }
+
+    /// Handles the packet at the front of `buf`; none: not all of it is there.
+    fn next_packet(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        buf: &[u8],
+        sink: &mut impl Sink,
+    ) -> Result<Option<(Flow, usize)>, Fault> {
+        let decode = self.shared.settings.decode;
+        let Some(connection) = self.connection(conn) else {
+            return Ok(Some((Flow::Stop, 0)));
+        };
+        let version = connection.version;
+        if let (Phase::Live { session }, Some(version)) = (connection.phase, version)
+            && buf[0] >> 4 == PacketType::Publish as u8
+        {
+            return self.next_publish(now, conn, session, version, buf, sink);
+        }
+        Ok(match Packet::decode(buf, version, &decode)? {
+            Decoded::Incomplete { .. } => None,
+            Decoded::Packet(packet, n) => Some((self.packet(now, conn, &packet, buf, sink), n)),
+        })
+    }
+
+    /// The same for a PUBLISH, which is what nearly every packet is.
+    fn next_publish(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        session: u32,
+        version: Version,
+        buf: &[u8],
+        sink: &mut impl Sink,
+    ) -> Result<Option<(Flow, usize)>, Fault> {
+        let decode = self.shared.settings.decode;
+        let publishing = self.connections[conn.index as usize].publishing.take();
+        let mut publishing = publishing.unwrap_or_else(|| {
+            let client_id = Arc::clone(&self.sessions.get(session).session.client_id);
+            Box::new(Publishing {
+                client_id,
+                last_route: None,
+            })
+        });
+        let last = publishing.last_route.take();
+        let known = last.as_ref().map(|route| route.topic().as_topic());
+        let decoded = Packet::decode_publish(buf, version, &decode, known);
+        let mut found = None;
+        let handled = decoded.map(|decoded| {
+            let (publish, n) = decoded?;
+            let publisher = Publisher {
+                conn,
+                session,
+                client_id: &publishing.client_id,
+            };
+            let (flow, route) = self.publish(now, &publisher, &publish, last.as_ref(), sink);
+            found = route;
+            Some((flow, n))
+        });
+        publishing.last_route = found.or(last);
+        if let Some(connection) = self.connection(conn) {
+            connection.publishing = Some(publishing);
+        }
+        handled
     }
 
     /// `rest` starts with the packet.
@@ -174,7 +233,6 @@ impl Shard {
             Phase::Closing => return Flow::Stop,
         };
         let result = match packet {
-            Packet::Publish(publish) => return self.publish(now, conn, index, publish, sink),
             Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_) => {
                 let result = self.sessions.get_mut(index).session.acknowledged(packet);
                 self.mark_dirty_if_output(index);
@@ -202,6 +260,7 @@ impl Shard {
             Packet::Disconnect(disconnect) => return self.disconnect(now, conn, index, disconnect, sink),
             Packet::Connect(_) => Err(Violation::SecondConnect),
             Packet::Auth(_) => Err(Violation::AuthWithoutMethod),
+            Packet::Publish(_) => unreachable!("the way of a PUBLISH is `next_publish`"),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 Err(Violation::Direction)
             }

@@ -116,6 +116,8 @@ pub struct Shard {
     timers: Timers,
     routes: Routes,
     store: Box<dyn Store>,
+    /// What the store says of itself, asked once.
+    keeps: bool,
     next_ticket: u64,
     /// What waits for a commit.
     pending: Keyed<Ticket, commit::Pending>,
@@ -151,6 +153,7 @@ impl Shard {
             sessions: Sessions::new(index, seed.draw()),
             timers,
             routes: Routes::new(seed.draw(), shared.settings.routes_max),
+            keeps: store.keeps(),
             store,
             next_ticket: 0,
             pending: keyed(seed.draw()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use martlet_codec::{Delivery, PacketId, Publish, Qos, ReasonCode, Violation};
+use martlet_codec::{Delivery, PacketId, Publish, Qos, ReasonCode, Topic, Violation};
 use martlet_session::{
     AckKind, Arrival, Delivered, Message, MessageView, Now, Offer, Owed, Target, Ticket, Turn, handshake,
     message,
@@ -11,68 +11,96 @@ use martlet_session::{
 use super::commit::Pending;
 use super::incoming::Flow;
 use super::{Forward, Shard, Sink};
-use crate::connection::ConnId;
+use crate::connection::{ClientId, ConnId};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;
 use crate::retained::SetOutcome;
 use crate::router::{Group, Hit, Route, SessionRef, SubOptions};
 use crate::store::{Batch, Change};
 
+/// Who publishes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Publisher<'a> {
+    pub(super) conn: ConnId,
+    /// The index of its session.
+    pub(super) session: u32,
+    pub(super) client_id: &'a ClientId,
+}
+
 impl Shard {
+    /// Handles a PUBLISH. `last` is where the last one of this client went; the route of this one is
+    /// returned if it is another.
     pub(super) fn publish(
         &mut self,
         now: Now,
-        conn: ConnId,
-        index: u32,
+        from: &Publisher<'_>,
         publish: &Publish<'_>,
+        last: Option<&Arc<Route>>,
         sink: &mut impl Sink,
-    ) -> Flow {
-        match self.try_publish(now, conn, index, publish, sink) {
-            Ok(flow) => flow,
-            Err(violation) => {
-                self.end(now, conn, Ending::Violation(violation), None, sink);
-                Flow::Stop
-            }
+    ) -> (Flow, Option<Arc<Route>>) {
+        let link = self.sessions.get_mut(from.session).session.link.as_mut();
+        let link = link.expect("packets come over a link");
+        let resolved = check(publish, link.agreed.qos_max, link.agreed.retain_available)
+            .and_then(|()| link.resolve(publish.address));
+        let resolved = match resolved {
+            Ok(resolved) => resolved,
+            Err(violation) => return (self.violation(now, from.conn, violation, sink), None),
+        };
+        let topic = resolved.as_topic();
+        let holds = |route: &&Arc<Route>| {
+            route.topic().as_topic() == topic && route.is_current(&self.shared.generations)
+        };
+        let (route, found);
+        if let Some(last) = last.filter(holds) {
+            (route, found) = (last, None);
+        } else {
+            found = Some(self.routes.find(topic, &self.shared));
+            route = found.as_ref().expect("it was just found");
         }
+        let flow = self.publish_on(now, from, publish, topic, route, sink);
+        (flow, found)
     }
 
-    fn try_publish(
+    fn violation(&mut self, now: Now, conn: ConnId, violation: Violation, sink: &mut impl Sink) -> Flow {
+        self.end(now, conn, Ending::Violation(violation), None, sink);
+        Flow::Stop
+    }
+
+    fn publish_on(
         &mut self,
         now: Now,
-        conn: ConnId,
-        index: u32,
+        from: &Publisher<'_>,
         publish: &Publish<'_>,
+        topic: Topic<'_>,
+        route: &Arc<Route>,
         sink: &mut impl Sink,
-    ) -> Result<Flow, Violation> {
-        let slot = self.sessions.get_mut(index);
-        let publisher = slot.me;
-        let client_id = Arc::clone(&slot.session.client_id);
-        let link = slot.session.link.as_mut().expect("packets come over a link");
-        check(publish, link.agreed.qos_max, link.agreed.retain_available)?;
-        let resolved = link.resolve(publish.address)?;
-        let topic = resolved.as_topic();
-        let route = self.routes.find(topic, &self.shared);
+    ) -> Flow {
         // A full shard parks the publisher, with its packet untouched; QoS 0 is dropped there instead.
-        if publish.delivery != Delivery::AtMostOnce && self.must_park(&route, sink) {
-            self.parked.push(conn);
-            self.connections[conn.index as usize].waits = true;
-            return Ok(Flow::Wait);
+        if publish.delivery != Delivery::AtMostOnce && self.must_park(route, sink) {
+            self.parked.push(from.conn);
+            self.connections[from.conn.index as usize].waits = true;
+            return Flow::Wait;
         }
         let counters = &self.shared.counters[usize::from(self.index)];
         counters.publish_received.add(1);
         counters.publish_bytes_received.add(publish.payload.len() as u64);
-        if self.sessions.get_mut(index).session.arrived(publish.delivery)? == Arrival::Repeat {
-            let id = publish.delivery.packet_id().expect("only QoS 2 is repeated");
-            return Ok(self.owe(
-                now,
-                conn,
-                index,
-                AckKind::PubRec,
-                id,
-                ReasonCode::Success,
-                None,
-                sink,
-            ));
+        match self
+            .sessions
+            .get_mut(from.session)
+            .session
+            .arrived(publish.delivery)
+        {
+            Ok(Arrival::New) => {}
+            Ok(Arrival::Repeat) => {
+                let id = publish.delivery.packet_id().expect("only QoS 2 is repeated");
+                let owed = Owed {
+                    kind: AckKind::PubRec,
+                    id,
+                    reason: ReasonCode::Success,
+                };
+                return self.owe(now, from.conn, from.session, owed, None, sink);
+            }
+            Err(violation) => return self.violation(now, from.conn, violation, sink),
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         let properties = message::forwarded(publish.properties, &mut scratch);
@@ -80,20 +108,21 @@ impl Shard {
             .arriving
             .as_ref()
             .map(|buffer| buffer.slice_ref(publish.payload));
-        let mut view = MessageView::of_publish(publish, topic, properties, Some(&client_id), now);
+        let mut view = MessageView::of_publish(publish, topic, properties, Some(from.client_id), now);
         view.shared = arriving.as_ref();
+        view.owned_topic = Some(route.topic());
         let flow = match self.refused(publish, &view) {
-            Some(reason) => self.refuse_publish(now, conn, index, publish, &view, reason, sink),
-            None => self.accept_publish(now, conn, index, publish, view, &route, publisher, sink),
+            Some(reason) => self.refuse_publish(now, from, publish, &view, reason, sink),
+            None => self.accept_publish(now, from, publish, view, route, sink),
         };
         self.scratch = scratch;
-        Ok(flow)
+        flow
     }
 
     /// Whether a shard that the message may go to has no room: one with hits, or for a group any.
     fn must_park(&self, route: &Route, sink: &impl Sink) -> bool {
         let is_full = |shard| shard != self.index && !sink.has_room(shard);
-        route.shards().any(|(shard, _)| is_full(shard))
+        route.shards_but(self.index).any(is_full)
             || (!route.groups().is_empty()
                 && (0..self.shared.counters.len()).any(|shard| is_full(shard as u16)))
     }
@@ -123,82 +152,71 @@ impl Shard {
         None
     }
 
-    #[allow(clippy::too_many_arguments)] // one packet, its parts already taken apart
     fn refuse_publish(
         &mut self,
         now: Now,
-        conn: ConnId,
-        index: u32,
+        from: &Publisher<'_>,
         publish: &Publish<'_>,
         view: &MessageView<'_>,
         reason: Reason,
         sink: &mut impl Sink,
     ) -> Flow {
         self.counters().count(reason, 1);
-        let client_id = view.publisher.map(|id| &**id);
         sink.event(Event::Dropped {
-            client_id,
+            client_id: Some(from.client_id),
             topic: view.topic.as_str(),
             reason,
         });
-        match publish.delivery {
-            Delivery::AtMostOnce => Flow::Next,
-            Delivery::AtLeastOnce(id) => {
-                self.owe(now, conn, index, AckKind::PubAck, id, reason.code(), None, sink)
-            }
-            Delivery::ExactlyOnce(id) => {
-                self.owe(now, conn, index, AckKind::PubRec, id, reason.code(), None, sink)
-            }
+        match acknowledgement(publish.delivery, reason.code()) {
+            Some(owed) => self.owe(now, from.conn, from.session, owed, None, sink),
+            None => Flow::Next,
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // one packet, its parts already taken apart
     fn accept_publish(
         &mut self,
         now: Now,
-        conn: ConnId,
-        index: u32,
+        from: &Publisher<'_>,
         publish: &Publish<'_>,
         view: MessageView<'_>,
         route: &Arc<Route>,
-        publisher: SessionRef,
         sink: &mut impl Sink,
     ) -> Flow {
         let mut offer = Offer::new(view);
         let retained = match publish.retain.then(|| self.retain(now, &mut offer)) {
-            Some(Err(reason)) => return self.refuse_publish(now, conn, index, publish, &view, reason, sink),
+            Some(Err(reason)) => return self.refuse_publish(now, from, publish, &view, reason, sink),
             Some(Ok(retained)) => retained,
             None => None,
+        };
+        let publisher = self.sessions.get(from.session).me;
+        let ticket = if self.keeps {
+            self.commit_publish(from.session, publish, &mut offer, route, retained)
+        } else {
+            None
         };
         let reason = if has_recipient(route, publisher) {
             ReasonCode::Success
         } else {
             ReasonCode::NoMatchingSubscribers
         };
-        let ticket = self.commit_publish(index, publish, &mut offer, route, retained);
-        match publish.delivery {
-            Delivery::AtMostOnce => {
-                self.deliver(now, &mut offer, route, Some(publisher), sink);
-                Flow::Next
-            }
-            Delivery::AtLeastOnce(id) => {
-                self.deliver(now, &mut offer, route, Some(publisher), sink);
-                self.owe(now, conn, index, AckKind::PubAck, id, reason, ticket, sink)
-            }
-            Delivery::ExactlyOnce(id) => {
-                // PUBREC takes ownership, so it is routed now [MQTT5-4.3.3-8], or once it is durable.
-                let flow = self.owe(now, conn, index, AckKind::PubRec, id, reason, ticket, sink);
-                match ticket {
-                    None => self.deliver(now, &mut offer, route, Some(publisher), sink),
-                    Some(ticket) => {
-                        let message = offer.keep();
-                        self.held.push(publisher, ticket, message);
-                        self.pending.insert(ticket, Pending::Publish { publisher });
-                    }
-                }
-                flow
+        let Some(owed) = acknowledgement(publish.delivery, reason) else {
+            self.deliver(now, &mut offer, route, Some(publisher), sink);
+            return Flow::Next;
+        };
+        if owed.kind == AckKind::PubAck {
+            self.deliver(now, &mut offer, route, Some(publisher), sink);
+            return self.owe(now, from.conn, from.session, owed, ticket, sink);
+        }
+        // PUBREC takes ownership, so it is routed now [MQTT5-4.3.3-8], or once it is durable.
+        let flow = self.owe(now, from.conn, from.session, owed, ticket, sink);
+        match ticket {
+            None => self.deliver(now, &mut offer, route, Some(publisher), sink),
+            Some(ticket) => {
+                self.held.push(publisher, ticket, offer.keep());
+                self.pending.insert(ticket, Pending::Publish { publisher });
             }
         }
+        flow
     }
 
     /// What must survive of a message, as one batch.
@@ -210,9 +228,6 @@ impl Shard {
         route: &Route,
         retained: Option<Change>,
     ) -> Option<Ticket> {
-        if !self.store.keeps() {
-            return None;
-        }
         let session = &self.sessions.get(index).session;
         let (is_stored, client_id) = (session.is_stored(), Arc::clone(&session.client_id));
         let mut changes = Vec::new();
@@ -245,7 +260,7 @@ impl Shard {
         let retained = &self.shared.retained;
         if view.payload.is_empty() {
             let version = retained.publish_empty(view.topic);
-            return Ok(self.store.keeps().then(|| Change::Cleared {
+            return Ok(self.keeps.then(|| Change::Cleared {
                 topic: view.topic.to_buf(),
                 version,
             }));
@@ -266,7 +281,7 @@ impl Shard {
         if outcome == SetOutcome::Full {
             return Err(Reason::RetainedFull);
         }
-        Ok(self.store.keeps().then(|| Change::Retained {
+        Ok(self.keeps.then(|| Change::Retained {
             message: offer.keep(),
             version,
         }))
@@ -313,10 +328,7 @@ impl Shard {
         sink: &mut impl Sink,
     ) {
         self.deliver_here(now, offer, route, publisher, sink);
-        for (shard, _) in route.shards() {
-            if shard == self.index {
-                continue;
-            }
+        for shard in route.shards_but(self.index) {
             if offer.view().qos == Qos::AtMostOnce && !sink.has_room(shard) {
                 self.dropped(None, offer.view(), Reason::ShardFull, sink);
                 continue;
@@ -342,7 +354,7 @@ impl Shard {
         publisher: Option<SessionRef>,
         sink: &mut impl Sink,
     ) {
-        match publisher {
+        match publisher.filter(|_| route.has_no_local()) {
             Some(publisher) => {
                 for hit in route.shard_from(self.index, publisher) {
                     self.deliver_hit(now, offer, route, hit, sink);
@@ -506,15 +518,12 @@ impl Shard {
     }
 
     /// Owes an acknowledgement to a publisher.
-    #[allow(clippy::too_many_arguments)] // an acknowledgement has that many parts
     pub(super) fn owe(
         &mut self,
         now: Now,
         conn: ConnId,
         index: u32,
-        kind: AckKind,
-        id: PacketId,
-        reason: ReasonCode,
+        owed: Owed,
         ticket: Option<Ticket>,
         sink: &mut impl Sink,
     ) -> Flow {
@@ -522,7 +531,7 @@ impl Shard {
         if let Some(link) = &mut slot.session.link {
             link.output.lend_buffer(&mut self.buffers);
         }
-        if !slot.session.owe(Owed { kind, id, reason }, ticket) {
+        if !slot.session.owe(owed, ticket) {
             self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
             return Flow::Stop;
         }
@@ -547,7 +556,7 @@ impl Shard {
     ) -> Flow {
         let session = &mut self.sessions.get_mut(index).session;
         let reason = session.released(id);
-        let ticket = if self.store.keeps() && session.is_stored() && reason == ReasonCode::Success {
+        let ticket = if self.keeps && session.is_stored() && reason == ReasonCode::Success {
             let client_id = Arc::clone(&session.client_id);
             let ticket = self.submit(Batch {
                 changes: vec![Change::Released { client_id, id }],
@@ -562,8 +571,29 @@ impl Shard {
         } else {
             None
         };
-        self.owe(now, conn, index, AckKind::PubComp, id, reason, ticket, sink)
+        self.owe(
+            now,
+            conn,
+            index,
+            Owed {
+                kind: AckKind::PubComp,
+                id,
+                reason,
+            },
+            ticket,
+            sink,
+        )
     }
+}
+
+/// What a PUBLISH of that QoS is answered with.
+fn acknowledgement(delivery: Delivery, reason: ReasonCode) -> Option<Owed> {
+    let (kind, id) = match delivery {
+        Delivery::AtMostOnce => return None,
+        Delivery::AtLeastOnce(id) => (AckKind::PubAck, id),
+        Delivery::ExactlyOnce(id) => (AckKind::PubRec, id),
+    };
+    Some(Owed { kind, id, reason })
 }
 
 /// What a client may not publish, whatever the topic.
@@ -582,5 +612,10 @@ fn check(publish: &Publish<'_>, qos_max: Qos, retain_available: bool) -> Result<
 
 /// Whether anybody gets what this session publishes.
 fn has_recipient(route: &Route, publisher: SessionRef) -> bool {
-    !route.groups().is_empty() || route.hits_from(publisher).next().is_some()
+    !route.groups().is_empty()
+        || if route.has_no_local() {
+            route.hits_from(publisher).next().is_some()
+        } else {
+            !route.hits().is_empty()
+        }
 }

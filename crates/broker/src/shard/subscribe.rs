@@ -42,7 +42,7 @@ impl Shard {
         for (filter, asked) in subscribe.requests.iter() {
             let reason = match self.subscribe_one(index, filter, asked, identifier) {
                 Ok((options, is_new)) => {
-                    if self.store.keeps() && self.sessions.get(index).session.is_stored() {
+                    if self.keeps && self.sessions.get(index).session.is_stored() {
                         changes.push(Change::Subscribed {
                             client_id: Arc::clone(&self.sessions.get(index).session.client_id),
                             filter: filter.to_buf(),
@@ -250,7 +250,7 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         sink: &mut impl Sink,
     ) {
-        let keeps = self.store.keeps();
+        let keeps = self.keeps;
         let session = &self.sessions.get(index).session;
         let (client_id, is_stored) = (Arc::clone(&session.client_id), session.is_stored());
         let mut reasons = Vec::new();

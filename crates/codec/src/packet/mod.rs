@@ -21,6 +21,7 @@ pub use subscribe::{
 
 use crate::limits::Limits;
 use crate::property::PropertyId;
+use crate::topic::Topic;
 use crate::version::Version;
 use crate::violation::Violation;
 use crate::wire::{self, Reader, Varint};
@@ -192,27 +193,41 @@ impl<'a> Packet<'a> {
             return connect::decode_first(buf, limits);
         };
         let packet_type = PacketType::of(first, version).ok_or(fault(Violation::PacketType))?;
-        let (length, header, minimal) = match wire::varint(&buf[1..]) {
-            Varint::Incomplete => return Ok(Decoded::Incomplete { bytes: None }),
-            Varint::TooLong => return Err(fault(Violation::RemainingLength)),
-            Varint::Value {
-                value,
-                bytes,
-                minimal,
-            } => (value as usize, 1 + bytes, minimal),
-        };
-        if !minimal && version.is_v5() {
-            return Err(fault(Violation::RemainingLength));
+        match frame(packet_type, buf, version, limits).map_err(fault)? {
+            Frame::Incomplete { bytes } => Ok(Decoded::Incomplete { bytes }),
+            Frame::Whole { body, bytes } => {
+                let packet = Self::decode_body(packet_type, first, body, version, limits).map_err(fault)?;
+                Ok(Decoded::Packet(packet, bytes))
+            }
         }
-        let total = header + length;
-        if total > packet_type.bytes_max(version, limits) as usize {
-            return Err(fault(Violation::PacketTooLarge));
-        }
-        let Some(body) = buf.get(header..total) else {
-            return Ok(Decoded::Incomplete { bytes: Some(total) });
+    }
+
+    /// The same for a PUBLISH alone: `None` if something else, or not all of it, is at the front. Nearly every
+    /// packet is one, and this way it is not moved about inside the type that has room for a CONNECT.
+    /// `known` is a topic name that it is likely to have: then it is compared instead of checked.
+    pub fn decode_publish(
+        buf: &'a [u8],
+        version: Version,
+        limits: &Limits,
+        known: Option<Topic<'a>>,
+    ) -> Result<Option<(Publish<'a>, usize)>, Fault> {
+        let Some(first) = buf
+            .first()
+            .filter(|first| *first >> 4 == PacketType::Publish as u8)
+        else {
+            return Ok(None);
         };
-        let packet = Self::decode_body(packet_type, first, body, version, limits).map_err(fault)?;
-        Ok(Decoded::Packet(packet, total))
+        let fault = |violation| Fault {
+            violation,
+            version: Some(version),
+        };
+        let Frame::Whole { body, bytes } = frame(PacketType::Publish, buf, version, limits).map_err(fault)?
+        else {
+            return Ok(None);
+        };
+        let publish =
+            Publish::decode(*first, &mut Reader::new(body), version, limits, known).map_err(fault)?;
+        Ok(Some((publish, bytes)))
     }
 
     fn decode_body(
@@ -226,7 +241,9 @@ impl<'a> Packet<'a> {
         let mut reader = Reader::new(body);
         let r = &mut reader;
         let packet = match packet_type {
-            PacketType::Publish => return Publish::decode(first, r, version, limits).map(Packet::Publish),
+            PacketType::Publish => {
+                return Publish::decode(first, r, version, limits, None).map(Packet::Publish);
+            }
             PacketType::PubAck => Packet::PubAck(Ack::decode(r, version, packet_type)?),
             PacketType::PubRec => Packet::PubRec(Ack::decode(r, version, packet_type)?),
             PacketType::PubRel => Packet::PubRel(Ack::decode(r, version, packet_type)?),
@@ -377,6 +394,40 @@ impl<'a> Packet<'a> {
             other => other,
         }
     }
+}
+
+/// Where a packet starts and ends.
+enum Frame<'a> {
+    Incomplete { bytes: Option<usize> },
+    Whole { body: &'a [u8], bytes: usize },
+}
+
+fn frame<'a>(
+    packet_type: PacketType,
+    buf: &'a [u8],
+    version: Version,
+    limits: &Limits,
+) -> Result<Frame<'a>, Violation> {
+    let (length, header, minimal) = match wire::varint(&buf[1..]) {
+        Varint::Incomplete => return Ok(Frame::Incomplete { bytes: None }),
+        Varint::TooLong => return Err(Violation::RemainingLength),
+        Varint::Value {
+            value,
+            bytes,
+            minimal,
+        } => (value as usize, 1 + bytes, minimal),
+    };
+    if !minimal && version.is_v5() {
+        return Err(Violation::RemainingLength);
+    }
+    let bytes = header + length;
+    if bytes > packet_type.bytes_max(version, limits) as usize {
+        return Err(Violation::PacketTooLarge);
+    }
+    Ok(match buf.get(header..bytes) {
+        Some(body) => Frame::Whole { body, bytes },
+        None => Frame::Incomplete { bytes: Some(bytes) },
+    })
 }
 
 fn check_flags(packet_type: PacketType, first: u8, version: Version) -> Result<(), Violation> {

@@ -118,6 +118,7 @@ impl<'a> Publish<'a> {
         r: &mut Reader<'a>,
         version: Version,
         limits: &Limits,
+        known: Option<Topic<'a>>,
     ) -> Result<Self, Violation> {
         let dup = first & DUP != 0;
         let qos = Qos::from_u8(first >> 1 & 0b11).ok_or(Violation::Qos3)?;
@@ -139,7 +140,7 @@ impl<'a> Publish<'a> {
             Some(alias) => Some(NonZeroU16::new(alias).ok_or(Violation::TopicAliasRange)?),
             None => None,
         };
-        let address = match (Topic::from_bytes(name), alias) {
+        let address = match (Topic::from_bytes_like(name, known), alias) {
             (Ok(topic), None) => Address::Name(topic),
             (Ok(topic), Some(alias)) => Address::Define(topic, alias),
             (Err(BadTopic::Empty), Some(alias)) => Address::Alias(alias),
@@ -187,8 +188,9 @@ impl<'a> Publish<'a> {
             | self.delivery.qos().as_u8() << 1
             | if self.retain { RETAIN } else { 0 };
         out.reserve(length - self.payload.len() + 5);
-        out.push((PacketType::Publish as u8) << 4 | flags);
-        wire::put_varint(out, length as u32);
+        out.extend_from_slice(
+            wire::header((PacketType::Publish as u8) << 4 | flags, length as u32).as_slice(),
+        );
         wire::put_binary(out, name);
         if let Some(id) = self.delivery.packet_id() {
             wire::put_u16(out, id.get());
