@@ -41,6 +41,7 @@ const VERSIONED: &[(&str, &str)] = &[
         "crates/server/src/settings.rs",
         "the operator chooses those that are served",
     ),
+    ("crates/broker/examples/", "speaks for clients"),
     ("bindings/", "the user chooses one"),
 ];
 

@@ -1,11 +1,12 @@
 //! A shard: some of the connections, and the sessions that belong to them.
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
-//! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `subscribe`,
-//! `ending`, `held`, `commit` and `time`.
+//! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `deliver`,
+//! `subscribe`, `ending`, `held`, `commit` and `time`.
 
 mod commit;
 mod connect;
+mod deliver;
 mod ending;
 mod held;
 mod incoming;

@@ -1,0 +1,212 @@
+//! Delivery: a message and its route, to the sessions of this shard, to other shards, to groups.
+
+use std::sync::Arc;
+
+use martlet_codec::Qos;
+use martlet_session::{Delivered, MessageView, Now, Offer, Target, Turn};
+
+use super::{Forward, Shard, Sink};
+use crate::event::Event;
+use crate::reason::Reason;
+use crate::router::{Group, Hit, Route, SessionRef, SubOptions};
+
+impl Shard {
+    /// Hands a message to everybody on its route.
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        offer: &mut Offer<'_>,
+        route: &Arc<Route>,
+        publisher: Option<SessionRef>,
+        sink: &mut impl Sink,
+    ) {
+        self.deliver_here(now, offer, route, publisher, sink);
+        for shard in route.shards_but(self.index) {
+            if offer.view().qos == Qos::AtMostOnce && !sink.has_room(shard) {
+                self.dropped(None, offer.view(), Reason::ShardFull, sink);
+                continue;
+            }
+            let forward = Forward::Publish {
+                message: offer.keep(),
+                route: Arc::clone(route),
+                publisher,
+            };
+            sink.forward(shard, forward);
+        }
+        for group in route.groups() {
+            self.deliver_shared(now, group, offer, Vec::new(), sink);
+        }
+    }
+
+    /// The hits of this shard.
+    fn deliver_here(
+        &mut self,
+        now: Now,
+        offer: &mut Offer<'_>,
+        route: &Route,
+        publisher: Option<SessionRef>,
+        sink: &mut impl Sink,
+    ) {
+        match publisher.filter(|_| route.has_no_local()) {
+            Some(publisher) => {
+                for hit in route.shard_from(self.index, publisher) {
+                    self.deliver_hit(now, offer, route, hit, sink);
+                }
+            }
+            None => {
+                for hit in route.shard(self.index) {
+                    self.deliver_hit(now, offer, route, hit, sink);
+                }
+            }
+        }
+    }
+
+    fn deliver_hit(
+        &mut self,
+        now: Now,
+        offer: &mut Offer<'_>,
+        route: &Route,
+        hit: &Hit,
+        sink: &mut impl Sink,
+    ) {
+        let target = Target {
+            qos: hit.qos(),
+            retain: offer.view().retain && hit.retain_as_published(),
+            subscription_ids: route.identifiers(hit),
+            shared: None,
+            replay: false,
+        };
+        if let Some(Delivered::Dropped(reason)) = self.deliver_to(now, hit.session, target, offer) {
+            self.dropped(Some(hit.session), offer.view(), reason.into(), sink);
+        }
+    }
+
+    /// Delivers to one session of this shard; `None`: it has ended.
+    pub(super) fn deliver_to(
+        &mut self,
+        now: Now,
+        name: SessionRef,
+        target: Target<'_>,
+        offer: &mut Offer<'_>,
+    ) -> Option<Delivered> {
+        let slot = self.sessions.find_mut(name)?;
+        if let Some(link) = &mut slot.session.link {
+            link.output.lend_buffer(&mut self.buffers);
+        }
+        let mut turn = Turn {
+            now,
+            limits: &self.shared.settings.session,
+            tally: &mut self.tally,
+        };
+        let delivered = slot.session.deliver(target, offer, &mut turn);
+        slot.tell_presence(&self.shared.settings.session);
+        match (delivered, slot.conn) {
+            (Delivered::Sent, Some(conn)) => self.mark_dirty(conn),
+            (Delivered::Queued, _) => self.settle_books(name.index),
+            _ => {}
+        }
+        Some(delivered)
+    }
+
+    /// One member of a group gets it: here, or in another shard.
+    pub(super) fn deliver_shared(
+        &mut self,
+        now: Now,
+        group: &Arc<Group>,
+        offer: &mut Offer<'_>,
+        mut tried: Vec<SessionRef>,
+        sink: &mut impl Sink,
+    ) {
+        while let Some(member) = group.pick(&tried) {
+            let shard = member.session.shard;
+            if shard != self.index {
+                if offer.view().qos == Qos::AtMostOnce && !sink.has_room(shard) {
+                    tried.push(member.session);
+                    continue;
+                }
+                let forward = Forward::Shared {
+                    message: offer.keep(),
+                    group: Arc::clone(group),
+                    member,
+                    tried,
+                };
+                sink.forward(shard, forward);
+                return;
+            }
+            if self.deliver_member(now, group, member.session, member.options, offer) {
+                return;
+            }
+            tried.push(member.session);
+        }
+        self.dropped(None, offer.view(), Reason::NoMember, sink);
+    }
+
+    fn deliver_member(
+        &mut self,
+        now: Now,
+        group: &Group,
+        name: SessionRef,
+        options: SubOptions,
+        offer: &mut Offer<'_>,
+    ) -> bool {
+        let identifier = options.identifier().map(std::num::NonZeroU32::get);
+        let target = Target {
+            qos: options.qos(),
+            retain: offer.view().retain && options.retain_as_published(),
+            subscription_ids: identifier.as_slice(),
+            shared: Some(group.filter()),
+            replay: false,
+        };
+        matches!(
+            self.deliver_to(now, name, target, offer),
+            Some(Delivered::Sent | Delivered::Queued)
+        )
+    }
+
+    /// Another shard has a message for sessions of this one.
+    pub(super) fn forwarded(&mut self, now: Now, forward: Forward, sink: &mut impl Sink) {
+        match forward {
+            Forward::Publish {
+                message,
+                route,
+                publisher,
+            } => {
+                self.deliver_here(now, &mut Offer::kept(&message), &route, publisher, sink);
+            }
+            Forward::Shared {
+                message,
+                group,
+                member,
+                mut tried,
+            } => {
+                let mut offer = Offer::kept(&message);
+                if !self.deliver_member(now, &group, member.session, member.options, &mut offer) {
+                    tried.push(member.session);
+                    self.deliver_shared(now, &group, &mut offer, tried, sink);
+                }
+            }
+        }
+    }
+
+    /// Counts and tells a message that did not reach somebody.
+    pub(super) fn dropped(
+        &mut self,
+        name: Option<SessionRef>,
+        view: &MessageView<'_>,
+        reason: Reason,
+        sink: &mut impl Sink,
+    ) {
+        self.counters().count(reason, 1);
+        if reason == Reason::ClientAway {
+            return;
+        }
+        let client_id = name
+            .and_then(|name| self.sessions.find_mut(name))
+            .map(|slot| &*slot.session.client_id);
+        sink.event(Event::Dropped {
+            client_id,
+            topic: view.topic.as_str(),
+            reason,
+        });
+    }
+}
