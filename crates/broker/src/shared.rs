@@ -1,6 +1,7 @@
 //! What the shards of a process have in common.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use martlet_session::Message;
 use parking_lot::RwLock;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub listeners: Vec<ListenerRules>,
     /// The counters of each shard.
     pub counters: Vec<Counters>,
+    /// Resident memory of the process in bytes; 0 as long as nobody has measured it.
+    pub resident_bytes: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -57,6 +60,7 @@ impl Shared {
             settings,
             listeners,
             counters: (0..shards).map(|_| Counters::default()).collect(),
+            resident_bytes: AtomicU64::new(0),
         })
     }
 

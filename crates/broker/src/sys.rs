@@ -1,6 +1,7 @@
 //! `$SYS/broker/...`: the names of mosquitto 2.1, retained, with QoS 2, sent when they change.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use martlet_codec::{PropertiesBuf, Qos, TopicBuf};
@@ -17,6 +18,8 @@ pub(crate) struct Sys {
     last: Totals,
     last_ms: u64,
     clients_max: u64,
+    resident_bytes: u64,
+    resident_bytes_max: u64,
     loads: [Load; LOADS.len()],
     said: BTreeMap<String, String>,
 }
@@ -62,6 +65,8 @@ impl Sys {
             last: Totals::default(),
             last_ms: now.mono_ms,
             clients_max: 0,
+            resident_bytes: 0,
+            resident_bytes_max: 0,
             loads: [Load::default(); LOADS.len()],
             said: BTreeMap::new(),
         }
@@ -84,6 +89,8 @@ impl Sys {
         }
         self.last = totals;
         self.clients_max = self.clients_max.max(totals.sessions_connected);
+        self.resident_bytes = shared.resident_bytes.load(Ordering::Relaxed);
+        self.resident_bytes_max = self.resident_bytes_max.max(self.resident_bytes);
         let mut changed = Vec::new();
         for (name, value) in self.values(now, &totals, shared) {
             if self.said.get(&name) != Some(&value) {
@@ -119,6 +126,10 @@ impl Sys {
         add("messages/stored", stored.to_string());
         add("store/messages/count", stored.to_string());
         add("store/messages/bytes", stored_bytes.to_string());
+        if self.resident_bytes > 0 {
+            add("heap/current", self.resident_bytes.to_string());
+            add("heap/maximum", self.resident_bytes_max.to_string());
+        }
         add("bytes/received", totals.bytes_received.to_string());
         add("bytes/sent", totals.bytes_sent.to_string());
         add("publish/messages/received", totals.publish_received.to_string());

@@ -48,9 +48,11 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
             tracing::info!(target: "notice", "broker.stopping");
             server.stop();
             tracing::info!(target: "notice", "broker.stopped");
+            martlet_server::flush_log();
             ExitCode::SUCCESS
         }
         Err(error) => {
+            martlet_server::flush_log();
             eprintln!("{error}");
             ExitCode::FAILURE
         }
@@ -64,7 +66,7 @@ fn start(config: &Config) -> Result<Server, Error> {
     for warning in &config.warnings {
         let mut text = String::new();
         if warning.write(&mut text, "warning").is_ok() {
-            eprint!("{text}");
+            eprintln!("{}", text.trim_end());
         }
     }
     let server = Server::start(config)?;
@@ -85,13 +87,6 @@ fn start(config: &Config) -> Result<Server, Error> {
             target: "notice",
             reach = "this machine only",
             fix = "martlet broker --bind 0.0.0.0 --set allow_anonymous=true opens it to your network, for everybody",
-            "broker.reach"
-        );
-    } else if config.listeners.iter().all(|listener| !listener.allow_anonymous) {
-        tracing::warn!(
-            reach = "network",
-            clients = "all refused: there are no users in this version",
-            fix = "allow_anonymous true lets everybody in",
             "broker.reach"
         );
     }

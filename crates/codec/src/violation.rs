@@ -71,8 +71,6 @@ violations! {
     ClientIdTooLong, ClientIdentifierNotValid, ConnAck(2), "the client identifier is longer than the limit", ["MQTT5-3.1.3-8" "MQTT3-3.1.3-9"];
     ClientIdEmpty, ClientIdentifierNotValid, ConnAck(2), "an empty client identifier is not allowed here", ["MQTT5-3.1.3-6" "MQTT5-3.1.3-8" "MQTT3-3.1.3-7" "MQTT3-3.1.3-8"];
     SecondConnect, ProtocolError, Close, "a second CONNECT", ["MQTT5-3.1.0-2" "MQTT3-3.1.0-2"];
-    EarlyPackets, ProtocolError, Close, "more bytes behind CONNECT than may wait for CONNACK", ["MQTT5-3.1.4-6" "MQTT3-3.1.4-5"];
-    EarlyPacketWithMethod, ProtocolError, Close, "only AUTH and DISCONNECT may follow a CONNECT that names an authentication method", ["MQTT5-3.1.2-30"];
 
     // Any packet.
     RemainingLength, MalformedPacket, Close, "the remaining length has more than four bytes or is not in its shortest form", ["MQTT5-1.5.5-1"];
@@ -121,7 +119,6 @@ violations! {
     // DISCONNECT and AUTH.
     SessionExpiryFromZero, ProtocolError, Close, "DISCONNECT sets a session expiry though CONNECT had none", ["MQTT5-3.1.2-23"];
     AuthWithoutMethod, ProtocolError, Close, "AUTH though CONNECT named no authentication method", ["MQTT5-4.12.0-7"];
-    AuthMethodChanged, ProtocolError, Close, "AUTH with another authentication method than CONNECT", ["MQTT5-4.12.0-5" "MQTT5-4.12.1-1"];
     AuthMethodUnknown, BadAuthenticationMethod, Close, "the authentication method is not served", ["MQTT5-4.12.0-1"];
 
     // What only a server can do wrong.

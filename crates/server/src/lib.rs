@@ -15,5 +15,5 @@ mod settings;
 mod worker;
 
 pub use error::Error;
-pub use log::init as init_log;
+pub use log::{flush as flush_log, init as init_log};
 pub use server::Server;

@@ -53,3 +53,15 @@ pub const FILES_RESERVED: u64 = 100;
 
 /// Lines about dropped messages, for each reason and second. The rest is counted and told in the next.
 pub const DROP_LINES_PER_S: u32 = 1;
+
+/// Lines that wait to be written to the log. One more is lost, and counted in the next that fits.
+pub const LOG_LINES_MAX: usize = 8_192;
+
+/// Characters of one value in a log line. A longer one is cut.
+pub const LOG_VALUE_CHARS_MAX: usize = 512;
+
+/// Milliseconds in which the log is written out at the end. What is left then is lost.
+pub const LOG_FLUSH_MS: u64 = 500;
+
+/// Milliseconds between two looks at the memory of the process.
+pub const MEMORY_INTERVAL_MS: u64 = 1_000;

@@ -4,17 +4,19 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use martlet_broker::{Ending, Event, Reason};
-use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogDestination, LogType, LogTypes, Timestamp};
-use crate::limits::DROP_LINES_PER_S;
+use crate::limits::{DROP_LINES_PER_S, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_VALUE_CHARS_MAX};
 
 /// The target of lines that mosquitto calls a notice.
 pub(crate) const NOTICE: &str = "notice";
@@ -22,6 +24,9 @@ const SUBSCRIBE: &str = "subscribe";
 const UNSUBSCRIBE: &str = "unsubscribe";
 
 /// Sends the log where `log` says. The first call in a process holds.
+///
+/// A thread writes; whoever logs only hands over a line and never waits. What does not fit the queue,
+/// because nobody reads the other end of a pipe or a disk hangs, is lost and counted in the next line.
 pub fn init(log: &Log) -> io::Result<()> {
     let mut outputs: Vec<Box<dyn Write + Send>> = Vec::new();
     for destination in &log.destinations {
@@ -31,14 +36,60 @@ pub fn init(log: &Log) -> io::Result<()> {
             LogDestination::File(path) => Box::new(append(path)?),
         });
     }
-    let lines = Lines {
+    let (queue, lines) = sync_channel(LOG_LINES_MAX);
+    let layer = Lines {
         types: log.types,
         timestamp: log.timestamp.clone(),
-        outputs: Mutex::new(outputs),
+        queue: queue.clone(),
+        lost: AtomicU64::new(0),
     };
     // A second broker in the process (a test) writes into the log of the first.
-    let _ = tracing_subscriber::registry().with(lines).try_init();
+    if tracing_subscriber::registry().with(layer).try_init().is_ok() {
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&lines, outputs))?;
+        let _ = QUEUE.set(queue);
+    }
     Ok(())
+}
+
+/// Waits until what was logged is written, but not for long.
+pub fn flush() {
+    let Some(queue) = QUEUE.get() else { return };
+    let (done, written) = sync_channel(1);
+    let deadline = Instant::now() + Duration::from_millis(LOG_FLUSH_MS);
+    let mut entry = Entry::Flush(done);
+    while let Err(TrySendError::Full(back)) = queue.try_send(entry) {
+        if Instant::now() >= deadline {
+            return;
+        }
+        entry = back;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+}
+
+static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
+
+enum Entry {
+    Line(String),
+    Flush(SyncSender<()>),
+}
+
+fn write_all(entries: &Receiver<Entry>, mut outputs: Vec<Box<dyn Write + Send>>) {
+    for entry in entries {
+        match entry {
+            Entry::Line(line) => {
+                for output in &mut outputs {
+                    // A log that cannot be written has nowhere to say so.
+                    let _ = output.write_all(line.as_bytes());
+                }
+            }
+            Entry::Flush(done) => {
+                let _ = done.try_send(());
+            }
+        }
+    }
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -48,7 +99,9 @@ fn append(path: &Path) -> io::Result<File> {
 struct Lines {
     types: LogTypes,
     timestamp: Option<Timestamp>,
-    outputs: Mutex<Vec<Box<dyn Write + Send>>>,
+    queue: SyncSender<Entry>,
+    /// Lines that did not fit the queue since the last that did.
+    lost: AtomicU64,
 }
 
 impl Lines {
@@ -94,9 +147,12 @@ impl<S: Subscriber> Layer<S> for Lines {
         };
         event.record(&mut fields);
         let _ = writeln!(line, "{level} {}{}", fields.message, fields.rest);
-        for output in &mut *self.outputs.lock() {
-            // A log that cannot be written has nowhere to say so.
-            let _ = output.write_all(line.as_bytes());
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(line, "warn log.lost lines={lost}");
+        }
+        if self.queue.try_send(Entry::Line(line)).is_err() {
+            self.lost.fetch_add(lost + 1, Ordering::Relaxed);
         }
     }
 }
@@ -109,6 +165,12 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, name: &str, value: &str) {
+        // Clients choose identifiers and topics: none makes a line of 64 KiB.
+        let cut = value
+            .char_indices()
+            .nth(LOG_VALUE_CHARS_MAX)
+            .map(|(at, _)| format!("{}...", &value[..at]));
+        let value = cut.as_deref().unwrap_or(value);
         if name == "message" {
             value.clone_into(&mut self.message);
             return;
@@ -272,9 +334,8 @@ impl EventLog {
 fn disconnected(client_id: Option<&str>, peer: &martlet_broker::Peer, ending: Ending, detail: Option<&str>) {
     let reason = ending.text();
     match ending {
-        Ending::Violation(violation) if client_id.is_none() => {
-            let code = format!("0x{:02x}", violation.code().as_u8());
-            tracing::info!(target: NOTICE, from = %peer.address, reason, detail, code, "connection.refused");
+        Ending::Violation(_) if client_id.is_none() => {
+            tracing::info!(target: NOTICE, from = %peer.address, reason, detail, "connection.refused");
         }
         Ending::Violation(violation) => {
             let code = format!("0x{:02x}", violation.code().as_u8());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::acceptor::Acceptor;
 use crate::config::{Config, ListenError, Listener};
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
-use crate::limits::{FILES_RESERVED, STOP_MS};
+use crate::limits::{FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
 use crate::settings;
 use crate::worker::{Clock, Worker};
@@ -77,7 +78,10 @@ impl Server {
             })
             .collect();
         let (stop_accepting, stopped) = tokio::sync::oneshot::channel();
-        let acceptors = spawn("accept".to_owned(), move || run_acceptors(acceptors, stopped));
+        let measured = Arc::clone(&shared);
+        let acceptors = spawn("accept".to_owned(), move || {
+            run_acceptors(measured, acceptors, stopped);
+        });
         Ok(Self {
             shared,
             inboxes,
@@ -140,12 +144,13 @@ fn run_worker(worker: Rc<Worker>) {
     local.block_on(&runtime, worker.run());
 }
 
-fn run_acceptors(acceptors: Vec<Acceptor>, stopped: tokio::sync::oneshot::Receiver<()>) {
+fn run_acceptors(shared: Arc<Shared>, acceptors: Vec<Acceptor>, stopped: tokio::sync::oneshot::Receiver<()>) {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("the system has what a runtime needs");
     runtime.block_on(async {
+        tokio::spawn(measure_memory(shared));
         for acceptor in acceptors {
             tokio::spawn(async move {
                 let address = acceptor.address;
@@ -157,6 +162,21 @@ fn run_acceptors(acceptors: Vec<Acceptor>, stopped: tokio::sync::oneshot::Receiv
         // The sender is dropped, never used.
         let _ = stopped.await;
     });
+}
+
+/// For `$SYS/broker/heap/...`. Where the system does not tell, those topics are not there.
+async fn measure_memory(shared: Arc<Shared>) {
+    while let Some(bytes) = resident_bytes() {
+        shared.resident_bytes.store(bytes, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(MEMORY_INTERVAL_MS)).await;
+    }
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1_024)
 }
 
 struct Listening {
@@ -171,9 +191,10 @@ fn open_all(listeners: &[Listener]) -> Result<Vec<(Listening, u16)>, Error> {
         let before = open.len();
         let mut failed = None;
         let mut port = listener.place.port;
-        let addresses = listener.place.socket_addresses().map_err(|error| {
-            ListenError::unknown_name(&listener.place.to_string(), &listener.origin, error)
-        })?;
+        let addresses = listener
+            .place
+            .socket_addresses()
+            .map_err(|error| ListenError::unknown_name(&listener.place, &listener.origin, error))?;
         for mut address in addresses {
             // With port 0 all addresses of a listener get the same one.
             address.set_port(port);

@@ -44,7 +44,7 @@ pub struct Policy {
     pub retain_available: bool,
     /// Whether a client without an identifier is given one.
     pub empty_client_id: bool,
-    /// The longest client identifier in bytes.
+    /// The longest client identifier in bytes; a longer one is refused with 0x85, 2 in version 3.
     pub client_id_bytes_max: usize,
     /// The Response Information for those who ask for it.
     pub response_information: Option<String>,
@@ -66,7 +66,7 @@ impl Default for Policy {
             qos_max: Qos::ExactlyOnce,
             retain_available: true,
             empty_client_id: true,
-            client_id_bytes_max: 65_535,
+            client_id_bytes_max: 1_024,
             response_information: None,
         }
     }

@@ -499,14 +499,6 @@ impl Session {
             && self.received.owed_len() >= usize::from(link.agreed.receive_maximum)
     }
 
-    /// Messages that wait or are unfinished, and their bytes.
-    pub fn backlog(&self) -> (usize, usize) {
-        (
-            self.queue.len() + self.inflight.len(),
-            self.queue.bytes() + self.inflight.bytes(),
-        )
-    }
-
     /// Messages in the queue.
     pub fn queued_len(&self) -> usize {
         self.queue.len()

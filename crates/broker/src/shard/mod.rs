@@ -273,11 +273,6 @@ impl Shard {
         connection
     }
 
-    /// Open connections.
-    pub fn connections_len(&self) -> usize {
-        self.connections.len()
-    }
-
     fn counters(&self) -> &Counters {
         &self.shared.counters[usize::from(self.index)]
     }

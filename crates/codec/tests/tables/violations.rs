@@ -359,8 +359,6 @@ const ROWS: &[(Violation, On, &str)] = &[
 const RAISED_ABOVE: &[Violation] = &[
     Violation::ClientIdTooLong,
     Violation::ClientIdEmpty,
-    Violation::EarlyPackets,
-    Violation::EarlyPacketWithMethod,
     Violation::Direction,
     Violation::KeepAlive,
     Violation::TopicAliasUnknown,
@@ -371,7 +369,6 @@ const RAISED_ABOVE: &[Violation] = &[
     Violation::WrongAck,
     Violation::SessionExpiryFromZero,
     Violation::AuthWithoutMethod,
-    Violation::AuthMethodChanged,
     Violation::AuthMethodUnknown,
     Violation::SessionPresent,
     Violation::BeforeConnAck,

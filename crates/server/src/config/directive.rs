@@ -133,11 +133,6 @@ impl Directive {
             Mode::Mosquitto => self.mosquitto,
         }
     }
-
-    /// The value may be a password or a key: no message repeats it.
-    pub fn is_secret(&self) -> bool {
-        looks_secret(self.name)
-    }
 }
 
 /// A name whose value is better not shown, whether or not we know the directive.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::error::Code;
 use super::holder::{Holder, holder_of};
+use super::listener::ListenerPlace;
 use super::origin::Origin;
 
 /// A listener that could not be opened. Its `Display` is what the user reads, several lines.
@@ -31,8 +32,8 @@ impl ListenError {
     }
 
     /// The name of a host could not be looked up.
-    pub fn unknown_name(name: &str, origin: &Origin, source: io::Error) -> Self {
-        let (at, why) = (name.to_owned(), format!("there is no host '{name}'"));
+    pub fn unknown_name(place: &ListenerPlace, origin: &Origin, source: io::Error) -> Self {
+        let (at, why) = (place.to_string(), format!("there is no host '{}'", place.bind));
         Self {
             code: Code::NameUnknown,
             at,
