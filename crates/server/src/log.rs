@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use martlet_broker::{Ending, Event, Reason};
 use parking_lot::Mutex;
@@ -137,6 +137,8 @@ impl Visit for Fields {
 pub(crate) struct EventLog {
     connection_messages: bool,
     drops: Vec<DropLines>,
+    /// When something that was only counted is to be told.
+    due: Option<Instant>,
 }
 
 /// Lines about one reason, few a second.
@@ -161,6 +163,29 @@ impl EventLog {
         Self {
             connection_messages,
             drops,
+            due: None,
+        }
+    }
+
+    /// When to call `tell_counted`, if something waits for it.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Tells what was only counted and had no later line to be told in.
+    pub(crate) fn tell_counted(&mut self) {
+        self.due = None;
+        for (lines, reason) in self.drops.iter_mut().zip(Reason::ALL) {
+            if lines.untold > 0 {
+                lines.since = Instant::now();
+                lines.told = DROP_LINES_PER_S;
+                tracing::warn!(
+                    reason = reason.key(),
+                    text = reason.text(),
+                    count = std::mem::take(&mut lines.untold),
+                    "message.dropped"
+                );
+            }
         }
     }
 
@@ -209,6 +234,19 @@ impl EventLog {
                     "client.refused"
                 );
             }
+            Event::Flapping {
+                client_id,
+                takeovers,
+                window_s,
+                old,
+                new,
+            } => {
+                tracing::warn!(
+                    client = client_id, takeovers, in = format!("{window_s}s"), a = %old.address, b = %new.address,
+                    text = "two devices use one client id",
+                    "session.flapping"
+                );
+            }
             Event::NotMqtt { peer, got } => {
                 tracing::warn!(expected = "mqtt", got, from = %peer.address, "listener.mismatch");
             }
@@ -254,16 +292,18 @@ impl EventLog {
         }
         if lines.told >= DROP_LINES_PER_S {
             lines.untold += 1;
+            self.due
+                .get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
             return;
         }
         lines.told += 1;
-        let more = std::mem::take(&mut lines.untold);
+        let count = 1 + std::mem::take(&mut lines.untold);
         tracing::warn!(
             client = client_id,
             topic,
             reason = reason.key(),
             text = reason.text(),
-            since_last_line = more,
+            count,
             "message.dropped"
         );
     }
