@@ -68,7 +68,11 @@ impl Output {
         version: Version,
         shared: Option<&Bytes>,
     ) {
-        let copied = if shared.is_some() { 0 } else { publish.payload.len() };
+        let copied = if shared.is_some() {
+            0
+        } else {
+            publish.payload.len()
+        };
         self.make_room(ROOM_BYTES + publish.properties.as_bytes().len() + copied);
         let before = self.tail.len();
         let Some(payload) = shared else {
