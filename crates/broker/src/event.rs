@@ -49,6 +49,19 @@ pub enum Event<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// Clients take a session from each other again and again: two devices with one client identifier.
+    Flapping {
+        /// The client identifier.
+        client_id: &'a str,
+        /// How often it changed hands.
+        takeovers: u32,
+        /// In how many seconds.
+        window_s: u64,
+        /// Who lost it just now.
+        old: Peer,
+        /// Who has it now.
+        new: Peer,
+    },
     /// Something else than MQTT came first.
     NotMqtt {
         /// Where it came from.

@@ -23,6 +23,7 @@ pub mod shard;
 pub mod shared;
 pub mod store;
 pub mod sys;
+mod takeovers;
 mod timers;
 mod will;
 
@@ -34,3 +35,4 @@ pub use seed::Seed;
 pub use shard::{Forward, Input, Relocated, Shard, Sink};
 pub use shared::Shared;
 pub use store::{Batch, Change, DelayedStore, MemoryStore, Store, StoreEvent};
+pub use takeovers::FlappingLimits;

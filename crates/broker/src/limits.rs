@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use martlet_session::Policy;
 
 use crate::router::Overlapping;
+use crate::takeovers::FlappingLimits;
 
 /// What holds for all sessions.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Settings {
     pub routes_max: usize,
     /// Between two looks at `$SYS`; none: there is no `$SYS`.
     pub sys_interval_ms: Option<u64>,
+    /// When clients that take a session from each other are told in the log.
+    pub flapping: FlappingLimits,
     /// How the broker names itself in `$SYS/broker/version`.
     pub version: String,
 }
@@ -58,6 +61,7 @@ impl Default for Settings {
             early_bytes_max: 16 << 10,
             routes_max: 65_536,
             sys_interval_ms: Some(10_000),
+            flapping: FlappingLimits::default(),
             version: concat!("martlet version ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

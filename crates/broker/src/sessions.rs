@@ -9,6 +9,7 @@ use martlet_session::Session;
 use crate::connection::{ClientId, ConnId};
 use crate::registry::{Keyed, State, hashing, keyed};
 use crate::router::{Availability, Presence, SessionRef};
+use crate::takeovers::Takeovers;
 use crate::timers::Armed;
 use crate::will::Will;
 
@@ -32,6 +33,8 @@ pub(crate) struct Slot {
     pub(crate) armed: Armed,
     /// What the counters say that waits for it.
     pub(crate) counted: (usize, usize),
+    /// How often its client identifier changed hands lately; none: never.
+    pub(crate) takeovers: Option<Box<Takeovers>>,
 }
 
 impl Slot {
@@ -106,6 +109,7 @@ impl Sessions {
             expires_at_ms: None,
             armed: Armed::default(),
             counted: (0, 0),
+            takeovers: None,
         }));
         let old = self.by_client.insert(client_id, index);
         assert!(old.is_none(), "a client identifier has one session");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use martlet_server::config::{self, Config, Mode, Overrides};
 use martlet_server::{Error, Server};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What `martlet broker` takes; the rest stands in the configuration.
 #[derive(Debug, clap::Args)]
@@ -39,12 +39,14 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
         quiet: args.quiet,
         set: args.set.clone(),
     };
+    // Before anybody can know that it runs: a signal that comes while it starts is obeyed too.
+    let signals = Signals::catch();
     let started = config::load(args.config.as_deref(), &overrides, Mode::Native)
         .map_err(Error::from)
         .and_then(|config| start(&config));
     match started {
         Ok(server) => {
-            wait_for_signal();
+            signals.wait();
             tracing::info!(target: "notice", "broker.stopping");
             server.stop();
             tracing::info!(target: "notice", "broker.stopped");
@@ -93,17 +95,36 @@ fn start(config: &Config) -> Result<Server, Error> {
     Ok(server)
 }
 
-fn wait_for_signal() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("the system has what a runtime needs");
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).expect("signals can be caught");
-        let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, caught.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("the system has what a runtime needs");
+        let inside = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).expect("signals can be caught");
+        let interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
+        drop(inside);
+        Self {
+            runtime,
+            terminate,
+            interrupt,
         }
-    });
+    }
+
+    fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        });
+    }
 }

@@ -82,18 +82,23 @@ impl Acceptor {
     }
 
     fn full(&self) -> Option<(&'static str, u64)> {
+        // In this order, so that one that is opened just now is counted twice rather than not at all.
+        let on_the_way: usize = self.inboxes.iter().map(Inbox::connections).sum();
         let totals = self.shared.totals();
-        if totals.sockets >= self.connections_max {
+        let sockets = totals.sockets + on_the_way as u64;
+        if sockets >= self.connections_max {
             return Some(("too many connections", self.connections_max));
         }
-        let half_open = totals.sockets.saturating_sub(totals.sessions_connected);
+        let half_open = sockets.saturating_sub(totals.sessions_connected);
         (half_open >= self.half_open_max)
             .then_some(("too many connections without CONNECT", self.half_open_max))
     }
 
     fn least_loaded(&self, turn: usize) -> usize {
         let shards = self.inboxes.len();
-        let load = |shard: usize| self.shared.counters[shard].sockets.get();
+        let load = |shard: usize| {
+            self.shared.counters[shard].sockets.get() + self.inboxes[shard].connections() as u64
+        };
         (0..shards)
             .map(|i| (turn + i) % shards)
             .min_by_key(|shard| load(*shard))

@@ -35,6 +35,8 @@ pub(crate) enum Item {
 pub(crate) struct Inbox {
     list: Mutex<List>,
     forwards: AtomicUsize,
+    /// Connections that are on their way: nobody else counts them.
+    connections: AtomicUsize,
     /// Whether somebody found it full.
     wanted: AtomicBool,
 }
@@ -49,6 +51,8 @@ impl Inbox {
     pub(crate) fn push(&self, item: Item) {
         if matches!(item, Item::Forward(_)) {
             self.forwards.fetch_add(1, Ordering::Relaxed);
+        } else if matches!(item, Item::Connection { .. }) {
+            self.connections.fetch_add(1, Ordering::Relaxed);
         }
         let mut list = self.list.lock();
         let was_empty = list.items.is_empty();
@@ -66,6 +70,16 @@ impl Inbox {
         }
         self.wanted.store(true, Ordering::Relaxed);
         false
+    }
+
+    /// Connections that were pushed and not yet opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// One of them was opened, and is counted elsewhere from now on.
+    pub(crate) fn connection_opened(&self) {
+        self.connections.fetch_sub(1, Ordering::Release);
     }
 
     /// Takes everything into `items`, which is empty; if there is nothing, `waker` is woken by the next push.

@@ -199,6 +199,8 @@ impl Visit for Fields {
 pub(crate) struct EventLog {
     connection_messages: bool,
     drops: Vec<DropLines>,
+    /// When something that was only counted is to be told.
+    due: Option<Instant>,
 }
 
 /// Lines about one reason, few a second.
@@ -223,6 +225,29 @@ impl EventLog {
         Self {
             connection_messages,
             drops,
+            due: None,
+        }
+    }
+
+    /// When to call `tell_counted`, if something waits for it.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Tells what was only counted and had no later line to be told in.
+    pub(crate) fn tell_counted(&mut self) {
+        self.due = None;
+        for (lines, reason) in self.drops.iter_mut().zip(Reason::ALL) {
+            if lines.untold > 0 {
+                lines.since = Instant::now();
+                lines.told = DROP_LINES_PER_S;
+                tracing::warn!(
+                    reason = reason.key(),
+                    text = reason.text(),
+                    count = std::mem::take(&mut lines.untold),
+                    "message.dropped"
+                );
+            }
         }
     }
 
@@ -271,6 +296,19 @@ impl EventLog {
                     "client.refused"
                 );
             }
+            Event::Flapping {
+                client_id,
+                takeovers,
+                window_s,
+                old,
+                new,
+            } => {
+                tracing::warn!(
+                    client = client_id, takeovers, in = format!("{window_s}s"), a = %old.address, b = %new.address,
+                    text = "two devices use one client id",
+                    "session.flapping"
+                );
+            }
             Event::NotMqtt { peer, got } => {
                 tracing::warn!(expected = "mqtt", got, from = %peer.address, "listener.mismatch");
             }
@@ -316,16 +354,18 @@ impl EventLog {
         }
         if lines.told >= DROP_LINES_PER_S {
             lines.untold += 1;
+            self.due
+                .get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
             return;
         }
         lines.told += 1;
-        let more = std::mem::take(&mut lines.untold);
+        let count = 1 + std::mem::take(&mut lines.untold);
         tracing::warn!(
             client = client_id,
             topic,
             reason = reason.key(),
             text = reason.text(),
-            since_last_line = more,
+            count,
             "message.dropped"
         );
     }

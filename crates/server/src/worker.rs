@@ -74,11 +74,19 @@ struct Sockets {
 struct Socket {
     id: ConnId,
     write: Rc<OwnedWriteHalf>,
-    /// The reader, when it waits for something that is not the socket.
+    /// The reader, which waits for the socket and may have to be told something else.
     reader: Option<Waker>,
     state: State,
     /// Whether a task waits for the socket to take more.
     blocked: bool,
+}
+
+impl Socket {
+    fn wake_reader(&self) {
+        if let Some(reader) = &self.reader {
+            reader.wake_by_ref();
+        }
+    }
 }
 
 enum State {
@@ -107,9 +115,7 @@ impl Sink for Sockets {
     fn close(&mut self, conn: ConnId) {
         if let Some(socket) = self.get(conn) {
             socket.state = State::Closing;
-            if let Some(reader) = socket.reader.take() {
-                reader.wake();
-            }
+            socket.wake_reader();
         }
     }
 
@@ -193,6 +199,7 @@ impl Worker {
         if deadline_ms <= self.clock.now().mono_ms {
             self.handle(Input::Time);
         }
+        self.tell_counted();
         self.arm(cx, sleep.as_mut());
         self.flush_slice();
         if !self.flusher.dirty.borrow().is_empty() {
@@ -218,7 +225,10 @@ impl Worker {
         for item in items.drain(..) {
             match item {
                 Item::Forward(forward) => self.handle(Input::Forwarded(forward)),
-                Item::Connection { stream, peer, unread } => self.open(stream, peer, &unread),
+                Item::Connection { stream, peer, unread } => {
+                    self.open(stream, peer, &unread);
+                    inboxes[index].connection_opened();
+                }
                 Item::Room => self.handle(Input::Room),
                 Item::Stop => self.handle(Input::Stop),
                 Item::DisconnectAll => self.handle(Input::DisconnectAll),
@@ -232,9 +242,21 @@ impl Worker {
         exits
     }
 
-    /// Sleeps until the next deadline of the shard.
+    /// The log tells what it only counted.
+    fn tell_counted(&self) {
+        let log = &mut self.sockets.borrow_mut().log;
+        if log.due().is_some_and(|due| due <= Instant::now()) {
+            log.tell_counted();
+        }
+    }
+
+    /// Sleeps until the next deadline of the shard or of its log.
     fn arm(&self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) {
-        let deadline_ms = self.shard.borrow().deadline_ms().unwrap_or(u64::MAX);
+        let log_ms = self.sockets.borrow().log.due().map_or(u64::MAX, |due| {
+            // Rounded up: it must be over when this is.
+            due.saturating_duration_since(self.clock.start).as_millis() as u64 + 1
+        });
+        let deadline_ms = self.shard.borrow().deadline_ms().unwrap_or(u64::MAX).min(log_ms);
         if deadline_ms == u64::MAX {
             return;
         }
@@ -252,14 +274,19 @@ impl Worker {
     /// Tells the shard what happened, and passes on what became of it.
     fn handle(&self, input: Input<'_>) {
         let mut shard = self.shard.borrow_mut();
-        shard.handle(self.clock.now(), input, &mut *self.sockets.borrow_mut());
+        let log_waits = {
+            let mut sockets = self.sockets.borrow_mut();
+            let waited = sockets.log.due().is_some();
+            shard.handle(self.clock.now(), input, &mut *sockets);
+            !waited && sockets.log.due().is_some()
+        };
         let mut dirty = std::mem::take(&mut *self.flusher.dirty.borrow_mut());
         let before = dirty.len();
         shard.take_dirty(&mut dirty);
         let is_earlier = shard
             .deadline_ms()
             .is_some_and(|at| at < self.flusher.armed_ms.get());
-        if dirty.len() > before || is_earlier {
+        if dirty.len() > before || is_earlier || log_waits {
             self.wake();
         }
         *self.flusher.dirty.borrow_mut() = dirty;
@@ -273,9 +300,7 @@ impl Worker {
                 if !shard.wants_read(*conn) && matches!(socket.state, State::Open) {
                     return true;
                 }
-                if let Some(reader) = socket.reader.take() {
-                    reader.wake();
-                }
+                socket.wake_reader();
                 false
             });
         }
@@ -331,6 +356,13 @@ impl Worker {
                 let Some(socket) = sockets.get(conn) else {
                     return Poll::Ready(());
                 };
+                if !socket
+                    .reader
+                    .as_ref()
+                    .is_some_and(|known| known.will_wake(cx.waker()))
+                {
+                    socket.reader = Some(cx.waker().clone());
+                }
                 match socket.state {
                     State::Open => true,
                     State::Closing => false,
@@ -342,9 +374,6 @@ impl Worker {
             }
             let mut scratch = self.scratch.borrow_mut();
             let mut buf = ReadBuf::new(&mut scratch);
-            if !is_open && let Some(socket) = self.sockets.borrow_mut().get(conn) {
-                socket.reader = Some(cx.waker().clone());
-            }
             match ready!(Pin::new(&mut *read).poll_read(cx, &mut buf)) {
                 Ok(()) if !buf.filled().is_empty() => {}
                 Ok(()) | Err(_) => return Poll::Ready(()),
@@ -368,9 +397,6 @@ impl Worker {
         }
         if self.shard.borrow().wants_read(conn) {
             return false;
-        }
-        if let Some(socket) = self.sockets.borrow_mut().get(conn) {
-            socket.reader = Some(cx.waker().clone());
         }
         self.flusher.paused.borrow_mut().push(conn);
         true
@@ -488,9 +514,7 @@ impl Worker {
     fn finish(&self, conn: ConnId) {
         if let Some(socket) = self.sockets.borrow_mut().get(conn) {
             socket.state = State::Done;
-            if let Some(reader) = socket.reader.take() {
-                reader.wake();
-            }
+            socket.wake_reader();
         }
     }
 

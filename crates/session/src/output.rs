@@ -21,8 +21,15 @@ pub struct Output {
     len: usize,
 }
 
+/// Bytes that are appended to one buffer; then it becomes a segment, so that what was written of a long
+/// output is given back before all of it is.
+const SEGMENT_BYTES: usize = 32 << 10;
+
 /// A buffer that grew beyond this is given back when it is empty.
 const KEEP_CAPACITY_BYTES: usize = 64 << 10;
+
+/// What a packet without payload usually takes at most. It is a guess: a buffer grows when it must.
+const ROOM_BYTES: usize = 256;
 
 impl Output {
     /// Unwritten bytes.
@@ -37,6 +44,7 @@ impl Output {
 
     /// Appends a packet.
     pub fn packet(&mut self, packet: &Packet<'_>, version: Version) {
+        self.make_room(ROOM_BYTES);
         let before = self.tail.len();
         packet.encode(version, &mut self.tail);
         self.len += self.tail.len() - before;
@@ -45,6 +53,7 @@ impl Output {
     /// Appends a packet if it fits, if need be without Reason String and User Properties.
     #[must_use]
     pub fn packet_within(&mut self, packet: &Packet<'_>, bytes_max: u32, version: Version) -> bool {
+        self.make_room(ROOM_BYTES);
         let before = self.tail.len();
         let fits = packet.encode_within(bytes_max, version, &mut self.tail);
         self.len += self.tail.len() - before;
@@ -59,6 +68,12 @@ impl Output {
         version: Version,
         shared: Option<&Bytes>,
     ) {
+        let copied = if shared.is_some() {
+            0
+        } else {
+            publish.payload.len()
+        };
+        self.make_room(ROOM_BYTES + publish.properties.as_bytes().len() + copied);
         let before = self.tail.len();
         let Some(payload) = shared else {
             publish.encode(version, extras, &mut self.tail);
@@ -67,8 +82,27 @@ impl Output {
         };
         publish.encode_head(version, extras, &mut self.tail);
         self.len += self.tail.len() - before + payload.len();
-        self.segments.push_back(std::mem::take(&mut self.tail).into());
+        self.seal();
         self.segments.push_back(payload.clone());
+    }
+
+    /// Begins a new buffer if `bytes` more do not fit the one that is appended to.
+    fn make_room(&mut self, bytes: usize) {
+        if !self.tail.is_empty() && self.tail.len() + bytes > SEGMENT_BYTES {
+            self.seal();
+            // There is much to write, so there will be more.
+            self.tail.reserve_exact(SEGMENT_BYTES.max(bytes));
+        }
+    }
+
+    /// What was appended becomes a segment, no larger than it is.
+    fn seal(&mut self) {
+        if self.tail.len() * 2 > self.tail.capacity() {
+            self.segments.push_back(std::mem::take(&mut self.tail).into());
+        } else {
+            self.segments.push_back(Bytes::copy_from_slice(&self.tail));
+            self.tail.clear();
+        }
     }
 
     /// Appends bytes as they are.
@@ -92,6 +126,12 @@ impl Output {
             n += 1;
         }
         n
+    }
+
+    /// Bytes of memory that it holds, payloads that it shares with others included.
+    pub fn capacity(&self) -> usize {
+        let segments: usize = self.segments.iter().map(Bytes::len).sum();
+        segments + self.tail.capacity()
     }
 
     /// `n` bytes of the front were written.
@@ -151,17 +191,49 @@ mod tests {
     use super::*;
     use martlet_codec::{Address, Delivery, Properties, Topic};
 
-    #[test]
-    fn shared_and_copied_bytes_leave_in_order_whatever_is_written_at_once() {
-        let payload = Bytes::from(vec![7; 100]);
-        let publish = Publish {
+    fn publish(payload: &[u8]) -> Publish<'_> {
+        Publish {
             dup: false,
             retain: false,
             delivery: Delivery::AtMostOnce,
             address: Address::Name(Topic::literal("t")),
             properties: Properties::EMPTY,
-            payload: &payload,
-        };
+            payload,
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_given_back_while_more_comes() {
+        const LIMIT: usize = 1 << 20;
+        let payload = [7; 100];
+        let mut output = Output::default();
+        for _ in 0..100_000 {
+            while output.len() < LIMIT {
+                output.publish(&publish(&payload), Extras::NONE, Version::V5, None);
+            }
+            output.advance(1_000);
+        }
+        let capacity = output.capacity();
+        assert!(capacity <= LIMIT + LIMIT / 10, "{capacity} bytes are held");
+    }
+
+    #[test]
+    fn a_large_buffer_is_not_given_away_with_the_head_of_a_shared_payload() {
+        let payload = Bytes::from(vec![7; 10_000]);
+        let mut pool: Vec<Vec<u8>> = (0..8).map(|_| Vec::with_capacity(64 << 10)).collect();
+        let mut output = Output::default();
+        for _ in 0..100 {
+            output.lend_buffer(&mut pool);
+            output.publish(&publish(&payload), Extras::NONE, Version::V5, Some(&payload));
+        }
+        assert_eq!(pool.len(), 7);
+        assert!(output.capacity() < 100 * 10_100 + (64 << 10));
+    }
+
+    #[test]
+    fn shared_and_copied_bytes_leave_in_order_whatever_is_written_at_once() {
+        let payload = Bytes::from(vec![7; 100]);
+        let publish = publish(&payload);
         let mut expected = Vec::new();
         for step in [1, 3, 64, 1_000] {
             let mut output = Output::default();

@@ -189,7 +189,7 @@ pub(crate) mod tests {
     fn bytes_are_a_limit_too() {
         let limits = QueueLimits {
             messages_max: usize::MAX,
-            bytes_max: 200,
+            bytes_max: 300,
         };
         let mut queue = Queue::default();
         assert!(queue.push(queued("a"), limits) && queue.push(queued("b"), limits));

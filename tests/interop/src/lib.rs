@@ -34,10 +34,15 @@ impl Broker {
     ///
     /// `name` is the test's, for its folder of temporary files.
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, &[], &[])
+    }
+
+    /// The same with more arguments of `martlet broker`, and with environment variables.
+    pub fn start_with(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         // Somebody else may take the port between our look and the broker's: then try another.
         let mut said = String::new();
         for _ in 0..3 {
-            let mut broker = Self::spawn(name);
+            let mut broker = Self::spawn(name, arguments, variables);
             if broker.accepts() {
                 return broker;
             }
@@ -46,7 +51,7 @@ impl Broker {
         panic!("the broker does not start, it says: {said}");
     }
 
-    fn spawn(name: &str) -> Self {
+    fn spawn(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let own = format!("interop-{}-{}", name.replace("::", "-"), std::process::id());
         let folder = target().join("tmp").join(own);
         std::fs::create_dir_all(&folder).expect("cannot create the test's folder");
@@ -54,6 +59,7 @@ impl Broker {
         let errors = log.try_clone().expect("cannot share the broker's log");
         let port = free_port();
         let mut command = command(port, &folder);
+        command.args(arguments).envs(variables.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self { child, port, folder }
@@ -69,8 +75,14 @@ impl Broker {
         &self.folder
     }
 
-    fn log(&self) -> String {
+    /// What it has logged until now.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default()
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Child {
+        &mut self.child
     }
 
     fn accepts(&mut self) -> bool {
@@ -128,6 +140,13 @@ fn command(port: u16, folder: &Path) -> Command {
 
 /// `martlet broker` without options, not started yet.
 pub fn bare() -> Command {
+    let mut command = Command::new(binary());
+    command.arg("broker");
+    command
+}
+
+/// The built `martlet`.
+pub fn binary() -> PathBuf {
     let binary =
         std::env::var_os("MARTLET_BIN").map_or_else(|| target().join("release/martlet"), PathBuf::from);
     assert!(
@@ -135,12 +154,11 @@ pub fn bare() -> Command {
         "there is no {}: run `cargo build --release`, or `cargo xtask interop`, which does it",
         binary.display()
     );
-    let mut command = Command::new(binary);
-    command.arg("broker");
-    command
+    binary
 }
 
-fn free_port() -> u16 {
+/// A port of the loopback interface on which nothing listens.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("no free port");
     listener
         .local_addr()

@@ -9,12 +9,13 @@ use martlet_session::{Link, Now, Session, handshake};
 use super::commit::Pending;
 use super::incoming::Flow;
 use super::{Relocated, Shard, Sink};
-use crate::connection::{ClientId, ConnId, Phase};
+use crate::connection::{ClientId, ConnId, Peer, Phase};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;
 use crate::registry::Claim;
 use crate::sessions::Slot;
 use crate::store::{Batch, Change};
+use crate::takeovers::Takeovers;
 use crate::timers::Timer;
 use crate::will::Will;
 
@@ -56,9 +57,10 @@ impl Shard {
             return self.relocate(conn, shard, rest, sink);
         }
         self.counters().connects.add(1);
-        if let Some(index) = self.sessions.index_of(&client_id) {
-            self.take_over(now, index, connect.clean_start, sink);
-        }
+        let takeovers = self
+            .sessions
+            .index_of(&client_id)
+            .and_then(|index| self.take_over(now, index, connect.clean_start, peer, sink));
         let found = self.sessions.index_of(&client_id);
         if found.is_none() {
             // Its session may have ended in the take-over, and its claim with it.
@@ -95,6 +97,7 @@ impl Shard {
         slot.will_due_ms = None;
         slot.expires_at_ms = None;
         slot.session.expiry_s = agreed.expiry_s;
+        slot.takeovers = takeovers;
         let was_stored = found.is_some();
         let connection = &mut self.connections[conn.index as usize];
         connection.version = Some(connect.version);
@@ -217,16 +220,37 @@ impl Shard {
 
     /// The client identifier has a session. Its old connection is cut, and its will goes out, before anything
     /// of the new one [MQTT5-3.1.4-3]; with Clean Start the session ends [MQTT5-3.1.2-4].
-    fn take_over(&mut self, now: Now, index: u32, clean_start: bool, sink: &mut impl Sink) {
-        let slot = self.sessions.get(index);
+    fn take_over(
+        &mut self,
+        now: Now,
+        index: u32,
+        clean_start: bool,
+        new: Peer,
+        sink: &mut impl Sink,
+    ) -> Option<Box<Takeovers>> {
+        let slot = self.sessions.get_mut(index);
         let name = slot.me;
+        // The session may end here, but not the quarrel about its client identifier.
+        let mut takeovers = slot.takeovers.take();
         if let Some(old) = slot.conn {
+            let flapping = self.shared.settings.flapping;
+            let counted = takeovers.get_or_insert_with(|| Box::new(Takeovers::new(now.mono_ms)));
+            if let Some(takeovers) = counted.count(now.mono_ms, flapping) {
+                sink.event(Event::Flapping {
+                    client_id: &slot.session.client_id,
+                    takeovers,
+                    window_s: flapping.window_ms / 1_000,
+                    old: self.connections[old.index as usize].peer,
+                    new,
+                });
+            }
             self.end(now, old, Ending::Broker(Reason::TakenOver), None, sink);
         }
         let is_over = |slot: &mut Slot| clean_start || slot.expires_at_ms.is_some_and(|at| at <= now.mono_ms);
         if self.sessions.find_mut(name).is_some_and(is_over) {
             self.end_session(now, index, sink);
         }
+        takeovers
     }
 
     pub(super) fn send_disconnect(&mut self, index: u32, ending: Ending, detail: Option<&str>) {

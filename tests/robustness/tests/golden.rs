@@ -1,0 +1,247 @@
+//! What people read when something is wrong, end to end on the real binary: `golden/*.txt`, written anew by
+//! `UPDATE=1`. Ports, process identifiers, times and folders stand there as words in capitals.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use martlet_codec::Version;
+use martlet_interop::{binary, free_port, text};
+use martlet_robustness::{Client, Got, Live, Options, wait};
+
+fn compare(name: &str, found: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, found).expect("the file can be written");
+        return;
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(found, expected, "{} (UPDATE=1 writes it anew)", file.display());
+}
+
+/// Runs command lines to their end; `replace` has what differs from run to run.
+fn commands(name: &str, lines: &[&str], replace: &[(&str, &str)]) {
+    let mut found = String::new();
+    for line in lines {
+        let typed = replace
+            .iter()
+            .fold((*line).to_owned(), |line, (real, word)| line.replace(word, real));
+        let mut words = typed.split_whitespace();
+        assert_eq!(words.next(), Some("martlet"));
+        let output = Command::new(binary())
+            .args(words)
+            .env_remove("XDG_CONFIG_HOME")
+            .env("HOME", "/nonexistent")
+            .stdin(Stdio::null())
+            .output()
+            .expect("martlet runs");
+        let _ = writeln!(found, "$ {line}");
+        for stream in [&output.stdout, &output.stderr] {
+            // Which brokers run here is not the test's to know.
+            let printed = text(stream);
+            let lines = printed.split_inclusive('\n');
+            found.extend(lines.filter(|line| {
+                !line.starts_with("  listening here: ") && !line.starts_with("  fix: martlet ")
+            }));
+        }
+        let _ = writeln!(found, "[status {}]\n", output.status.code().unwrap_or(-1));
+    }
+    let found = replace
+        .iter()
+        .fold(found, |found, (real, word)| found.replace(real, word));
+    compare(name, &found);
+}
+
+/// The lines of a log that have one of the words, without their times; ports of clients are `FROM`.
+fn log_lines(broker: &Live, words: &[&str]) -> String {
+    let log = broker.log();
+    let lines = log
+        .lines()
+        .filter(|line| words.iter().any(|word| line.contains(word)));
+    let lines = lines.map(|line| {
+        let line = line.split_once(": ").map_or(line, |(_, line)| line);
+        let mut parts = line.split("127.0.0.1:");
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            let _ = write!(out, "127.0.0.1:FROM{}", &part[digits..]);
+        }
+        out + "\n"
+    });
+    lines.collect()
+}
+
+#[test]
+fn nothing_listens() {
+    let port = free_port().to_string();
+    commands(
+        "nothing_listens",
+        &[
+            "martlet sub -h 127.0.0.1 -p PORT -t a",
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x",
+            "martlet help C001",
+        ],
+        &[(&port, "PORT")],
+    );
+}
+
+/// The words behind `DNS:` are the resolver's, and differ where there is no network.
+#[test]
+fn host_name() {
+    let output = Command::new(binary())
+        .args(["sub", "-h", "nosuch.invalid", "-t", "a"])
+        .output()
+        .expect("martlet runs");
+    let said = text(&output.stderr);
+    let (start, end) = said.split_once("(DNS: ").unwrap_or((&said, ""));
+    let (_, end) = end.rsplit_once(").").unwrap_or(("", end));
+    let status = output.status.code().unwrap_or(-1);
+    compare(
+        "host_name",
+        &format!("{start}(DNS: WORDS).{end}[status {status}]\n"),
+    );
+}
+
+#[test]
+fn port_in_use() {
+    let mut holder = Live::start("holder", &[]);
+    let (port, pid) = (holder.port().to_string(), holder.pid().to_string());
+    commands(
+        "port_in_use",
+        &["martlet broker --bind 127.0.0.1 -p PORT", "martlet help B102"],
+        &[(&port, "PORT"), (&pid, "PID")],
+    );
+    holder.assert_well();
+    drop(holder);
+
+    // The same from a file, and held by somebody else than a martlet.
+    let folder = std::env::temp_dir().join(format!("martlet-golden-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the file");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port().to_string();
+    let config = folder.join("martlet.conf");
+    std::fs::write(&config, format!("# ours\nlistener {port} 127.0.0.1\n")).expect("it can be written");
+    let pid = std::process::id().to_string();
+    let name = std::fs::read_to_string("/proc/self/comm").expect("there is a name");
+    commands(
+        "port_in_use_from_file",
+        &["martlet broker -c FOLDER/martlet.conf"],
+        &[
+            (&folder.to_string_lossy(), "FOLDER"),
+            (&port, "PORT"),
+            (&pid, "PID"),
+            (name.trim(), "PROGRAM"),
+        ],
+    );
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn wrong_configuration() {
+    let folder = std::env::temp_dir().join(format!("martlet-golden-conf-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the files");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("it can be written");
+    write("b.conf", "listener 1883 127.0.0.1\nallow_anonymus true\n");
+    write("b2.conf", "listener 1883 127.0.0.1\nallow_anonymous maybe\n");
+    write(
+        "both.conf",
+        "allow_anonymus true\nmax_qos 3\nmax_packet_size lots\n",
+    );
+    commands(
+        "wrong_configuration",
+        &[
+            "martlet broker -c FOLDER/b.conf",
+            "martlet broker -c FOLDER/b2.conf",
+            "martlet broker -c FOLDER/both.conf",
+            "martlet broker --set allow_anonymus=true",
+            "martlet broker -c FOLDER/none.conf",
+            "martlet help F001",
+            "martlet help F002",
+        ],
+        &[(&folder.to_string_lossy(), "FOLDER")],
+    );
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn another_protocol() {
+    let mut broker = Live::start("mismatch", &[]);
+    let mut stream = broker.open();
+    let bound = Some(Duration::from_secs(10));
+    stream.set_read_timeout(bound).expect("a bound above 0");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .expect("the broker reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    // The start of a TLS hello.
+    let mut stream = broker.open();
+    stream
+        .write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        .expect("the broker reads");
+    let mut nothing = Vec::new();
+    stream.set_read_timeout(bound).expect("a bound above 0");
+    stream.read_to_end(&mut nothing).expect("it closes");
+    broker.wait_log("got=tls");
+    let log = log_lines(&broker, &["listener.mismatch"]);
+    let answer = answer.replace("\r\n", "\n");
+    compare(
+        "another_protocol",
+        &format!("to HTTP:\n{answer}\nto TLS: {nothing:?}\nlog:\n{log}"),
+    );
+    broker.assert_well();
+}
+
+#[test]
+fn packet_too_large() {
+    let mut broker = Live::start("large", &[]);
+    let mut found = String::new();
+    for version in [Version::V5, Version::V3_1_1] {
+        let options = Options {
+            version,
+            ..Options::new("large")
+        };
+        let mut client = Client::connect(broker.address(), &options);
+        let head = 2_431_007 - 5;
+        let payload = vec![0; head - 3 - usize::from(version == Version::V5)];
+        let (bytes, _) = client.publish_bytes("a", &payload, 0);
+        assert_eq!(bytes.len(), 2_431_007);
+        // The length is enough to know.
+        client.raw(&bytes[..1_000]);
+        loop {
+            let got = client.answer();
+            let _ = writeln!(found, "{version}: {got:?}");
+            if got == Got::Closed {
+                break;
+            }
+        }
+    }
+    wait("two lines", Duration::from_secs(10), || {
+        broker.log().matches("max_packet_size").count() == 2
+    });
+    let log = log_lines(&broker, &["max_packet_size"]);
+    compare("packet_too_large", &format!("{found}\nlog:\n{log}"));
+    broker.assert_well();
+}
+
+#[test]
+fn one_client_identifier_twice() {
+    let mut broker = Live::start("flapping", &[]);
+    let mut clients = vec![broker.client("dup")];
+    for _ in 0..20 {
+        clients.push(broker.client("dup"));
+    }
+    broker.wait_log("session.flapping");
+    let told = clients[0].answer();
+    let log = log_lines(&broker, &["session.flapping"]);
+    compare(
+        "one_client_identifier_twice",
+        &format!("to the first: {told:?}\nlog:\n{log}"),
+    );
+    broker.assert_well();
+}

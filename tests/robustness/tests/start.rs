@@ -1,0 +1,64 @@
+//! What a start costs.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use martlet_interop::{bare, binary, free_port};
+
+/// What the issue promises; the binary is the release build.
+const BINARY_BYTES_MAX: u64 = 12_000_000;
+
+/// Wall time is told; CPU time is judged, with room, because it does not depend on what else the machine does.
+const CPU_MAX: Duration = Duration::from_millis(50);
+
+/// User and system time of a process: fields 14 and 15 of its `stat`, in hundredths of a second.
+fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let (_, rest) = stat.rsplit_once(')').expect("the name stands in brackets");
+    let fields: Vec<u64> = rest
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // The state is no number: the first one is field 4.
+    Duration::from_millis((fields[10] + fields[11]) * 10)
+}
+
+#[test]
+fn it_accepts_connections_soon() {
+    let mut walls = Vec::new();
+    let mut cpus = Vec::new();
+    for _ in 0..10 {
+        let port = free_port();
+        let start = Instant::now();
+        let mut child = bare()
+            .args(["-p", &port.to_string()])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the broker starts");
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it does not listen");
+            std::thread::yield_now();
+        }
+        walls.push(start.elapsed());
+        cpus.push(cpu(child.id()));
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+    }
+    walls.sort();
+    cpus.sort();
+    println!(
+        "accepts after {:?} (median of {}; {:?} to {:?}), {:?} of CPU at most",
+        walls[walls.len() / 2],
+        walls.len(),
+        walls[0],
+        walls[walls.len() - 1],
+        cpus[cpus.len() - 1]
+    );
+    assert!(cpus[cpus.len() / 2] <= CPU_MAX, "{cpus:?} of CPU");
+}
+
+#[test]
+fn the_binary_is_small() {
+    let bytes = binary().metadata().expect("it is there").len();
+    println!("{bytes} bytes");
+    assert!(bytes < BINARY_BYTES_MAX, "{bytes} bytes");
+}

@@ -1,0 +1,86 @@
+//! SIGTERM and SIGINT: clients are told, wills go out, and the process ends in time.
+
+use std::time::Duration;
+
+use martlet_codec::{ReasonCode, Version};
+use martlet_robustness::{Client, Got, Live, Options};
+
+const EXIT_MAX: Duration = Duration::from_secs(5);
+
+fn stops(signal: &str) {
+    let mut broker = Live::start(&format!("stop-{signal}"), &[]);
+    let mut watcher = broker.client("watcher");
+    watcher.subscribe("will/#", 0);
+    let with_will = |id: &'static str, version, expiry_s, will_delay_s, topic| {
+        Client::connect(
+            broker.address(),
+            &Options {
+                version,
+                expiry_s,
+                will_delay_s,
+                will: Some((topic, id)),
+                ..Options::new(id)
+            },
+        )
+    };
+    // State is memory: each session ends with the broker, so that no delay outlives it.
+    let mut at_once = with_will("at once", Version::V5, 0, 0, "will/at once");
+    let mut delayed = with_will("delayed", Version::V5, 3_600, 600, "will/delayed");
+    let mut old = with_will("old", Version::V3_1_1, 0, 0, "will/old");
+    let mut away = with_will("away", Version::V5, 3_600, 600, "will/away");
+    away.raw(&[0xe0, 1, 4]);
+    assert_eq!(away.answer(), Got::Closed);
+
+    // A client that never reads: its output is full, and its DISCONNECT waits behind it.
+    let mut stuck = broker.client("stuck");
+    stuck.subscribe("flood", 0);
+    let mut publisher = broker.client("publisher");
+    let payload = vec![0; 100_000];
+    for _ in 0..300 {
+        publisher.publish("flood", &payload, 0);
+    }
+    publisher.ping();
+
+    broker.signal(signal);
+    let mut wills: Vec<String> = (0..4)
+        .map(|_| watcher.publish_within(Duration::from_secs(5)).expect("a will").0)
+        .collect();
+    wills.sort();
+    assert_eq!(wills, ["will/at once", "will/away", "will/delayed", "will/old"]);
+    for client in [&mut watcher, &mut at_once, &mut delayed, &mut publisher] {
+        let got = client.answer();
+        assert!(
+            matches!(got, Got::Disconnect(ReasonCode::ServerShuttingDown, _)),
+            "{got:?}"
+        );
+        assert_eq!(client.answer(), Got::Closed);
+    }
+    assert_eq!(old.answer(), Got::Closed);
+    let (status, took) = broker.wait_exit(EXIT_MAX);
+    assert_eq!(status.code(), Some(0), "{status}");
+    println!("{signal}: ended after {took:?} more");
+    let log = broker.log();
+    assert!(
+        log.contains("broker.stopped") && !log.contains("panicked"),
+        "{log}"
+    );
+    drop(stuck);
+}
+
+#[test]
+fn on_sigterm_clients_are_told_and_wills_go_out() {
+    stops("TERM");
+}
+
+#[test]
+fn on_sigint_clients_are_told_and_wills_go_out() {
+    stops("INT");
+}
+
+#[test]
+fn without_clients_it_ends_at_once() {
+    let mut broker = Live::start("stop-alone", &[]);
+    broker.signal("TERM");
+    let (status, took) = broker.wait_exit(Duration::from_secs(1));
+    assert_eq!(status.code(), Some(0), "after {took:?}");
+}
