@@ -140,6 +140,17 @@ impl Sessions {
             .filter(|slot| slot.me == name)
     }
 
+    pub(crate) fn find(&self, name: SessionRef) -> Option<&Slot> {
+        self.slots
+            .get(name.index as usize)
+            .map(|slot| &**slot)
+            .filter(|slot| slot.me == name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn indices(&self) -> Vec<u32> {
         self.slots.iter().map(|(index, _)| index as u32).collect()
     }

@@ -62,6 +62,16 @@ impl Timers {
         self.heap.peek().map(|Reverse(entry)| entry.at_ms)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Drops entries that `counts` does not know any more, with the times that they were entered for.
+    pub(crate) fn retain(&mut self, counts: impl Fn(u64, Timer) -> bool) {
+        self.heap
+            .retain(|Reverse(entry)| counts(entry.at_ms, entry.timer));
+    }
+
     /// The next timer that is due, with the time that it was entered for.
     pub(crate) fn pop_due(&mut self, now_ms: u64) -> Option<(u64, Timer)> {
         if self.deadline_ms()? > now_ms {
@@ -84,9 +94,14 @@ impl Armed {
         }
     }
 
+    /// Whether the entry for that time is the one that counts.
+    pub(crate) fn is_at(&self, at_ms: u64) -> bool {
+        self.0 == Some(at_ms)
+    }
+
     /// An entry came up; whether it is the one that counts.
     pub(crate) fn came_up(&mut self, at_ms: u64) -> bool {
-        let counts = self.0 == Some(at_ms);
+        let counts = self.is_at(at_ms);
         if counts {
             self.0 = None;
         }

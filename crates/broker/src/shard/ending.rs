@@ -141,6 +141,7 @@ impl Shard {
         if let Some(at_ms) = slot.deadline_ms() {
             slot.armed.arm(at_ms, Timer::Session(slot.me), &mut self.timers);
         }
+        self.sweep_timers();
     }
 
     /// A deadline of a session without a connection may be due.

@@ -17,7 +17,25 @@ const EXPIRE_AT_ONCE: usize = 1_000;
 /// How often expired retained messages are looked for when none is known to be due.
 const RETAINED_INTERVAL_MS: u64 = 1_000;
 
+/// Entries of timers beyond two for each connection and session. At it: those that count no more are dropped.
+const TIMERS_SPARE: usize = 1_024;
+
 impl Shard {
+    /// Sessions that ended before their deadline leave an entry behind; not without end.
+    pub(super) fn sweep_timers(&mut self) {
+        if self.timers.len() <= TIMERS_SPARE + 2 * (self.connections.len() + self.sessions.len()) {
+            return;
+        }
+        let (connections, sessions) = (&self.connections, &self.sessions);
+        self.timers.retain(|at_ms, timer| match timer {
+            Timer::Connection(conn) => connections
+                .get(conn.index as usize)
+                .is_some_and(|connection| connection.id == conn && connection.armed.is_at(at_ms)),
+            Timer::Session(name) => sessions.find(name).is_some_and(|slot| slot.armed.is_at(at_ms)),
+            Timer::Retained | Timer::Sys => true,
+        });
+    }
+
     pub(super) fn time(&mut self, now: Now, sink: &mut impl Sink) {
         while let Some((at_ms, timer)) = self.timers.pop_due(now.mono_ms) {
             match timer {
@@ -71,5 +89,63 @@ impl Shard {
         }
         self.timers.add(sys.next_ms(now), Timer::Sys);
         self.sys = Some(sys);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use martlet_codec::{Packet, PropertiesBuf, PropertyId};
+
+    use super::*;
+    use crate::{Event, Forward, Input, ListenerRules, MemoryStore, Peer, Relocated, Seed, Settings, Shared};
+
+    struct Nowhere;
+
+    impl Sink for Nowhere {
+        fn close(&mut self, _: ConnId) {}
+        fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
+        fn has_room(&self, _: u16) -> bool {
+            true
+        }
+        fn forward(&mut self, _: u16, _: Forward) {}
+        fn event(&mut self, _: Event<'_>) {}
+    }
+
+    #[test]
+    fn sessions_that_end_early_leave_no_timers_behind_without_end() {
+        let now = Now {
+            mono_ms: 0,
+            wall_ms: 0,
+        };
+        let rules = vec![ListenerRules::default()];
+        let shared = Shared::new(Settings::default(), rules, 1, &mut Seed::new(1));
+        let mut shard = Shard::new(0, shared, Box::new(MemoryStore), Seed::new(2), now);
+        let mut properties = PropertiesBuf::new();
+        properties.number(PropertyId::SessionExpiryInterval, 86_400_u32);
+        // Level 5, Clean Start, keep alive 0, client identifier "c".
+        let mut connect = vec![0x10, 0, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 0];
+        let encoded = properties.as_properties().as_bytes();
+        connect.push(encoded.len() as u8);
+        connect.extend_from_slice(encoded);
+        connect.extend_from_slice(&[0, 1, b'c']);
+        connect[1] = connect.len() as u8 - 2;
+        assert!(Packet::decode(&connect, None, &martlet_codec::Limits::NONE).is_ok());
+        for _ in 0..10_000 {
+            let conn = shard.open(
+                now,
+                Peer {
+                    address: ([127, 0, 0, 1], 1).into(),
+                    listener: 0,
+                },
+            );
+            shard.handle(now, Input::Bytes(conn, &connect), &mut Nowhere);
+            shard.handle(now, Input::Closed(conn), &mut Nowhere);
+        }
+        assert_eq!(shard.sessions.len(), 1);
+        assert!(
+            shard.timers.len() <= TIMERS_SPARE + 8,
+            "{} timers",
+            shard.timers.len()
+        );
     }
 }
