@@ -172,18 +172,6 @@ impl Output {
             self.tail = buffer;
         }
     }
-
-    /// Everything that is to be written, copied: for tests and simulations.
-    pub fn take_all(&mut self) -> Vec<u8> {
-        let mut all = Vec::with_capacity(self.len);
-        for segment in &self.segments {
-            all.extend_from_slice(segment);
-        }
-        all.extend_from_slice(&self.tail);
-        all.drain(..self.written);
-        self.clear();
-        all
-    }
 }
 
 #[cfg(test)]
