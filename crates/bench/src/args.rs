@@ -189,9 +189,12 @@ pub(crate) struct RelayArgs {
     /// Pairs, or connections on the side of the many
     #[arg(long)]
     pub(crate) count: usize,
-    /// Write only multiples of this many bytes, so that fan-in does not cut messages in two
-    #[arg(long, default_value_t = 1)]
-    pub(crate) align: usize,
+    /// Bytes of a payload: what is written has whole messages, so that fan-in does not cut them in two
+    #[arg(long, default_value_t = 64)]
+    pub(crate) size: usize,
+    /// MQTT version of the messages
+    #[arg(short = 'V', long, default_value = "3.1.1", value_parser = version)]
+    pub(crate) protocol_version: Version,
 }
 
 /// Whom the relay copies to whom.

@@ -371,7 +371,7 @@ impl Flow {
         let stream = stream as usize;
         let own = self.place(nth, stream);
         if let Some(own) = own.filter(|_| topic == self.topics.of(stream, sequence)) {
-            self.arrived(nth, own, stream, sequence, now, &name)
+            self.arrived(nth, own, stream, sequence, now, &name);
         } else {
             self.faults.misrouted += 1;
             self.faults

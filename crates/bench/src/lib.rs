@@ -7,15 +7,19 @@
 //! [`BenchArgs`] are its arguments, [`run`] runs it, [`Report`] is what it finds.
 
 mod args;
+mod bulk;
 mod check;
 mod client;
+mod connections;
 mod driver;
 mod error;
 mod flow;
 mod histogram;
+mod kept;
 mod message;
 mod meter;
 mod process;
+mod relay;
 mod report;
 mod run;
 mod topics;
@@ -79,7 +83,32 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Error> {
                 traffic::run_filters(&mut start(server)?, counts, traffic)?,
             )
         }
-        _ => return Err(Error::Arguments("later".into())),
+        Workload::Retained {
+            messages,
+            load,
+            server,
+        } => (server, kept::run_retained(&mut start(server)?, *messages, load)?),
+        Workload::Offline {
+            messages,
+            load,
+            server,
+        } => (server, kept::run_offline(&mut start(server)?, *messages, load)?),
+        Workload::Connect {
+            at_once,
+            seconds,
+            server,
+        } => {
+            let report = connections::run_connect(&mut start(server)?, *at_once, *seconds)?;
+            (server, report)
+        }
+        Workload::Idle { connections, server } => {
+            let report = connections::run_idle(&mut start(server)?, *connections)?;
+            (server, report)
+        }
+        Workload::Relay(args) => {
+            let text = relay::run(args)?;
+            return Ok(Outcome { text, good: true });
+        }
     };
     let text = if server.json {
         let json = serde_json::to_string_pretty(&report).expect("a report has no maps with odd keys");

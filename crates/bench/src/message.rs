@@ -18,6 +18,7 @@ const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct Shape {
     version: Version,
     qos: Qos,
+    retain: bool,
     topic_len: usize,
     /// Where the topic stands in a frame.
     pub(crate) topic_at: usize,
@@ -33,6 +34,15 @@ pub(crate) struct Shape {
 impl Shape {
     /// `topic` stands for all: they have one length.
     pub(crate) fn new(version: Version, qos: Qos, size: usize, topic: &str) -> Self {
+        Self::with_retain(version, qos, size, topic, false)
+    }
+
+    /// Messages that are to be retained.
+    pub(crate) fn retained(version: Version, qos: Qos, size: usize, topic: &str) -> Self {
+        Self::with_retain(version, qos, size, topic, true)
+    }
+
+    fn with_retain(version: Version, qos: Qos, size: usize, topic: &str, retain: bool) -> Self {
         let size = size.max(SIZE_MIN);
         let has_check = size >= CHECKED_SIZE_MIN;
         let tail = if has_check { CHECK_BYTES } else { 0 };
@@ -40,6 +50,7 @@ impl Shape {
         let mut shape = Self {
             version,
             qos,
+            retain,
             topic_len: topic.len(),
             topic_at: 0,
             id_at: None,
@@ -67,7 +78,6 @@ impl Shape {
 
     /// The frame as the codec writes it: the form that the quick paths copy and compare.
     fn encode_slowly(&self, topic: &str, stream: u32, sequence: u64) -> Vec<u8> {
-        let id = PacketId::MIN;
         let mut payload = Vec::new();
         payload.extend_from_slice(&stream.to_be_bytes());
         payload.extend_from_slice(&sequence.to_be_bytes());
@@ -75,9 +85,15 @@ impl Shape {
         if self.has_check {
             payload.extend_from_slice(&check(stream, sequence));
         }
+        let mut frame = Vec::new();
+        self.encode(&mut frame, topic, PacketId::MIN, &payload);
+        frame
+    }
+
+    fn encode(&self, out: &mut Vec<u8>, topic: &str, id: PacketId, payload: &[u8]) {
         let publish = Publish {
             dup: false,
-            retain: false,
+            retain: self.retain,
             delivery: match self.qos {
                 Qos::AtMostOnce => Delivery::AtMostOnce,
                 Qos::AtLeastOnce => Delivery::AtLeastOnce(id),
@@ -85,11 +101,14 @@ impl Shape {
             },
             address: Address::Name(Topic::new(topic).expect("made here, without wildcards")),
             properties: Properties::EMPTY,
-            payload: &payload,
+            payload,
         };
-        let mut frame = Vec::new();
-        publish.encode(self.version, Extras::NONE, &mut frame);
-        frame
+        publish.encode(self.version, Extras::NONE, out);
+    }
+
+    /// Appends a message without payload: a retained one is cleared by it.
+    pub(crate) fn put_empty(&self, out: &mut Vec<u8>, topic: &str, id: u16) {
+        self.encode(out, topic, PacketId::new(id).unwrap_or(PacketId::MIN), &[]);
     }
 
     /// The part of a stream's frames in front of the pattern.

@@ -17,14 +17,18 @@ use crate::error::Error;
 pub(crate) struct Run {
     pub(crate) server: Server,
     address: SocketAddr,
-    /// In front of all topics and client identifiers; of one length, so that runs compare.
+    /// In front of all topics and client identifiers.
     pub(crate) prefix: String,
-    stopped: Arc<AtomicBool>,
+    signals: Signals,
     progress: Progress,
 }
 
-impl Run {
-    pub(crate) fn new(server: Server) -> Result<Self, Error> {
+/// Ctrl-C and its like.
+#[derive(Debug)]
+pub(crate) struct Signals(Arc<AtomicBool>);
+
+impl Signals {
+    pub(crate) fn new() -> Result<Self, Error> {
         let stopped = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // The second signal ends the process.
@@ -33,18 +37,29 @@ impl Run {
                 .map_err(&failed)?;
             signal_hook::flag::register(signal, Arc::clone(&stopped)).map_err(&failed)?;
         }
+        Ok(Self(stopped))
+    }
+
+    /// Whether one came.
+    pub(crate) fn stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Run {
+    pub(crate) fn new(server: Server) -> Result<Self, Error> {
         Ok(Self {
             address: resolve(&server)?,
             server,
-            prefix: format!("bench/{:06x}", std::process::id() & 0xff_ffff),
-            stopped,
+            prefix: prefix(),
+            signals: Signals::new()?,
             progress: Progress::new(),
         })
     }
 
     /// Whether the user wants no more.
     pub(crate) fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.signals.stopped()
     }
 
     /// A client of this run without more than its socket.
@@ -64,6 +79,11 @@ impl Run {
     pub(crate) fn show(&mut self, line: impl FnOnce() -> String) {
         self.progress.show(line);
     }
+}
+
+/// In front of the topics of this process; of one length, so that runs compare.
+pub(crate) fn prefix() -> String {
+    format!("bench/{:06x}", std::process::id() & 0xff_ffff)
 }
 
 #[derive(Debug)]

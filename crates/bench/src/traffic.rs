@@ -25,9 +25,9 @@ pub(crate) enum Layout {
 }
 
 /// Nothing comes for so long: what is missing is lost.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 /// Between looks at the clock and at signals.
-const TURN: Duration = Duration::from_millis(50);
+pub(crate) const TURN: Duration = Duration::from_millis(50);
 /// The finest interval at which a fixed rate wakes up.
 const WAKE_MIN: Duration = Duration::from_micros(50);
 
