@@ -11,6 +11,8 @@ mod rows;
 mod table;
 
 use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,6 +25,9 @@ use rows::{Pace, Work};
 
 const FOLDER: &str = "benches/results";
 const REPETITIONS: usize = 3;
+/// The longest that a load may take; it is not tried again then.
+const LOAD_MAX: Duration = Duration::from_mins(1);
+const TOO_LONG: &str = "took longer than";
 
 /// What the command line asks for.
 pub(crate) struct Asked {
@@ -57,7 +62,7 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
     for repetition in 1..=REPETITIONS {
         for work in &works {
             for peer in peers.all() {
-                if !peer.does(work) {
+                if !peer.does(work) || results.is_hopeless(work, *peer) {
                     continue;
                 }
                 eprint!(
@@ -95,14 +100,14 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
 fn measure(target: &Path, cores: &Cores, peers: &Peers, peer: Peer, work: &Work) -> Measured {
     let outcome = (|| {
         let broker = cores.on_broker(|| peers.start(peer, work))?;
-        let mut command = std::process::Command::new(target.join("release/martlet"));
+        let mut command = Command::new(target.join("release/martlet"));
         command.arg("bench").args(work.args.split_whitespace());
         command.args(["--json", "-p", &broker.port().to_string()]);
         command.args(["--server-pid", &broker.pid().to_string()]);
         if peer == Peer::Relay {
             command.arg("--raw");
         }
-        let output = cores.on_load(|| command.output().context("cannot start the load"))?;
+        let output = bounded(cores.on_load(|| start(&mut command))?)?;
         let text = String::from_utf8_lossy(&output.stdout);
         match serde_json::from_str(&text) {
             Ok(report) => Ok(report),
@@ -110,6 +115,27 @@ fn measure(target: &Path, cores: &Cores, peers: &Peers, peer: Peer, work: &Work)
         }
     })();
     Measured::of(outcome)
+}
+
+fn start(load: &mut Command) -> Result<Child> {
+    load.stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    load.spawn().context("cannot start the load")
+}
+
+/// Waits for a load that says little, so that no pipe fills; one that does not end is ended.
+fn bounded(mut load: Child) -> Result<Output> {
+    let start = Instant::now();
+    while load.try_wait()?.is_none() {
+        if start.elapsed() > LOAD_MAX {
+            load.kill()?;
+            load.wait()?;
+            bail!("{TOO_LONG} {} s", LOAD_MAX.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(load.wait_with_output()?)
 }
 
 /// The newest results of a whole run, else of a quick one, become tables and plots in `docs`.

@@ -15,6 +15,10 @@ use crate::error::Error;
 /// Whatever is waited for while connections are set up, not longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The longest that there is: nothing is sent for it, and no run is as long. 0, for none, is refused by
+/// rumqttd.
+const KEEP_ALIVE_S: u16 = u16::MAX;
+
 /// What is kept of a client when it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Session {
@@ -91,7 +95,7 @@ impl Client {
             version: self.server.protocol_version,
             bridge: false,
             clean_start: session == Session::New,
-            keep_alive_s: 0,
+            keep_alive_s: KEEP_ALIVE_S,
             client_id: &self.name,
             will: None,
             user_name: self.server.username.as_deref(),

@@ -227,6 +227,17 @@ impl Results {
         }
     }
 
+    /// Whether it took too long before.
+    pub(super) fn is_hopeless(&self, work: &Work, peer: Peer) -> bool {
+        let cells = self.rows.iter().filter(|row| row.work == work.name);
+        let failures = cells
+            .filter_map(|row| row.cells.get(&peer))
+            .flat_map(|cell| &cell.failures);
+        failures
+            .into_iter()
+            .any(|failure| failure.starts_with(super::TOO_LONG))
+    }
+
     /// What the relay takes in pairs: the speed of the machine.
     pub(super) fn scale(&self) -> Option<f64> {
         let row = self.rows.iter().find(|row| row.work == SCALE)?;
