@@ -72,7 +72,7 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
                 );
                 let measured = measure(&target, &cores, &peers, *peer, work);
                 eprintln!("{}", measured.summary(work));
-                results.add(work, *peer, measured);
+                results.add(work, *peer, &measured);
             }
         }
     }

@@ -61,6 +61,7 @@ pub(crate) struct Links {
 
 impl Links {
     /// The buffer of what will be written to a connection at the end of this turn.
+    #[inline]
     pub(crate) fn out(&mut self, at: usize) -> &mut Vec<u8> {
         let link = &mut self.all[at];
         if !link.dirty && !link.blocked {
@@ -75,6 +76,7 @@ impl Links {
     }
 
     /// Bytes that the connection's socket did not take yet.
+    #[inline]
     pub(crate) fn unsent(&self, at: usize) -> usize {
         self.all[at].out.len() - self.all[at].written
     }

@@ -209,6 +209,7 @@ impl Flow {
     }
 
     /// Sends the next message of a publisher, if there is room.
+    #[inline]
     fn publish(&mut self, links: &mut Links, nth: usize, at: u64) -> bool {
         let publisher = &mut self.publishers[nth];
         let stream_id = publisher.first_stream + publisher.turn;
@@ -245,6 +246,7 @@ impl Flow {
     }
 
     /// One of those who wait for a message has what it waits for.
+    #[inline]
     fn done(&mut self, stream: usize, sequence: u64) {
         let stream = &mut self.streams[stream];
         let mask = stream.slots.len() - 1;
@@ -295,6 +297,7 @@ impl Flow {
     }
 
     /// Whose place a stream has among those of a subscriber.
+    #[inline]
     fn place(&self, nth: usize, stream: usize) -> Option<usize> {
         let subscriber = &self.subscribers[nth];
         let offset = stream.checked_sub(subscriber.first_stream)?;
@@ -303,6 +306,7 @@ impl Flow {
     }
 
     /// Whether the front of `bytes` is exactly the message that must come next; then it is taken.
+    #[inline]
     fn take_due(&mut self, links: &mut Links, nth: usize, bytes: &[u8], now: u64) -> bool {
         let Some(stream_id) = self.shape.stream_of(bytes) else {
             return false;
@@ -333,6 +337,7 @@ impl Flow {
         true
     }
 
+    #[inline]
     fn acknowledge(&mut self, links: &mut Links, nth: usize, id: u16) {
         let first = match self.shape.qos() {
             Qos::AtMostOnce => return,

@@ -120,6 +120,7 @@ impl Shape {
     }
 
     /// Appends a message.
+    #[inline]
     pub(crate) fn put(&self, out: &mut Vec<u8>, head: &mut Head, sequence: u64, id: u16) {
         if let Some(at) = self.id_at {
             head.bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
@@ -136,6 +137,7 @@ impl Shape {
 
     /// The stream that the frame at the front of `bytes` says it belongs to, if it is a whole frame
     /// of the usual length and kind.
+    #[inline]
     pub(crate) fn stream_of(&self, bytes: &[u8]) -> Option<u32> {
         if bytes.len() < self.frame_len || bytes[0] != 0x30 | self.qos.as_u8() << 1 {
             return None;
@@ -146,6 +148,7 @@ impl Shape {
 
     /// Whether the front of `bytes`, of which `stream_of` said that it is long enough, is exactly that
     /// message, whatever its packet identifier; the identifier, 0 for none.
+    #[inline]
     pub(crate) fn is(&self, bytes: &[u8], head: &Head, sequence: u64) -> Option<u16> {
         let frame = &bytes[..self.frame_len];
         let stamp_at = self.payload_at + 4;
@@ -174,6 +177,7 @@ impl Shape {
         self.is_body(body, stream, sequence).then_some((stream, sequence))
     }
 
+    #[inline]
     fn is_body(&self, body: &[u8], stream: u32, sequence: u64) -> bool {
         let Some((pattern, tail)) = body.split_at_checked(self.pattern.len()) else {
             return false;
@@ -187,6 +191,7 @@ impl Shape {
     }
 }
 
+#[inline]
 fn check(stream: u32, sequence: u64) -> [u8; CHECK_BYTES] {
     (sequence.wrapping_add(1) ^ u64::from(stream).rotate_left(40))
         .wrapping_mul(MIX)

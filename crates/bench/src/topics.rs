@@ -34,6 +34,7 @@ impl Topics {
     }
 
     /// Makes a head of that stream one of that message.
+    #[inline]
     pub(crate) fn patch(&self, shape: &Shape, head: &mut Head, stream: usize, sequence: u64) {
         if let Self::Scattered(scattered) = self {
             let levels = levels(scattered.index(stream, sequence));

@@ -91,7 +91,7 @@ impl Proxy {
     /// From the broker to a client, frame by frame.
     fn down(&self, nth: usize, from: &mut TcpStream, to: &mut TcpStream) {
         let (mut input, mut publishes, mut held): (_, _, Option<Vec<u8>>) = (Vec::new(), 0, None);
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         while let Ok(n @ 1..) = from.read(&mut buffer) {
             input.extend_from_slice(&buffer[..n]);
             let mut out = Vec::new();

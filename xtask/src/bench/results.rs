@@ -199,7 +199,7 @@ impl Results {
         })
     }
 
-    pub(super) fn add(&mut self, work: &Work, peer: Peer, measured: Measured) {
+    pub(super) fn add(&mut self, work: &Work, peer: Peer, measured: &Measured) {
         for row in &work.rows {
             let known = self.rows.iter().position(|known| known.row.title == row.title);
             let at = known.unwrap_or_else(|| {
