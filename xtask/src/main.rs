@@ -1,5 +1,6 @@
 //! Chores of this repository. `cargo xtask ci` is all that CI runs, so a laptop and CI agree.
 
+mod bench;
 mod ci;
 mod nextest;
 mod setup;
@@ -32,6 +33,18 @@ enum Chore {
         #[arg(long)]
         tighten: bool,
     },
+    /// Measure Martlet beside mosquitto, rumqttd and a relay; results, table and plots
+    Bench {
+        /// A few minutes: short measurements, smaller numbers
+        #[arg(long)]
+        quick: bool,
+        /// Only the works whose name contains this; nothing is written
+        #[arg(long)]
+        only: Option<String>,
+        /// Measure nothing: draw table and plots of docs/performance.md from the results that are there
+        #[arg(long, conflicts_with_all = ["quick", "only"])]
+        draw: bool,
+    },
     /// Build the release binary and run other people's clients against it
     Interop {
         /// Run only the tests whose name contains this
@@ -58,6 +71,11 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
             tidy::sources(*tighten)?;
             tidy::ledgers(&if *ran { nextest::ran()? } else { nextest::listed()? }, *tighten)
         }
+        Chore::Bench { quick, only, draw } => bench::run(&bench::Asked {
+            quick: *quick,
+            only: only.clone(),
+            draw: *draw,
+        }),
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
     }
 }

@@ -75,7 +75,7 @@ fn once(folder: &Path, what: &str, fill: impl Fn(&Path) -> Result<()>) -> Result
     Ok(std::fs::write(stamp, what)?)
 }
 
-fn debian(package: &str) -> Result<()> {
+pub(crate) fn debian(package: &str) -> Result<()> {
     if !has("apt-get") {
         bail!("this is not a Debian machine");
     }

@@ -25,7 +25,9 @@ pub(crate) fn martlet() -> Command {
     for program in Program::ALL {
         command = command.subcommand(client(program, program.name()));
     }
+    let bench = martlet_bench::BenchArgs::augment_args(Command::new("bench"));
     command
+        .subcommand(bench.about("Measure any broker, and check every message"))
         .subcommand(
             Command::new("help")
                 .about("Explain a command, a subject, or the code of an error")

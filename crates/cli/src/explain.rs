@@ -98,6 +98,12 @@ const ENTRIES: &[Entry] = &[
                Is the disk full, or a limit reached? The exit status is 1.",
     },
     Entry {
+        code: "C015",
+        title: "the benchmark could not be run",
+        text: "`martlet bench` lost a connection, was refused, or got what is not MQTT. Its exit status is 1, as it is when a\n\
+               message was lost, repeated, reordered, corrupted or misrouted: then the report says which.",
+    },
+    Entry {
         code: "C020",
         title: "the time of -W is over",
         text: "sub was told to stop after this time, and rr got no response within it. The exit status is 27.",

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches};
+use martlet_bench::BenchArgs;
 
 use crate::broker::BrokerArgs;
 use crate::failure::Failure;
@@ -72,6 +73,10 @@ fn other(matches: &ArgMatches) -> ExitCode {
             Ok(args) => broker::run(&args),
             Err(error) => error.exit(),
         },
+        Some(("bench", matches)) => match BenchArgs::from_arg_matches(matches) {
+            Ok(args) => bench(&args),
+            Err(error) => error.exit(),
+        },
         Some(("help", matches)) => help(matches.get_one::<String>("subject").map(String::as_str)),
         Some(("man", matches)) => {
             let dir: &PathBuf = matches.get_one("dir").expect("it has a default");
@@ -88,6 +93,20 @@ fn other(matches: &ArgMatches) -> ExitCode {
             )
         }
         other => unreachable!("clap lets no other command through: {other:?}"),
+    }
+}
+
+/// Ends with 1 when a message was not as it must be, or when there was no run.
+fn bench(args: &BenchArgs) -> ExitCode {
+    match martlet_bench::run(args) {
+        Ok(outcome) => {
+            let printed = print(&outcome.text);
+            if outcome.good { printed } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            console::error("C015", &format!("{error}."));
+            ExitCode::FAILURE
+        }
     }
 }
 

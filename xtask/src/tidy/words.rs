@@ -42,6 +42,7 @@ const VERSIONED: &[(&str, &str)] = &[
         "the operator chooses those that are served",
     ),
     ("crates/broker/examples/", "speaks for clients"),
+    ("crates/bench/src/args.rs", "the user chooses one"),
     ("bindings/", "the user chooses one"),
 ];
 

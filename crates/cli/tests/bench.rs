@@ -1,0 +1,110 @@
+//! `martlet bench` as a program: its output, its exit status, Ctrl-C, and the relay.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use common::{Broker, end, free_port, martlet, run, signal, wait_for};
+
+#[test]
+fn a_run_ends_well_and_says_what_it_found() {
+    let broker = Broker::start();
+    let us = std::process::id();
+    let line = format!("bench pairs --pairs 3 --seconds 0.2 --warm-up 0 --server-pid {us}");
+    let text = run(broker.client(&line)).ok().text().to_owned();
+    for words in [
+        "3 pairs, QoS 0",
+        "latency",
+        "us of CPU a message",
+        "0 lost, 0 repeated",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn connections_and_kept_messages() {
+    let broker = Broker::start();
+    for line in [
+        "bench connect --at-once 4 --seconds 0.2",
+        "bench idle --connections 30",
+        "bench retained --messages 300 -V 5",
+        "bench offline --messages 300 -q 2",
+    ] {
+        run(broker.client(line)).ok();
+    }
+}
+
+#[test]
+fn ctrl_c_prints_what_there_is() {
+    let broker = Broker::start();
+    let line = "bench pairs --pairs 2 --seconds 60 --warm-up 0";
+    let load = broker.client(line).spawn().unwrap();
+    let stat = format!("/proc/{}/stat", load.id());
+    wait_for("the load is at work", || {
+        let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+        // User time in hundredths of a second: behind the name, the 12th field.
+        let user = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .nth(11);
+        user.is_some_and(|ticks| ticks.parse::<u64>().is_ok_and(|ticks| ticks > 5))
+    });
+    signal(load.id(), "INT");
+    let ran = end(load);
+    assert_eq!(ran.status, 1);
+    assert!(ran.text().contains("ended early  stopped"), "{}", ran.text());
+    assert!(ran.text().contains("0 lost, 0 repeated"), "{}", ran.text());
+}
+
+#[test]
+fn no_broker_no_run() {
+    let ran = run(martlet(&format!("bench pairs -p {}", free_port())));
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.stderr.starts_with("error[C015]: no connection to 127.0.0.1:"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn the_relay_reads_and_writes_once_for_what_it_moves() {
+    for (pattern, flags) in [
+        ("pairs", "pairs --pairs 4"),
+        ("fan-out", "fan-out --subscribers 4"),
+        ("fan-in", "fan-in --publishers 4"),
+    ] {
+        let mut relay = martlet(&format!("bench relay --pattern {pattern} --count 4"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(relay.stdout.take().unwrap());
+        let mut port = String::new();
+        output.read_line(&mut port).unwrap();
+        let line = format!("bench {flags} --raw --seconds 0.2 --warm-up 0 -p {}", port.trim());
+        run(martlet(&line)).ok();
+        signal(relay.id(), "TERM");
+        let mut counts = String::new();
+        output.read_to_string(&mut counts).unwrap();
+        relay.wait().unwrap();
+        let count = |name: &str| -> u64 {
+            let (_, rest) = counts.split_once(&format!("\"{name}\":")).unwrap();
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+            digits.parse().unwrap()
+        };
+        let receivers = if pattern == "fan-out" { 4 } else { 1 };
+        assert!(count("reads") > 0, "{counts}");
+        assert_eq!(
+            count("bytes_written"),
+            count("bytes_read") * receivers,
+            "{counts}"
+        );
+        // A read of a part of a message has nothing to write.
+        assert!(count("writes") <= count("reads") * receivers, "{counts}");
+        assert_eq!(count("in_vain"), 0, "{counts}");
+    }
+}

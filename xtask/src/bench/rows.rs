@@ -1,0 +1,390 @@
+//! The rows of the table, and the loads that fill them.
+
+use serde::{Deserialize, Serialize};
+
+/// A load, and the rows that are read from its report.
+pub(super) struct Work {
+    pub(super) name: &'static str,
+    /// The arguments of `martlet bench`.
+    pub(super) args: String,
+    /// How the relay does it, if it can: pattern, count, and bytes of a payload.
+    pub(super) relay: Option<(&'static str, u32, u32)>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// A row: a figure of a phase.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) title: String,
+    pub(super) family: Family,
+    pub(super) phase: String,
+    pub(super) figure: Figure,
+    /// Where the relay takes 0.20 us in pairs.
+    pub(super) target: Option<f64>,
+    /// Whether the row is void unless the broker was busy all the time.
+    pub(super) needs_busy: bool,
+}
+
+/// Which number of a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Figure {
+    /// CPU time of the broker for each, in microseconds.
+    CpuUs,
+    /// Growth of its resident memory for each, in bytes.
+    Bytes,
+    /// The latency that 99 % do not exceed, in microseconds.
+    P99Us,
+}
+
+/// Rows that share a plot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Family {
+    Messages,
+    Large,
+    Filters,
+    Kept,
+    Connections,
+    Latency,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Messages,
+        Self::Large,
+        Self::Filters,
+        Self::Kept,
+        Self::Connections,
+        Self::Latency,
+    ];
+
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Messages => "Messages of 64 bytes: CPU time of the broker for each delivery",
+            Self::Large => "Large messages: CPU time of the broker for each delivery",
+            Self::Filters => "Many filters",
+            Self::Kept => "Messages that the broker keeps",
+            Self::Connections => "Connections",
+            Self::Latency => "Latency at 20,000 messages a second",
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Large => "large",
+            Self::Filters => "filters",
+            Self::Kept => "kept",
+            Self::Connections => "connections",
+            Self::Latency => "latency",
+        }
+    }
+}
+
+impl Figure {
+    pub(super) const fn unit(self) -> &'static str {
+        match self {
+            Self::CpuUs => "us CPU",
+            Self::Bytes => "bytes",
+            Self::P99Us => "us",
+        }
+    }
+}
+
+/// How long a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Quick,
+    Full,
+}
+
+/// The load in whose row the machine is weighed.
+pub(super) const SCALE: &str = "pairs-q0";
+
+fn row(family: Family, title: impl Into<String>, phase: &str, figure: Figure, target: Option<f64>) -> Row {
+    Row {
+        title: title.into(),
+        family,
+        phase: phase.into(),
+        figure,
+        target,
+        needs_busy: false,
+    }
+}
+
+pub(super) fn works(pace: Pace) -> Vec<Work> {
+    let (seconds, kept, idle, filters): (_, u32, u32, &[(u32, &'static str, f64)]) = match pace {
+        Pace::Quick => (
+            "--seconds 1 --warm-up 0.3",
+            50_000,
+            5_000,
+            &[(1_000, "filters-1k", 2.5), (100_000, "filters-100k", 3.0)],
+        ),
+        Pace::Full => (
+            "--seconds 5 --warm-up 1",
+            100_000,
+            10_000,
+            &[
+                (1_000, "filters-1k", 2.5),
+                (100_000, "filters-100k", 3.0),
+                (1_000_000, "filters-1m", 4.0),
+            ],
+        ),
+    };
+    let mut works: Vec<Work> = traffic()
+        .into_iter()
+        .map(|(name, args, relay, family, title, target)| Work {
+            name,
+            args: format!("{args} {seconds}"),
+            relay,
+            rows: vec![Row {
+                needs_busy: true,
+                ..row(family, title, "deliver", Figure::CpuUs, Some(target))
+            }],
+        })
+        .collect();
+    for (count, name, target) in filters {
+        let mut rows = vec![Row {
+            needs_busy: true,
+            ..row(
+                Family::Filters,
+                format!("publish among {} filters", thousands(*count)),
+                "deliver",
+                Figure::CpuUs,
+                Some(*target),
+            )
+        }];
+        if *count >= 100_000 {
+            let title = |what| format!("one more subscription of {}: {what}", thousands(*count));
+            let cpu = row(
+                Family::Filters,
+                title("CPU"),
+                "subscribe",
+                Figure::CpuUs,
+                Some(2.0),
+            );
+            let bytes = row(
+                Family::Filters,
+                title("memory"),
+                "subscribe",
+                Figure::Bytes,
+                Some(400.0),
+            );
+            rows.extend([cpu, bytes]);
+        }
+        works.push(Work {
+            name,
+            args: format!("filters --filters {count} {seconds}"),
+            relay: None,
+            rows,
+        });
+    }
+    let of = |what: &str| format!("{} {what}", thousands(kept));
+    works.push(Work {
+        name: "retained",
+        args: format!("retained --messages {kept} -q 1"),
+        relay: None,
+        rows: vec![
+            row(
+                Family::Kept,
+                of("retained, QoS 1: set"),
+                "set",
+                Figure::CpuUs,
+                Some(2.0),
+            ),
+            row(
+                Family::Kept,
+                of("retained: memory"),
+                "set",
+                Figure::Bytes,
+                Some(400.0),
+            ),
+            row(
+                Family::Kept,
+                of("retained: read back at QoS 0"),
+                "read back",
+                Figure::CpuUs,
+                Some(0.8),
+            ),
+        ],
+    });
+    works.push(Work {
+        name: "offline",
+        args: format!("offline --messages {kept} -q 1"),
+        relay: None,
+        rows: vec![
+            row(
+                Family::Kept,
+                of("queued, QoS 1: in"),
+                "in",
+                Figure::CpuUs,
+                Some(2.0),
+            ),
+            row(
+                Family::Kept,
+                of("queued: memory"),
+                "in",
+                Figure::Bytes,
+                Some(400.0),
+            ),
+            row(
+                Family::Kept,
+                of("queued, QoS 1: out"),
+                "out",
+                Figure::CpuUs,
+                Some(1.0),
+            ),
+        ],
+    });
+    works.push(Work {
+        name: "idle",
+        args: format!("idle --connections {idle}"),
+        relay: None,
+        rows: vec![row(
+            Family::Connections,
+            format!("{} idle connections: memory of one", thousands(idle)),
+            "connect",
+            Figure::Bytes,
+            Some(2_000.0),
+        )],
+    });
+    works.push(Work {
+        name: "connect",
+        args: format!(
+            "connect {}",
+            if pace == Pace::Quick {
+                "--seconds 1"
+            } else {
+                "--seconds 5"
+            }
+        ),
+        relay: None,
+        rows: vec![row(
+            Family::Connections,
+            "connect and disconnect",
+            "connect",
+            Figure::CpuUs,
+            Some(24.0),
+        )],
+    });
+    works.push(Work {
+        name: "rate-20k",
+        args: format!("pairs --pairs 50 -q 0 --rate 20000 {seconds}"),
+        relay: Some(("pairs", 50, 64)),
+        rows: vec![row(
+            Family::Latency,
+            "50 pairs, QoS 0, 20,000 a second: 99 % within",
+            "deliver",
+            Figure::P99Us,
+            None,
+        )],
+    });
+    works
+}
+
+type Traffic = (
+    &'static str,
+    &'static str,
+    Option<(&'static str, u32, u32)>,
+    Family,
+    &'static str,
+    f64,
+);
+
+/// The works that run for a while, each with the one row of its deliveries.
+fn traffic() -> Vec<Traffic> {
+    use Family::{Large, Messages};
+    let pairs = Some(("pairs", 50, 64));
+    vec![
+        (
+            SCALE,
+            "pairs --pairs 50 -q 0",
+            pairs,
+            Messages,
+            "50 pairs, QoS 0, w=32",
+            0.35,
+        ),
+        (
+            "pairs-q1",
+            "pairs --pairs 50 -q 1",
+            None,
+            Messages,
+            "50 pairs, QoS 1, w=32",
+            0.55,
+        ),
+        (
+            "pairs-q2",
+            "pairs --pairs 50 -q 2",
+            None,
+            Messages,
+            "50 pairs, QoS 2, w=32",
+            1.2,
+        ),
+        (
+            "pairs-w1",
+            "pairs --pairs 50 -q 0 --window 1",
+            pairs,
+            Messages,
+            "50 pairs, QoS 0, w=1",
+            7.5,
+        ),
+        (
+            "fan-out-q0",
+            "fan-out --subscribers 200 -q 0",
+            Some(("fan-out", 200, 64)),
+            Messages,
+            "fan-out 1 to 200, QoS 0, w=32",
+            0.6,
+        ),
+        (
+            "fan-out-q1",
+            "fan-out --subscribers 200 -q 1",
+            None,
+            Messages,
+            "fan-out 1 to 200, QoS 1, w=32",
+            0.8,
+        ),
+        (
+            "fan-in-q0",
+            "fan-in --publishers 200 -q 0",
+            Some(("fan-in", 200, 64)),
+            Messages,
+            "fan-in 200 to 1, QoS 0, w=32",
+            0.35,
+        ),
+        (
+            "pairs-4k",
+            "pairs --pairs 50 -q 0 --size 4096",
+            Some(("pairs", 50, 4096)),
+            Large,
+            "50 pairs, QoS 0, 4 KiB, w=32",
+            1.3,
+        ),
+        (
+            "pairs-256k",
+            "pairs --pairs 50 -q 0 --size 262144 --window 2",
+            Some(("pairs", 50, 262_144)),
+            Large,
+            "50 pairs, QoS 0, 256 KiB, w=2",
+            100.0,
+        ),
+    ]
+}
+
+pub(super) fn names() -> String {
+    let names: Vec<&str> = works(Pace::Full).iter().map(|work| work.name).collect();
+    names.join(", ")
+}
+
+pub(super) fn thousands(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
