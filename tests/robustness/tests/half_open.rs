@@ -14,7 +14,7 @@ const KIB_EACH_MAX: u64 = 4;
 /// `connect_timeout` ends them. What they cost is there for those who come next.
 fn many(name: &str, first: &[u8]) {
     rlimit::increase_nofile_limit(u64::MAX).expect("the limit of open files can be raised");
-    let mut broker = Live::start(name, &["connect_timeout=5"]);
+    let mut broker = Live::start(name, &["connect_timeout=12"]);
     broker.client("before").publish("a", b"x", 2);
     let bystanders = Bystanders::start(broker.address(), "half/open", 0);
     bystanders.wait_rounds(10);
@@ -49,7 +49,7 @@ fn wave(broker: &Live, bystanders: &Bystanders, first: &[u8]) -> u64 {
     bystanders.wait_rounds(10);
     // Each is closed, and had nothing to read. That these clients do not close keeps nothing open.
     for stream in &mut connections {
-        let bound = Some(Duration::from_secs(15));
+        let bound = Some(Duration::from_secs(30));
         stream.set_read_timeout(bound).expect("a bound above 0");
         let mut buf = [0];
         let read = stream.read(&mut buf);

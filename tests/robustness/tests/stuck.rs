@@ -166,7 +166,7 @@ fn stuck(case: &Case) {
     let beside = if case.reads_of_batch == 0 {
         limit / 10
     } else {
-        limit / 5
+        limit / 2
     };
     assert!(
         grown_kib * 1024 <= limit + beside + others,
