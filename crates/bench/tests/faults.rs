@@ -285,7 +285,12 @@ fn a_queue() {
         (Fault::FlipPayload, [1, 0, 0, 1, 0]),
     ];
     for (fault, expected) in faults {
-        let (counts, text) = bench(fault, "offline --messages 500 -q 1");
+        // A message that the broker sends while its client is just leaving is sent again later: a fault
+        // that hits it goes with the old connection.
+        let outcome = (0..5)
+            .map(|_| bench(fault, "offline --messages 500 -q 1"))
+            .find(|(counts, _)| fault == Fault::None || *counts != [0; 5]);
+        let (counts, text) = outcome.expect("the fault hit a connection that goes on");
         assert_eq!(counts, expected, "{fault:?}: {text}");
     }
 }
