@@ -297,7 +297,10 @@ fn a_queue() {
 
 #[test]
 fn what_stays_silent_is_lost() {
-    let (counts, text) = bench(Fault::Lose, "offline --messages 500 -q 1");
+    let outcome = (0..5)
+        .map(|_| bench(Fault::Lose, "offline --messages 500 -q 1"))
+        .find(|(counts, _)| *counts != [0; 5]);
+    let (counts, text) = outcome.expect("the fault hit a connection that goes on");
     assert_eq!(counts, [1, 0, 0, 0, 0]);
     assert!(text.contains("nothing came any more"), "{text}");
 }
