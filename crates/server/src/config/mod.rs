@@ -122,7 +122,7 @@ pub struct BrokerSettings {
 pub enum ReceiveMaximumExceeded {
     /// DISCONNECT 0x93.
     Disconnect,
-    /// A line in the log.
+    /// It is not read while as many acknowledgements are owed.
     Warn,
 }
 
