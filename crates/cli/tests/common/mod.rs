@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -46,9 +47,12 @@ pub(crate) fn martlet(line: &str) -> Command {
     command
 }
 
-/// The binary under one of mosquitto's names.
+/// The binary under one of mosquitto's names. Tests run as processes or as threads, so each link has a folder
+/// that no other has.
 pub(crate) fn link(name: &str) -> PathBuf {
-    let path = folder(&format!("links-{name}-{:?}", std::thread::current().id())).join(name);
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = folder(&format!("links-{}-{nth}", std::process::id())).join(name);
     std::os::unix::fs::symlink(MARTLET, &path).unwrap();
     path
 }
