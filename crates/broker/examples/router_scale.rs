@@ -50,8 +50,11 @@ fn router() {
     let ((), spent_ns) = timed(|| {
         for i in 0..FILTERS {
             let text = filter_of(i);
-            let (added, ns) =
-                timed(|| router.subscribe(filter(&text), session(i), Qos::AtLeastOnce.into(), &presence));
+            let (added, ns) = timed(|| {
+                router.subscribe(filter(&text), session(i), Qos::AtLeastOnce.into(), || {
+                    presence.clone()
+                })
+            });
             assert!(added);
             each_ns[i as usize] = ns as u32;
         }
@@ -115,7 +118,7 @@ fn adversary() {
             filter(&levels.join("/")),
             session(0),
             Qos::AtLeastOnce.into(),
-            &presence,
+            || presence.clone(),
         );
     }
     let mut builder = RouteBuilder::new();
@@ -133,7 +136,9 @@ fn crowd() {
     let presence = Presence::new();
     let ((), ns) = timed(|| {
         for i in 0..100_000 {
-            router.subscribe(filter("all"), session(i), Qos::AtLeastOnce.into(), &presence);
+            router.subscribe(filter("all"), session(i), Qos::AtLeastOnce.into(), || {
+                presence.clone()
+            });
         }
     });
     say("subscribe to what 100,000 do", ns, 100_000);

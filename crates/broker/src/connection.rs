@@ -3,9 +3,10 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use martlet_codec::Version;
+use martlet_codec::{Packet, Version};
 use martlet_session::Output;
 
+use crate::limits::OWN_BUFFER_BYTES_MIN;
 use crate::router::Route;
 use crate::timers::Armed;
 
@@ -38,8 +39,8 @@ pub(crate) struct Connection {
     pub(crate) unread: Vec<u8>,
     /// Whether `unread` waits for something other than more bytes.
     pub(crate) waits: bool,
-    /// What is to be written when no session is attached: a refusal, or the rest after the end.
-    pub(crate) output: Output,
+    /// What is to be written when no session is attached: a refusal, or the rest after the end. Few have it.
+    pub(crate) last_output: Option<Box<Output>>,
     /// Whether it stands in the list of connections to flush.
     pub(crate) dirty: bool,
     /// What it publishes with, from its first PUBLISH on.
@@ -78,11 +79,21 @@ impl Connection {
             version: None,
             unread: Vec::new(),
             waits: false,
-            output: Output::default(),
+            last_output: None,
             dirty: false,
             publishing: None,
             armed: Armed::default(),
         }
+    }
+
+    pub(crate) fn last_output(&mut self) -> &mut Output {
+        self.last_output.get_or_insert_default()
+    }
+
+    /// The bytes that a packet still lacks whose start came, if it is one that gets a buffer of its own.
+    pub(crate) fn lacks_of_large(&self) -> Option<usize> {
+        let total = Packet::announced_len(&self.unread)?;
+        (total >= OWN_BUFFER_BYTES_MIN).then(|| total.saturating_sub(self.unread.len()))
     }
 
     pub(crate) fn session(&self) -> Option<u32> {

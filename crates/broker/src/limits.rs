@@ -7,6 +7,10 @@ use martlet_session::Policy;
 use crate::router::Overlapping;
 use crate::takeovers::FlappingLimits;
 
+/// A packet of at least that many bytes that arrives in parts is put together in a buffer of its own, whose payload
+/// recipients share.
+pub const OWN_BUFFER_BYTES_MIN: usize = 32 << 10;
+
 /// What holds for all sessions.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -1,5 +1,7 @@
 //! Which shard a client identifier belongs to: touched when a client connects and when its session ends.
 
+use std::sync::Arc;
+
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -36,25 +38,25 @@ impl Registry {
     }
 
     /// Claims an identifier: where its session lives it goes, else it stays where it came in.
-    pub fn claim(&self, client_id: &str, here: u16) -> Claim {
+    pub fn claim(&self, client_id: &ClientId, here: u16) -> Claim {
         let mut shards = self.shards.lock();
-        match shards.get(client_id) {
+        match shards.get(&**client_id) {
             Some(shard) if *shard == here => Claim::Here,
             Some(shard) => Claim::There(*shard),
             None => {
-                shards.insert(client_id.into(), here);
+                shards.insert(Arc::clone(client_id), here);
                 Claim::Here
             }
         }
     }
 
     /// Claims an identifier that nobody has; `false`: somebody has it.
-    pub fn claim_new(&self, client_id: &str, here: u16) -> bool {
+    pub fn claim_new(&self, client_id: &ClientId, here: u16) -> bool {
         let mut shards = self.shards.lock();
-        if shards.contains_key(client_id) {
+        if shards.contains_key(&**client_id) {
             return false;
         }
-        shards.insert(client_id.into(), here);
+        shards.insert(Arc::clone(client_id), here);
         true
     }
 
@@ -99,11 +101,12 @@ mod tests {
     #[test]
     fn an_identifier_belongs_to_one_shard() {
         let registry = Registry::new(1);
-        assert_eq!(registry.claim("a", 0), Claim::Here);
-        assert_eq!(registry.claim("a", 1), Claim::There(0));
-        assert!(!registry.claim_new("a", 1));
-        registry.release("a");
-        assert_eq!(registry.claim("a", 1), Claim::Here);
+        let a = ClientId::from("a");
+        assert_eq!(registry.claim(&a, 0), Claim::Here);
+        assert_eq!(registry.claim(&a, 1), Claim::There(0));
+        assert!(!registry.claim_new(&a, 1));
+        registry.release(&a);
+        assert_eq!(registry.claim(&a, 1), Claim::Here);
         assert_eq!(registry.len(), 1);
     }
 }

@@ -23,8 +23,9 @@ pub(crate) struct Slot {
     pub(crate) subscriptions: HashSet<FilterBuf, State>,
     /// Subscriptions to groups: only then anybody asks for its presence.
     pub(crate) shares: usize,
-    pub(crate) presence: Arc<Presence>,
-    pub(crate) will: Option<Will>,
+    /// What groups look at; none as long as it is in no group.
+    pub(crate) presence: Option<Arc<Presence>>,
+    pub(crate) will: Option<Box<Will>>,
     /// When its will goes out, once its connection is gone.
     pub(crate) will_due_ms: Option<u64>,
     /// When it ends, once its connection is gone.
@@ -38,12 +39,17 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// What groups look at.
+    pub(crate) fn presence(&mut self) -> Arc<Presence> {
+        Arc::clone(self.presence.get_or_insert_with(Presence::new))
+    }
+
     /// Tells groups whether it can take messages.
     pub(crate) fn tell_presence(&self, limits: &martlet_session::limits::Limits) {
-        if self.shares == 0 {
+        let Some(presence) = self.presence.as_ref().filter(|_| self.shares > 0) else {
             return;
-        }
-        self.presence.set(match &self.session.link {
+        };
+        presence.set(match &self.session.link {
             None => Availability::Away,
             Some(_) if self.session.is_ready(limits) => Availability::Ready,
             Some(_) => Availability::Full,
@@ -103,7 +109,7 @@ impl Sessions {
             conn: None,
             subscriptions: HashSet::with_hasher(hashing(self.seed)),
             shares: 0,
-            presence: Presence::new(),
+            presence: None,
             will: None,
             will_due_ms: None,
             expires_at_ms: None,

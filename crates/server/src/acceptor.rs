@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_broker::{Peer, Shared};
 
 use crate::inbox::{Inbox, Item};
+use crate::worker::Worker;
 
 /// One listening socket.
 pub(crate) struct Acceptor {
@@ -27,32 +29,33 @@ pub(crate) struct Acceptor {
 const WAIT: Duration = Duration::from_millis(50);
 
 impl Acceptor {
-    /// Runs until it is dropped.
-    pub(crate) async fn run(self) -> io::Result<()> {
-        self.listener.set_nonblocking(true)?;
+    /// Runs until it is dropped, on the thread of a shard: what stays in that shard needs no other thread.
+    pub(crate) async fn run(self, here: &Rc<Worker>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
         let mut turn = 0;
         loop {
             self.wait_for_room().await;
-            // The stream leaves this thread's runtime for that of its shard.
-            match listener
-                .accept()
-                .await
-                .and_then(|(stream, address)| Ok((stream.into_std()?, address)))
-            {
-                Ok((stream, address)) => {
-                    let shard = self.least_loaded(turn);
-                    turn = turn.wrapping_add(1);
-                    let peer = Peer {
-                        address,
-                        listener: self.rules,
-                    };
-                    self.inboxes[shard].push(Item::Connection {
-                        stream,
-                        peer,
-                        unread: Vec::new(),
-                    });
+            let accepted = listener.accept().await.and_then(|(stream, address)| {
+                let peer = Peer {
+                    address,
+                    listener: self.rules,
+                };
+                let shard = self.least_loaded(turn);
+                if shard == here.index() {
+                    here.open(stream, peer, Vec::new());
+                    return Ok(());
                 }
+                // The stream leaves this thread's runtime for that of its shard.
+                self.inboxes[shard].push(Item::Connection {
+                    stream: stream.into_std()?,
+                    peer,
+                    unread: Vec::new(),
+                });
+                Ok(())
+            });
+            turn = turn.wrapping_add(1);
+            match accepted {
+                Ok(()) => {}
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     tracing::error!(

@@ -33,11 +33,19 @@ pub const INBOX_FORWARDS_MAX: usize = 8_192;
 /// Bytes that one connection is read in one turn. More waits for the next.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the start of a packet that are put before what is read next. A longer start belongs to a large packet,
+/// which is put together in a buffer of its own.
+pub const KEPT_BYTES_MAX: usize = martlet_broker::limits::OWN_BUFFER_BYTES_MIN;
+
 /// Connections that are written in one slice, before sockets are polled again.
 pub const FLUSH_SLICE: usize = 16;
 
 /// Connections that wait to be written. Above it: nothing is read until they are fewer.
 pub const FLUSH_BACKLOG_MAX: usize = 8 * FLUSH_SLICE;
+
+/// Bytes that were read and, as messages, wait to be written. Above it: nothing is read until some are written, so
+/// that they are still in the cache of the processor when they are.
+pub const FLUSH_BACKLOG_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes that one connection is written in one turn. More waits for the next.
 pub const WRITE_BYTES_MAX: usize = 256 * 1024;

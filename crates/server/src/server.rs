@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::acceptor::Acceptor;
-use crate::config::{Config, ListenError, Listener};
+use crate::config::{Config, ListenError};
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
 use crate::limits::{FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
@@ -25,7 +25,6 @@ pub struct Server {
     shared: Arc<Shared>,
     inboxes: Arc<[Inbox]>,
     workers: Vec<JoinHandle<()>>,
-    acceptors: Option<JoinHandle<()>>,
     stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
     addresses: Vec<SocketAddr>,
 }
@@ -34,7 +33,7 @@ impl Server {
     /// Opens all listeners, then starts the threads. Nothing is started if one listener fails.
     pub fn start(config: &Config) -> Result<Self, Error> {
         let files_max = raise_open_files();
-        let sockets = open_all(&config.listeners)?;
+        let sockets = open_all(config)?;
         let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = config
@@ -52,19 +51,6 @@ impl Server {
         let shared = Shared::new(settings::settings(config), rules, shards, &mut seed);
         let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
         let clock = Clock::start();
-        let workers = (0..shards as u16)
-            .map(|index| {
-                let shard_seed = Seed::new(seed.draw());
-                let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
-                let log = EventLog::new(config.log.connection_messages);
-                let tcp_nodelay = config.tcp_nodelay;
-                spawn(format!("shard-{index}"), move || {
-                    let shard = Shard::new(index, shared, Box::new(MemoryStore), shard_seed, clock.now());
-                    let worker = Worker::new(index, shard, inboxes, log, clock, tcp_nodelay);
-                    run_worker(worker);
-                })
-            })
-            .collect();
         let acceptors: Vec<_> = sockets
             .into_iter()
             .map(|(socket, rules)| Acceptor {
@@ -78,15 +64,33 @@ impl Server {
             })
             .collect();
         let (stop_accepting, stopped) = tokio::sync::oneshot::channel();
-        let measured = Arc::clone(&shared);
-        let acceptors = spawn("accept".to_owned(), move || {
-            run_acceptors(measured, acceptors, stopped);
-        });
+        let mut reception = Some((acceptors, stopped));
+        let workers = (0..shards as u16)
+            .map(|index| {
+                let shard_seed = Seed::new(seed.draw());
+                let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
+                let log = EventLog::new(config.log.connection_messages);
+                // The first shard accepts for all: with one of them, nobody has to be woken for it.
+                let reception = reception.take();
+                spawn(format!("shard-{index}"), move || {
+                    let measured = Arc::clone(&shared);
+                    let shard = Shard::new(index, shared, Box::new(MemoryStore), shard_seed, clock.now());
+                    let worker = Worker::new(index, shard, inboxes, log, clock);
+                    run_worker(async move {
+                        if let Some((acceptors, stopped)) = reception {
+                            let here = Rc::clone(&worker);
+                            tokio::task::spawn_local(accept_all(acceptors, here, stopped));
+                            tokio::task::spawn_local(measure_memory(measured));
+                        }
+                        worker.run().await;
+                    });
+                })
+            })
+            .collect();
         Ok(Self {
             shared,
             inboxes,
             workers,
-            acceptors: Some(acceptors),
             stop_accepting: Some(stop_accepting),
             addresses,
         })
@@ -101,9 +105,6 @@ impl Server {
     /// knows that), and the threads end.
     pub fn stop(mut self) {
         drop(self.stop_accepting.take());
-        if let Some(acceptors) = self.acceptors.take() {
-            join(acceptors);
-        }
         self.tell_all(|| Item::Stop);
         // Wills cross between shards before clients are closed.
         std::thread::sleep(Duration::from_millis(20));
@@ -134,34 +135,28 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-fn run_worker(worker: Rc<Worker>) {
+fn run_worker(root: impl Future<Output = ()>) {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .event_interval(31)
         .build()
         .expect("the system has what a runtime needs");
-    let local = LocalSet::new();
-    local.block_on(&runtime, worker.run());
+    LocalSet::new().block_on(&runtime, root);
 }
 
-fn run_acceptors(shared: Arc<Shared>, acceptors: Vec<Acceptor>, stopped: tokio::sync::oneshot::Receiver<()>) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("the system has what a runtime needs");
-    runtime.block_on(async {
-        tokio::spawn(measure_memory(shared));
-        for acceptor in acceptors {
-            tokio::spawn(async move {
-                let address = acceptor.address;
-                if let Err(error) = acceptor.run().await {
-                    tracing::error!(%address, %error, "listener.failed");
-                }
-            });
-        }
-        // The sender is dropped, never used.
-        let _ = stopped.await;
-    });
+/// Accepts until the sender is dropped; it never sends.
+async fn accept_all(acceptors: Vec<Acceptor>, here: Rc<Worker>, stopped: tokio::sync::oneshot::Receiver<()>) {
+    let mut running = tokio::task::JoinSet::new();
+    for acceptor in acceptors {
+        let here = Rc::clone(&here);
+        running.spawn_local(async move {
+            let address = acceptor.address;
+            if let Err(error) = acceptor.run(&here).await {
+                tracing::error!(%address, %error, "listener.failed");
+            }
+        });
+    }
+    let _ = stopped.await;
 }
 
 /// For `$SYS/broker/heap/...`. Where the system does not tell, those topics are not there.
@@ -185,9 +180,9 @@ struct Listening {
 }
 
 /// All sockets of all listeners, each with the index of its rules.
-fn open_all(listeners: &[Listener]) -> Result<Vec<(Listening, u16)>, Error> {
+fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
     let mut open = Vec::new();
-    for (rules, listener) in listeners.iter().enumerate() {
+    for (rules, listener) in config.listeners.iter().enumerate() {
         let before = open.len();
         let mut failed = None;
         let mut port = listener.place.port;
@@ -198,7 +193,7 @@ fn open_all(listeners: &[Listener]) -> Result<Vec<(Listening, u16)>, Error> {
         for mut address in addresses {
             // With port 0 all addresses of a listener get the same one.
             address.set_port(port);
-            match listen(address) {
+            match listen(address, config.tcp_nodelay) {
                 Ok(socket) => {
                     port = socket.address.port();
                     open.push((socket, rules as u16));
@@ -218,13 +213,16 @@ fn open_all(listeners: &[Listener]) -> Result<Vec<(Listening, u16)>, Error> {
     Ok(open)
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<Listening> {
+fn listen(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Listening> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // Connections inherit it from the socket that accepted them.
+    socket.set_tcp_nodelay(tcp_nodelay)?;
     socket.bind(&address.into())?;
     socket.listen(1_024)?;
     let listener: std::net::TcpListener = socket.into();

@@ -4,24 +4,28 @@
 //! something once a turn, oldest first, a slice of sockets at a time, and gives readers a turn in between.
 //! While too many connections wait to be written, nothing is read.
 
+mod reader;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use martlet_broker::{ConnId, Event, Forward, Input, Peer, Relocated, Shard, Sink};
 use martlet_session::Now;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
 
+use self::reader::Reader;
 use crate::inbox::{Inbox, Item};
-use crate::limits::{FLUSH_BACKLOG_MAX, FLUSH_SLICE, LINGER_MS, READ_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::limits::{
+    FLUSH_BACKLOG_BYTES_MAX, FLUSH_BACKLOG_MAX, FLUSH_SLICE, KEPT_BYTES_MAX, READ_BYTES_MAX, WRITE_BYTES_MAX,
+};
 use crate::log::EventLog;
 
 /// The clock of the process: monotonic from its start, and the wall clock that goes with it.
@@ -58,26 +62,27 @@ pub(crate) struct Worker {
     shard: RefCell<Shard>,
     sockets: RefCell<Sockets>,
     flusher: Flusher,
+    /// What is read goes behind the first `KEPT_BYTES_MAX` bytes: those are for the start of a packet that came
+    /// before.
     scratch: RefCell<Box<[u8]>>,
     clock: Clock,
-    tcp_nodelay: bool,
 }
 
 /// The sockets of a shard, and where its effects go.
 struct Sockets {
     index: u16,
-    open: Vec<Option<Socket>>,
+    open: Vec<Option<Box<Socket>>>,
     inboxes: Arc<[Inbox]>,
     log: EventLog,
 }
 
 struct Socket {
     id: ConnId,
-    write: Rc<OwnedWriteHalf>,
+    write: OwnedWriteHalf,
     /// The reader, which waits for the socket and may have to be told something else.
     reader: Option<Waker>,
     state: State,
-    /// Whether a task waits for the socket to take more.
+    /// Whether the socket is full: the reader waits until it takes more.
     blocked: bool,
 }
 
@@ -91,12 +96,15 @@ impl Socket {
 
 enum State {
     Open,
-    /// The shard has ended it: what is in the output goes out, what comes is thrown away.
+    /// The shard has ended it: what is in the output goes out, what comes is thrown away, and the client gets a
+    /// moment to read.
     Closing,
+    /// The client has said goodbye: when what is in the output is written, there is nothing left to do.
+    HangingUp,
     /// There is nothing left to do.
     Done,
     /// It goes to another shard.
-    Moving(u16, Relocated),
+    Moving(Box<(u16, Relocated)>),
 }
 
 #[derive(Default)]
@@ -104,8 +112,10 @@ struct Flusher {
     dirty: RefCell<VecDeque<ConnId>>,
     waker: RefCell<Option<Waker>>,
     is_woken: Cell<bool>,
-    /// Readers that wait until fewer connections are dirty.
+    /// Readers that wait until less is to be written.
     throttled: RefCell<Vec<Waker>>,
+    /// Bytes that were read since connections were last written: about what waits to be written.
+    unflushed: Cell<usize>,
     /// Readers that wait for the shard to want them again.
     paused: RefCell<Vec<ConnId>>,
     armed_ms: Cell<u64>,
@@ -119,9 +129,16 @@ impl Sink for Sockets {
         }
     }
 
+    fn hang_up(&mut self, conn: ConnId) {
+        if let Some(socket) = self.get(conn) {
+            socket.state = State::HangingUp;
+            socket.wake_reader();
+        }
+    }
+
     fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated) {
         if let Some(socket) = self.get(conn) {
-            socket.state = State::Moving(shard, relocated);
+            socket.state = State::Moving(Box::new((shard, relocated)));
         }
     }
 
@@ -142,7 +159,7 @@ impl Sockets {
     fn get(&mut self, conn: ConnId) -> Option<&mut Socket> {
         self.open
             .get_mut(conn.index as usize)?
-            .as_mut()
+            .as_deref_mut()
             .filter(|socket| socket.id == conn)
     }
 }
@@ -154,7 +171,6 @@ impl Worker {
         inboxes: Arc<[Inbox]>,
         log: EventLog,
         clock: Clock,
-        tcp_nodelay: bool,
     ) -> Rc<Self> {
         Rc::new(Self {
             shard: RefCell::new(shard),
@@ -165,9 +181,8 @@ impl Worker {
                 log,
             }),
             flusher: Flusher::default(),
-            scratch: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
+            scratch: RefCell::new(vec![0; KEPT_BYTES_MAX + READ_BYTES_MAX].into_boxed_slice()),
             clock,
-            tcp_nodelay,
         })
     }
 
@@ -205,7 +220,7 @@ impl Worker {
         if !self.flusher.dirty.borrow().is_empty() {
             self.wake();
         }
-        if self.flusher.dirty.borrow().len() <= FLUSH_BACKLOG_MAX {
+        if !self.flusher.is_behind() {
             self.flusher
                 .throttled
                 .borrow_mut()
@@ -226,7 +241,12 @@ impl Worker {
             match item {
                 Item::Forward(forward) => self.handle(Input::Forwarded(forward)),
                 Item::Connection { stream, peer, unread } => {
-                    self.open(stream, peer, &unread);
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => self.open(stream, peer, unread),
+                        Err(error) => {
+                            tracing::warn!(from = %peer.address, %error, "connection.failed");
+                        }
+                    }
                     inboxes[index].connection_opened();
                 }
                 Item::Room => self.handle(Input::Room),
@@ -314,23 +334,17 @@ impl Worker {
         }
     }
 
-    fn open(self: &Rc<Self>, stream: std::net::TcpStream, peer: Peer, unread: &[u8]) {
-        let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(from = %peer.address, error = %error, "connection.failed");
-                return;
-            }
-        };
-        if self.tcp_nodelay {
-            // It only fails when the connection is gone, which the first read finds out.
-            let _ = stream.set_nodelay(true);
-        }
+    pub(crate) fn index(&self) -> usize {
+        usize::from(self.sockets.borrow().index)
+    }
+
+    /// Takes over a connection, with what it has sent to another shard.
+    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, peer: Peer, unread: Vec<u8>) {
         let (read, write) = stream.into_split();
         let id = self.shard.borrow_mut().open(self.clock.now(), peer);
         let socket = Socket {
             id,
-            write: Rc::new(write),
+            write,
             reader: None,
             state: State::Open,
             blocked: false,
@@ -339,70 +353,16 @@ impl Worker {
         if open.len() <= id.index as usize {
             open.resize_with(id.index as usize + 1, || None);
         }
-        open[id.index as usize] = Some(socket);
-        tokio::task::spawn_local(read_all(Rc::clone(self), id, read));
+        open[id.index as usize] = Some(Box::new(socket));
+        tokio::task::spawn_local(Reader::new(Rc::clone(self), id, read));
         if !unread.is_empty() {
             let worker = Rc::clone(self);
-            let unread = unread.to_vec();
             tokio::task::spawn_local(async move { worker.handle(Input::Bytes(id, &unread)) });
         }
     }
 
-    /// Reads once and hands the bytes on.
-    fn poll_read(&self, cx: &mut Context<'_>, conn: ConnId, read: &mut OwnedReadHalf) -> Poll<()> {
-        loop {
-            let is_open = {
-                let mut sockets = self.sockets.borrow_mut();
-                let Some(socket) = sockets.get(conn) else {
-                    return Poll::Ready(());
-                };
-                if !socket
-                    .reader
-                    .as_ref()
-                    .is_some_and(|known| known.will_wake(cx.waker()))
-                {
-                    socket.reader = Some(cx.waker().clone());
-                }
-                match socket.state {
-                    State::Open => true,
-                    State::Closing => false,
-                    State::Done | State::Moving(..) => return Poll::Ready(()),
-                }
-            };
-            if is_open && self.must_wait(cx, conn) {
-                return Poll::Pending;
-            }
-            let mut scratch = self.scratch.borrow_mut();
-            let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut *read).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
-                Ok(()) | Err(_) => return Poll::Ready(()),
-            }
-            if is_open {
-                self.handle(Input::Bytes(conn, buf.filled()));
-            }
-            if buf.filled().len() == READ_BYTES_MAX {
-                // There is more, but others come first.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Whether this connection must not be read now; then somebody wakes it.
-    fn must_wait(&self, cx: &Context<'_>, conn: ConnId) -> bool {
-        if self.flusher.dirty.borrow().len() > FLUSH_BACKLOG_MAX {
-            self.flusher.throttled.borrow_mut().push(cx.waker().clone());
-            return true;
-        }
-        if self.shard.borrow().wants_read(conn) {
-            return false;
-        }
-        self.flusher.paused.borrow_mut().push(conn);
-        true
-    }
-
-    fn flush_slice(self: &Rc<Self>) {
+    fn flush_slice(&self) {
+        self.flusher.unflushed.set(0);
         for _ in 0..FLUSH_SLICE {
             let Some(conn) = self.flusher.dirty.borrow_mut().pop_front() else {
                 return;
@@ -412,22 +372,19 @@ impl Worker {
     }
 
     /// Writes a connection once: until it is empty, the socket is full, or others are due.
-    fn flush(self: &Rc<Self>, conn: ConnId) {
-        let (write, is_closing) = {
-            let mut sockets = self.sockets.borrow_mut();
-            let Some(socket) = sockets.get(conn) else { return };
-            if socket.blocked || matches!(socket.state, State::Moving(..) | State::Done) {
-                return;
-            }
-            (Rc::clone(&socket.write), matches!(socket.state, State::Closing))
-        };
+    fn flush(&self, conn: ConnId) {
         let mut left = WRITE_BYTES_MAX;
         loop {
             let result = {
+                let mut sockets = self.sockets.borrow_mut();
+                let Some(socket) = sockets.get(conn) else { return };
+                if socket.blocked || matches!(socket.state, State::Moving(_) | State::Done) {
+                    return;
+                }
                 let shard = self.shard.borrow();
                 let Some(output) = shard.output(conn) else { return };
                 if output.is_empty() {
-                    break;
+                    return socket.written();
                 }
                 if left == 0 {
                     self.flusher.dirty.borrow_mut().push_back(conn);
@@ -435,8 +392,8 @@ impl Worker {
                 }
                 let mut slices = [IoSlice::new(&[]); 16];
                 match output.slices(&mut slices) {
-                    1 => write.try_write(&slices[0]),
-                    n => write.try_write_vectored(&slices[..n]),
+                    1 => socket.write.try_write(&slices[0]),
+                    n => socket.write.try_write_vectored(&slices[..n]),
                 }
             };
             match result {
@@ -444,107 +401,87 @@ impl Worker {
                     left = left.saturating_sub(n);
                     self.handle(Input::Wrote(conn, n));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait_writable(conn, write);
-                    return;
-                }
-                Err(_) => {
-                    self.finish(conn);
-                    return;
-                }
-            }
-        }
-        if is_closing {
-            self.linger(conn, &write);
-        }
-    }
-
-    /// The socket is full: a task waits until it takes more. Rare, so the usual connection has no such task.
-    fn wait_writable(self: &Rc<Self>, conn: ConnId, write: Rc<OwnedWriteHalf>) {
-        if let Some(socket) = self.sockets.borrow_mut().get(conn) {
-            socket.blocked = true;
-        }
-        let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            let closing = async {
-                // A client that is closed and does not read is cut.
-                while !worker.is_closing(conn) {
-                    tokio::time::sleep(Duration::from_millis(LINGER_MS)).await;
-                }
-                tokio::time::sleep(Duration::from_millis(LINGER_MS)).await;
-            };
-            tokio::select! {
-                _ = write.writable() => {}
-                () = closing => {
-                    worker.finish(conn);
+                Err(error) => {
+                    if let Some(socket) = self.sockets.borrow_mut().get(conn) {
+                        socket.failed(&error);
+                    }
                     return;
                 }
             }
-            if let Some(socket) = worker.sockets.borrow_mut().get(conn) {
-                socket.blocked = false;
-                worker.flusher.dirty.borrow_mut().push_back(conn);
-            }
-            worker.wake();
-        });
-    }
-
-    fn is_closing(&self, conn: ConnId) -> bool {
-        self.sockets
-            .borrow_mut()
-            .get(conn)
-            .is_none_or(|socket| !matches!(socket.state, State::Open))
-    }
-
-    /// All is written: says so to the client, and gives it a moment to read it. A socket that is closed with
-    /// unread bytes in it would lose what was just written.
-    fn linger(self: &Rc<Self>, conn: ConnId, write: &OwnedWriteHalf) {
-        let socket: &TcpStream = write.as_ref();
-        let shut = socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Write);
-        if shut.is_err() {
-            return self.finish(conn);
         }
-        let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(Duration::from_millis(LINGER_MS)).await;
-            worker.finish(conn);
-        });
     }
 
-    /// The reader ends, and the connection with it.
-    fn finish(&self, conn: ConnId) {
-        if let Some(socket) = self.sockets.borrow_mut().get(conn) {
-            socket.state = State::Done;
-            socket.wake_reader();
-        }
+    fn is_written(&self, conn: ConnId) -> bool {
+        let shard = self.shard.borrow();
+        shard.output(conn).is_none_or(martlet_session::Output::is_empty)
     }
 
     /// The reader has ended: the socket is gone, or goes to another shard.
     fn close(&self, conn: ConnId, read: OwnedReadHalf) {
         let socket = {
             let mut sockets = self.sockets.borrow_mut();
-            sockets
-                .open
-                .get_mut(conn.index as usize)
-                .and_then(|slot| slot.take_if(|s| s.id == conn))
+            let slot = sockets.open.get_mut(conn.index as usize);
+            slot.and_then(|slot| slot.take_if(|socket| socket.id == conn))
         };
         let Some(socket) = socket else { return };
-        let State::Moving(shard, Relocated { peer, unread }) = socket.state else {
-            drop(socket);
-            drop(read);
+        let Socket { write, state, .. } = *socket;
+        // Dropped in halves it would be shut down first.
+        let stream = read.reunite(write).expect("they are halves of one stream");
+        let State::Moving(to) = state else {
+            drop(stream);
             return self.handle(Input::Closed(conn));
         };
-        let whole = Rc::into_inner(socket.write)
-            .and_then(|write| read.reunite(write).ok())
-            .and_then(|stream| stream.into_std().ok());
-        // If it is not whole it is being written, which a connection without a session never is.
-        if let Some(stream) = whole {
-            let inboxes = Arc::clone(&self.sockets.borrow().inboxes);
-            inboxes[usize::from(shard)].push(Item::Connection { stream, peer, unread });
+        let (shard, Relocated { peer, unread }) = *to;
+        match stream.into_std() {
+            Ok(stream) => {
+                let inboxes = Arc::clone(&self.sockets.borrow().inboxes);
+                inboxes[usize::from(shard)].push(Item::Connection { stream, peer, unread });
+            }
+            Err(error) => tracing::warn!(from = %peer.address, error = %error, "connection.failed"),
         }
     }
 }
 
-async fn read_all(worker: Rc<Worker>, conn: ConnId, mut read: OwnedReadHalf) {
-    std::future::poll_fn(|cx| worker.poll_read(cx, conn, &mut read)).await;
-    worker.close(conn, read);
+impl Socket {
+    /// All of the output is written. A client that is closed is told so, and gets a moment to read it: a socket
+    /// that is closed with unread bytes in it would lose what was just written.
+    fn written(&mut self) {
+        match self.state {
+            State::Closing => {
+                let socket: &TcpStream = self.write.as_ref();
+                if socket2::SockRef::from(socket)
+                    .shutdown(std::net::Shutdown::Write)
+                    .is_err()
+                {
+                    self.finish();
+                }
+            }
+            State::HangingUp => self.finish(),
+            State::Open | State::Done | State::Moving(_) => {}
+        }
+    }
+
+    /// A write failed: because the socket is full, or for good.
+    fn failed(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.blocked = true;
+            self.wake_reader();
+        } else {
+            self.finish();
+        }
+    }
+
+    /// The reader ends, and the connection with it.
+    fn finish(&mut self) {
+        self.state = State::Done;
+        self.wake_reader();
+    }
+}
+
+impl Flusher {
+    /// Whether so much waits to be written that nothing more is read.
+    fn is_behind(&self) -> bool {
+        let dirty = self.dirty.borrow().len();
+        dirty > FLUSH_BACKLOG_MAX || (dirty > 0 && self.unflushed.get() > FLUSH_BACKLOG_BYTES_MAX)
+    }
 }

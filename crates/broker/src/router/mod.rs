@@ -93,13 +93,14 @@ impl Router {
     }
 
     /// Adds a subscription, or replaces the options of the one that the session has with this
-    /// filter [MQTT5-3.8.4-3]; nothing is missed between. True if it was added. `presence` is that of the session.
+    /// filter [MQTT5-3.8.4-3]; nothing is missed between. True if it was added. `presence` is that of the session, which only a group asks
+    /// for.
     pub fn subscribe(
         &mut self,
         filter: Filter<'_>,
         session: SessionRef,
         options: SubOptions,
-        presence: &Arc<Presence>,
+        presence: impl FnOnce() -> Arc<Presence>,
     ) -> bool {
         let node = self.find_or_add(filter);
         let subscribers = &mut self.tree[node].value.subscribers;
@@ -109,7 +110,7 @@ impl Router {
                 self.generations.bump(filter);
                 Arc::new(Group::new(filter.as_str().into(), self.seed))
             });
-            let added = group.insert(session, options, presence.clone());
+            let added = group.insert(session, options, presence());
             self.shared_subscriptions += usize::from(added);
             added
         } else {

@@ -40,7 +40,7 @@ fn subscribe(router: &mut Router, text: &str, index: u32) -> bool {
         filter(text),
         session(0, index),
         Qos::AtMostOnce.into(),
-        &Presence::new(),
+        Presence::new,
     )
 }
 
@@ -130,7 +130,7 @@ fn hits_are_grouped_by_shard() {
                 filter(text),
                 session(shard, index),
                 Qos::AtMostOnce.into(),
-                &Presence::new(),
+                Presence::new,
             );
         }
     }
@@ -149,7 +149,7 @@ fn hits_are_grouped_by_shard() {
 fn no_local_is_left_out_first() {
     let mut router = Router::new(1, Overlapping::Once);
     let mut add = |text, session, options| {
-        router.subscribe(filter(text), session, options, &Presence::new());
+        router.subscribe(filter(text), session, options, Presence::new);
     };
     let [one, two, three] = [session(0, 1), session(0, 2), session(1, 3)];
     add("a", one, options(Qos::ExactlyOnce, true, false, 1));
@@ -235,7 +235,10 @@ fn memory_returns_after_a_storm() {
     };
     for i in 0..20_000 {
         for text in texts(i) {
-            assert!(router.subscribe(filter(&text), session(0, i), Qos::AtLeastOnce.into(), &presence));
+            assert!(
+                router.subscribe(filter(&text), session(0, i), Qos::AtLeastOnce.into(), || presence
+                    .clone())
+            );
         }
     }
     assert_eq!(
@@ -341,8 +344,8 @@ impl Both {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Subscribe(text, session, options) => {
-                let (filter, presence) = (filter(&text), Presence::new());
-                let added = self.router.subscribe(filter, session, options, &presence);
+                let filter = filter(&text);
+                let added = self.router.subscribe(filter, session, options, Presence::new);
                 assert_eq!(added, self.naive.subscribe(filter, session, options));
             }
             Op::Unsubscribe(text, session) => self.unsubscribe(&text, session),

@@ -34,23 +34,23 @@ impl Shard {
         let rules = &shared.listeners[usize::from(peer.listener)];
         let agreed = match handshake::accept(connect, &rules.policy) {
             Ok(agreed) => agreed,
-            Err(refusal) => return self.refuse(now, conn, connect, refusal, sink),
+            Err(refusal) => return self.refuse(conn, connect, refusal, sink),
         };
         // Nothing of anybody's session is touched before this.
         if !rules.allow_anonymous {
-            return self.refuse_for(now, conn, connect, Reason::NotAuthorized, sink);
+            return self.refuse_for(conn, connect, Reason::NotAuthorized, sink);
         }
         if rules
             .connections_max
             .is_some_and(|max| rules.connections.load(Ordering::Relaxed) > max)
         {
-            return self.refuse_for(now, conn, connect, Reason::TooManyConnections, sink);
+            return self.refuse_for(conn, connect, Reason::TooManyConnections, sink);
         }
         let assigned = connect
             .client_id
             .is_empty()
             .then(|| self.assign_client_id(&rules.auto_id_prefix));
-        let client_id: ClientId = assigned.as_deref().unwrap_or(connect.client_id).into();
+        let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.into());
         if assigned.is_none()
             && let Claim::There(shard) = shared.registry.claim(&client_id, self.index)
         {
@@ -69,7 +69,7 @@ impl Shard {
             }
             if shared.registry.len() as u64 > shared.settings.sessions_max {
                 shared.registry.release(&client_id);
-                return self.refuse_for(now, conn, connect, Reason::TooManySessions, sink);
+                return self.refuse_for(conn, connect, Reason::TooManySessions, sink);
             }
         }
         let index = found.unwrap_or_else(|| {
@@ -93,7 +93,7 @@ impl Shard {
         let stored_will = will.as_ref().map(Will::to_stored);
         let slot = self.sessions.get_mut(index);
         slot.conn = Some(conn);
-        slot.will = will;
+        slot.will = will.map(Box::new);
         slot.will_due_ms = None;
         slot.expires_at_ms = None;
         slot.session.expiry_s = agreed.expiry_s;
@@ -173,7 +173,6 @@ impl Shard {
 
     fn refuse_for(
         &mut self,
-        now: Now,
         conn: ConnId,
         connect: &Connect<'_>,
         reason: Reason,
@@ -184,12 +183,11 @@ impl Shard {
             reason: reason.code(),
             text: reason.text(),
         };
-        self.refuse(now, conn, connect, refusal, sink)
+        self.refuse(conn, connect, refusal, sink)
     }
 
     fn refuse(
         &mut self,
-        now: Now,
         conn: ConnId,
         connect: &Connect<'_>,
         refusal: handshake::Refusal,
@@ -198,20 +196,20 @@ impl Shard {
         self.counters().connects.add(1);
         let connection = &mut self.connections[conn.index as usize];
         let peer = connection.peer;
-        handshake::refuse(connect.version, refusal, &mut connection.output);
+        handshake::refuse(connect.version, refusal, connection.last_output());
         sink.event(Event::Refused {
             client_id: connect.client_id,
             peer,
             code: refusal.reason,
             reason: refusal.text,
         });
-        self.close(now, conn, sink);
+        self.close(conn, sink);
         Flow::Stop
     }
 
-    fn assign_client_id(&mut self, prefix: &str) -> String {
+    fn assign_client_id(&mut self, prefix: &str) -> ClientId {
         loop {
-            let id = format!("{prefix}{}", self.seed.uuid());
+            let id = format!("{prefix}{}", self.seed.uuid()).into();
             if self.shared.registry.claim_new(&id, self.index) {
                 return id;
             }

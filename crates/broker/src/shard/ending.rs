@@ -82,7 +82,7 @@ impl Shard {
                 ending,
                 detail,
             });
-            self.close(now, conn, sink);
+            self.close(conn, sink);
             return;
         };
         self.send_disconnect(index, ending, detail);
@@ -97,9 +97,13 @@ impl Shard {
         });
         slot.conn = None;
         if let Some(link) = slot.session.detach(&self.shared.settings.session) {
-            self.connections[conn.index as usize].output = link.output;
+            *self.connections[conn.index as usize].last_output() = link.output;
         }
-        self.close(now, conn, sink);
+        self.wind_up(conn);
+        match ending {
+            Ending::Client(_) => sink.hang_up(conn),
+            Ending::Violation(_) | Ending::Broker(_) | Ending::Lost => sink.close(conn),
+        }
         self.settle_books(index);
         self.counters().sessions_connected.sub(1);
         self.leave(now, index, ending, sink);
@@ -217,15 +221,19 @@ impl Shard {
     }
 
     /// The output goes out, then the socket is closed.
-    pub(super) fn close(&mut self, _now: Now, conn: ConnId, sink: &mut impl Sink) {
-        let Some(connection) = self.connection(conn) else {
-            return;
-        };
-        connection.phase = Phase::Closing;
-        connection.unread = Vec::new();
-        connection.waits = false;
-        self.mark_dirty(conn);
+    pub(super) fn close(&mut self, conn: ConnId, sink: &mut impl Sink) {
+        self.wind_up(conn);
         sink.close(conn);
+    }
+
+    /// Nothing of a connection is handled any more.
+    fn wind_up(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connection(conn) {
+            connection.phase = Phase::Closing;
+            connection.unread = Vec::new();
+            connection.waits = false;
+            self.mark_dirty(conn);
+        }
     }
 
     /// The broker stops. Wills go out while there are clients who can hear them; as long as state is

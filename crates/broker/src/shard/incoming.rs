@@ -8,8 +8,9 @@ use martlet_session::{Now, handshake};
 
 use super::publish::Publisher;
 use super::{Shard, Sink};
-use crate::connection::{ConnId, Phase, Publishing};
+use crate::connection::{ConnId, Connection, Phase, Publishing};
 use crate::event::{Ending, Event};
+use crate::limits::OWN_BUFFER_BYTES_MIN;
 
 /// What to do after a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,39 +26,72 @@ pub(super) enum Flow {
 }
 
 impl Shard {
-    pub(super) fn bytes(&mut self, now: Now, conn: ConnId, bytes: &[u8], sink: &mut impl Sink) {
-        self.counters().bytes_received.add(bytes.len() as u64);
-        let decode = self.shared.settings.decode;
-        let Some(connection) = self.connection(conn) else {
+    /// Bytes came, in a buffer with room in front of them.
+    pub(super) fn read(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        buffer: &mut [u8],
+        start: usize,
+        sink: &mut impl Sink,
+    ) {
+        let Some(connection) = self.heard(now, conn, &buffer[start..]) else {
             return;
         };
+        // The start of a packet came before: it goes where the rest of it follows.
+        let Some(at) = start.checked_sub(connection.unread.len()) else {
+            return self.put_together(now, conn, &buffer[start..], sink);
+        };
+        if connection.lacks_of_large().is_some() {
+            return self.put_together(now, conn, &buffer[start..], sink);
+        }
+        buffer[at..start].copy_from_slice(&connection.unread);
+        connection.unread = Vec::new();
+        let used = self.packets(now, conn, &buffer[at..], sink);
+        self.keep_unread(conn, &buffer[at + used..]);
+    }
+
+    /// Bytes came.
+    pub(super) fn bytes(&mut self, now: Now, conn: ConnId, bytes: &[u8], sink: &mut impl Sink) {
+        let Some(connection) = self.heard(now, conn, bytes) else {
+            return;
+        };
+        if connection.unread.is_empty() {
+            let used = self.packets(now, conn, bytes, sink);
+            return self.keep_unread(conn, &bytes[used..]);
+        }
+        self.put_together(now, conn, bytes, sink);
+    }
+
+    /// Counts what came, and keeps it where it must wait; the connection, if it is to be handled now.
+    fn heard(&mut self, now: Now, conn: ConnId, bytes: &[u8]) -> Option<&mut Connection> {
+        self.counters().bytes_received.add(bytes.len() as u64);
+        let connection = self
+            .connections
+            .get_mut(conn.index as usize)
+            .filter(|connection| connection.id == conn)?;
         if let Some(index) = connection.session()
             && let Some(link) = &mut self.sessions.get_mut(index).session.link
         {
             link.keep_alive.heard(now.mono_ms);
         }
-        let Some(connection) = self.connection(conn) else {
-            return;
-        };
         if connection.phase == Phase::Closing {
-            return;
+            return None;
         }
         if connection.waits || matches!(connection.phase, Phase::Accepted { .. }) {
             connection.unread.extend_from_slice(bytes);
+            return None;
+        }
+        Some(connection)
+    }
+
+    /// Adds to the start of a packet that came before. Of a large one only the rest is added to it, so that it
+    /// becomes a buffer of its own, whose payload recipients can share.
+    fn put_together(&mut self, now: Now, conn: ConnId, bytes: &[u8], sink: &mut impl Sink) {
+        let Some(connection) = self.connection(conn) else {
             return;
-        }
-        if connection.unread.is_empty() {
-            let used = self.packets(now, conn, bytes, sink);
-            return self.keep_unread(conn, &bytes[used..]);
-        }
-        // The start of a packet came before. Of a large one only the rest is added to it, so that it becomes a
-        // buffer of its own, whose payload recipients can share.
-        let lacks = match Packet::decode(&connection.unread, connection.version, &decode) {
-            Ok(Decoded::Incomplete { bytes: Some(total) }) if total >= OWN_BUFFER_BYTES_MIN => {
-                total - connection.unread.len()
-            }
-            _ => bytes.len(),
         };
+        let lacks = connection.lacks_of_large().unwrap_or(bytes.len());
         let (more, rest) = bytes.split_at(lacks.min(bytes.len()));
         // Room is made as bytes arrive, never for what is only announced.
         let room = (connection.unread.len() * 3).min(lacks).max(more.len());
@@ -282,10 +316,10 @@ impl Shard {
             if let Some(got) = looks_like(buf) {
                 sink.event(Event::NotMqtt { peer, got });
                 if got == "http" {
-                    connection.output.raw(HTTP_ANSWER);
+                    connection.last_output().raw(HTTP_ANSWER);
                 }
             }
-            handshake::refuse_fault(fault, &mut connection.output);
+            handshake::refuse_fault(fault, connection.last_output());
         }
         let detail = match fault.violation {
             Violation::PacketTooLarge => self.too_large(buf, fault.version),
@@ -317,9 +351,6 @@ impl Shard {
         ))
     }
 }
-
-/// A packet of at least that many bytes that arrives in parts is put together in a buffer of its own.
-const OWN_BUFFER_BYTES_MIN: usize = 32 << 10;
 
 const HTTP_ANSWER: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\

@@ -40,6 +40,16 @@ use crate::timers::{Timer, Timers};
 pub enum Input<'a> {
     /// Bytes came.
     Bytes(ConnId, &'a [u8]),
+    /// The same, in a buffer with room in front of them: the start of a packet that came before is put there, so
+    /// that nothing that was read is copied to be put together.
+    Read {
+        /// The connection.
+        conn: ConnId,
+        /// The room, and what was read.
+        buffer: &'a mut [u8],
+        /// Where what was read begins.
+        start: usize,
+    },
     /// Some of a connection's output was written: that many bytes.
     Wrote(ConnId, usize),
     /// The socket is gone; nothing is heard of this connection again.
@@ -62,6 +72,10 @@ pub enum Input<'a> {
 pub trait Sink {
     /// Writes what is in the output of a connection, then closes it; nothing of it is read any more.
     fn close(&mut self, conn: ConnId);
+    /// The same for a client that has said goodbye: the socket need not stay open until it has read.
+    fn hang_up(&mut self, conn: ConnId) {
+        self.close(conn);
+    }
     /// Moves a connection to another shard. It is gone here; open it there and hand in its bytes.
     fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated);
     /// Whether another shard has room for a message.
@@ -111,7 +125,8 @@ pub struct Shard {
     index: u16,
     shared: Arc<Shared>,
     seed: Seed,
-    connections: slab::Slab<Connection>,
+    /// Boxed: a slab that grows would leave as much behind as it has grown to.
+    connections: slab::Slab<Box<Connection>>,
     generation: u32,
     sessions: Sessions,
     timers: Timers,
@@ -180,7 +195,7 @@ impl Shard {
         };
         self.generation = self.generation.wrapping_add(1);
         let deadline_ms = now.mono_ms + self.shared.settings.connect_timeout_ms;
-        let connection = entry.insert(Connection::new(id, peer, deadline_ms));
+        let connection = entry.insert(Box::new(Connection::new(id, peer, deadline_ms)));
         connection
             .armed
             .arm(deadline_ms, Timer::Connection(id), &mut self.timers);
@@ -196,6 +211,7 @@ impl Shard {
     pub fn handle(&mut self, now: Now, input: Input<'_>, sink: &mut impl Sink) {
         match input {
             Input::Bytes(conn, bytes) => self.bytes(now, conn, bytes, sink),
+            Input::Read { conn, buffer, start } => self.read(now, conn, buffer, start, sink),
             Input::Wrote(conn, n) => self.wrote(now, conn, n),
             Input::Closed(conn) => self.closed(now, conn, sink),
             Input::Forwarded(forward) => self.forwarded(now, forward, sink),
@@ -240,7 +256,9 @@ impl Shard {
             let slot = self.sessions.get(index);
             slot.session.link.as_ref().filter(|_| slot.conn == Some(conn))
         });
-        Some(attached.map_or(&connection.output, |link| &link.output))
+        attached
+            .map(|link| &link.output)
+            .or(connection.last_output.as_deref())
     }
 
     /// Whether the socket of a connection should be read. Not while its bytes wait for something else, nor
@@ -261,7 +279,7 @@ impl Shard {
 
     /// A connection leaves the shard: closed, or to another one.
     fn remove_connection(&mut self, conn: ConnId) -> Connection {
-        let connection = self.connections.remove(conn.index as usize);
+        let connection = *self.connections.remove(conn.index as usize);
         if self.connections.is_empty() {
             self.connections.shrink_to_fit();
         }
@@ -280,6 +298,7 @@ impl Shard {
     fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
         self.connections
             .get_mut(conn.index as usize)
+            .map(|connection| &mut **connection)
             .filter(|connection| connection.id == conn)
     }
 
@@ -299,7 +318,9 @@ impl Shard {
             return;
         };
         let Some(index) = connection.session() else {
-            connection.output.advance(n);
+            if let Some(output) = &mut connection.last_output {
+                output.advance(n);
+            }
             return;
         };
         let slot = self.sessions.get_mut(index);

@@ -137,13 +137,13 @@ impl Shard {
         slot.subscriptions.insert(filter.to_buf());
         if is_new && filter.share_group().is_some() {
             slot.shares += 1;
+            slot.presence();
             slot.tell_presence(&self.shared.settings.session);
         }
-        let (me, presence) = (slot.me, Arc::clone(&slot.presence));
-        self.shared
-            .router
-            .write()
-            .subscribe(filter, me, SubOptions::new(options, identifier), &presence);
+        let options_and_id = SubOptions::new(options, identifier);
+        let mut router = self.shared.router.write();
+        router.subscribe(filter, slot.me, options_and_id, || slot.presence());
+        drop(router);
         Ok((options, is_new))
     }
 
