@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use martlet_broker::{
-    ConnId, Event, Forward, Input, ListenerRules, MemoryStore, Peer, Relocated, Seed, Settings, Shard,
+    ConnId, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Relocated, Seed, Settings, Shard,
     Shared, Sink,
 };
 use martlet_codec::{
@@ -31,7 +31,9 @@ impl Sink for Nowhere {
     fn has_room(&self, _: u16) -> bool {
         true
     }
-    fn forward(&mut self, _: u16, _: Forward) {}
+    fn parcels(&mut self, _: u16) -> &mut Parcels {
+        unreachable!("there is one shard")
+    }
     fn event(&mut self, _: Event<'_>) {}
 }
 

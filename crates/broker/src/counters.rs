@@ -6,8 +6,9 @@ use crate::reason::Reason;
 
 macro_rules! counters {
     ($( $(#[$doc:meta])* $name:ident; )*) => {
-        /// The counters of one shard. One thread writes, others read.
+        /// The counters of one shard. One thread writes, others read; no two shards write to one cache line.
         #[derive(Debug)]
+        #[repr(align(128))]
         pub struct Counters { $( $(#[$doc])* pub $name: Counter, )* reasons: Vec<Counter> }
 
         impl Default for Counters {

@@ -5,16 +5,14 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use martlet_broker::{Forward, Peer};
+use martlet_broker::{Parcels, Peer};
 use parking_lot::Mutex;
 
-use crate::limits::INBOX_FORWARDS_MAX;
+use crate::limits::{INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
 
 /// Something for a shard.
 #[derive(Debug)]
 pub(crate) enum Item {
-    /// A message from another shard.
-    Forward(Forward),
     /// A connection: just accepted, or moved here with what it has sent.
     Connection {
         stream: TcpStream,
@@ -34,7 +32,9 @@ pub(crate) enum Item {
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     list: Mutex<List>,
-    forwards: AtomicUsize,
+    /// Messages that wait, and the bytes of their payloads.
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
     /// Connections that are on their way: nobody else counts them.
     connections: AtomicUsize,
     /// Whether somebody found it full.
@@ -44,32 +44,55 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct List {
     items: Vec<Item>,
+    parcels: Parcels,
     waker: Option<Waker>,
+}
+
+impl List {
+    /// What is to be woken by what comes now: the owner, if it has seen all that came before.
+    fn waker(&mut self) -> Option<Waker> {
+        let has_seen_all = self.items.is_empty() && self.parcels.is_empty();
+        self.waker.take_if(|_| has_seen_all)
+    }
 }
 
 impl Inbox {
     pub(crate) fn push(&self, item: Item) {
-        if matches!(item, Item::Forward(_)) {
-            self.forwards.fetch_add(1, Ordering::Relaxed);
-        } else if matches!(item, Item::Connection { .. }) {
+        if matches!(item, Item::Connection { .. }) {
             self.connections.fetch_add(1, Ordering::Relaxed);
         }
         let mut list = self.list.lock();
-        let was_empty = list.items.is_empty();
+        let waker = list.waker();
         list.items.push(item);
-        if was_empty && let Some(waker) = list.waker.take() {
-            drop(list);
-            waker.wake();
-        }
+        drop(list);
+        waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether a message of QoS above 0 may be pushed. If not, the owner tells everybody when there is room.
-    pub(crate) fn has_room(&self) -> bool {
-        if self.forwards.load(Ordering::Relaxed) < INBOX_FORWARDS_MAX {
+    /// Hands over messages of another shard.
+    pub(crate) fn send(&self, parcels: &mut Parcels) {
+        let mut list = self.list.lock();
+        let waker = list.waker();
+        list.parcels.append(parcels);
+        self.messages.store(list.parcels.len(), Ordering::SeqCst);
+        self.bytes.store(list.parcels.bytes(), Ordering::SeqCst);
+        drop(list);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether a message of QoS above 0 may be sent, behind those that are to be sent. If not, the owner tells
+    /// everybody when there is room.
+    pub(crate) fn has_room(&self, behind: &Parcels) -> bool {
+        if self.is_roomy(behind) {
             return true;
         }
-        self.wanted.store(true, Ordering::Relaxed);
-        false
+        self.wanted.store(true, Ordering::SeqCst);
+        // The owner may have taken everything just before it could see that it is wanted.
+        self.is_roomy(behind)
+    }
+
+    fn is_roomy(&self, behind: &Parcels) -> bool {
+        self.messages.load(Ordering::SeqCst) + behind.len() < INBOX_MESSAGES_MAX
+            && self.bytes.load(Ordering::SeqCst) + behind.bytes() < INBOX_BYTES_MAX
     }
 
     /// Connections that were pushed and not yet opened.
@@ -82,23 +105,20 @@ impl Inbox {
         self.connections.fetch_sub(1, Ordering::Release);
     }
 
-    /// Takes everything into `items`, which is empty; if there is nothing, `waker` is woken by the next push.
-    pub(crate) fn take(&self, items: &mut Vec<Item>, waker: &Waker) {
+    /// Takes everything into `items` and `parcels`, which are empty; the next that comes wakes `waker`.
+    pub(crate) fn take(&self, items: &mut Vec<Item>, parcels: &mut Parcels, waker: &Waker) {
         let mut list = self.list.lock();
         std::mem::swap(&mut list.items, items);
+        std::mem::swap(&mut list.parcels, parcels);
         if !list.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             list.waker = Some(waker.clone());
         }
-        drop(list);
-        let forwards = items
-            .iter()
-            .filter(|item| matches!(item, Item::Forward(_)))
-            .count();
-        self.forwards.fetch_sub(forwards, Ordering::Relaxed);
+        self.messages.store(0, Ordering::SeqCst);
+        self.bytes.store(0, Ordering::SeqCst);
     }
 
     /// Whether somebody found it full since this was last asked.
     pub(crate) fn was_wanted(&self) -> bool {
-        self.wanted.swap(false, Ordering::Relaxed)
+        self.wanted.load(Ordering::SeqCst) && self.wanted.swap(false, Ordering::SeqCst)
     }
 }

@@ -28,7 +28,10 @@ pub const QUOTED_CHARS_MAX: usize = 60;
 pub const PROCESSES_SEARCHED_MAX: usize = 65_536;
 
 /// Messages that wait for one shard. At it: QoS 0 is dropped, publishers of QoS 1 and 2 are not read.
-pub const INBOX_FORWARDS_MAX: usize = 8_192;
+pub const INBOX_MESSAGES_MAX: usize = 8_192;
+
+/// Bytes of the payloads of messages that wait for one shard; one always passes. At it: as above.
+pub const INBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes that one connection is read in one turn. More waits for the next.
 pub const READ_BYTES_MAX: usize = 64 * 1024;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use martlet_broker::{ConnId, Event, Forward, Input, Peer, Relocated, Shard, Sink};
+use martlet_broker::{ConnId, Event, Input, Parcels, Peer, Relocated, Shard, Sink};
 use martlet_session::Now;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -73,6 +73,9 @@ struct Sockets {
     index: u16,
     open: Vec<Option<Box<Socket>>>,
     inboxes: Arc<[Inbox]>,
+    /// What goes to other shards at the end of the next turn of the root, by shard.
+    outgoing: Vec<Parcels>,
+    has_outgoing: bool,
     log: EventLog,
 }
 
@@ -105,6 +108,13 @@ enum State {
     Done,
     /// It goes to another shard.
     Moving(Box<(u16, Relocated)>),
+}
+
+/// What other threads sent, taken out of the inbox.
+#[derive(Default)]
+struct Arrived {
+    items: Vec<Item>,
+    parcels: Parcels,
 }
 
 #[derive(Default)]
@@ -143,11 +153,13 @@ impl Sink for Sockets {
     }
 
     fn has_room(&self, shard: u16) -> bool {
-        self.inboxes[usize::from(shard)].has_room()
+        let shard = usize::from(shard);
+        self.inboxes[shard].has_room(&self.outgoing[shard])
     }
 
-    fn forward(&mut self, shard: u16, forward: Forward) {
-        self.inboxes[usize::from(shard)].push(Item::Forward(forward));
+    fn parcels(&mut self, shard: u16) -> &mut Parcels {
+        self.has_outgoing = true;
+        &mut self.outgoing[usize::from(shard)]
     }
 
     fn event(&mut self, event: Event<'_>) {
@@ -177,6 +189,8 @@ impl Worker {
             sockets: RefCell::new(Sockets {
                 index,
                 open: Vec::new(),
+                outgoing: inboxes.iter().map(|_| Parcels::default()).collect(),
+                has_outgoing: false,
                 inboxes,
                 log,
             }),
@@ -188,17 +202,17 @@ impl Worker {
 
     /// Runs until it is told to exit.
     pub(crate) async fn run(self: Rc<Self>) {
-        let mut items = Vec::new();
+        let mut arrived = Arrived::default();
         let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         self.flusher.armed_ms.set(u64::MAX);
-        std::future::poll_fn(|cx| self.poll(cx, &mut items, sleep.as_mut())).await;
+        std::future::poll_fn(|cx| self.poll(cx, &mut arrived, sleep.as_mut())).await;
     }
 
     /// One turn of the root: what other threads sent, deadlines, and one slice of writes.
     fn poll(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
-        items: &mut Vec<Item>,
+        arrived: &mut Arrived,
         mut sleep: Pin<&mut Sleep>,
     ) -> Poll<()> {
         self.flusher.is_woken.set(false);
@@ -207,7 +221,7 @@ impl Worker {
             *waker = Some(cx.waker().clone());
         }
         drop(waker);
-        if self.take_items(cx, items) {
+        if self.take_arrived(cx, arrived) {
             return Poll::Ready(());
         }
         let deadline_ms = self.shard.borrow().deadline_ms().unwrap_or(u64::MAX);
@@ -217,6 +231,7 @@ impl Worker {
         self.tell_counted();
         self.arm(cx, sleep.as_mut());
         self.flush_slice();
+        self.send_outgoing();
         if !self.flusher.dirty.borrow().is_empty() {
             self.wake();
         }
@@ -230,16 +245,20 @@ impl Worker {
         Poll::Pending
     }
 
-    fn take_items(self: &Rc<Self>, cx: &Context<'_>, items: &mut Vec<Item>) -> bool {
+    /// Handles what other threads sent; whether the thread ends.
+    fn take_arrived(self: &Rc<Self>, cx: &Context<'_>, arrived: &mut Arrived) -> bool {
         let (index, inboxes) = {
             let sockets = self.sockets.borrow();
             (usize::from(sockets.index), Arc::clone(&sockets.inboxes))
         };
-        inboxes[index].take(items, cx.waker());
+        let Arrived { items, parcels } = arrived;
+        inboxes[index].take(items, parcels, cx.waker());
+        if !parcels.is_empty() {
+            self.handle(Input::Forwarded(parcels));
+        }
         let mut exits = false;
         for item in items.drain(..) {
             match item {
-                Item::Forward(forward) => self.handle(Input::Forwarded(forward)),
                 Item::Connection { stream, peer, unread } => {
                     match TcpStream::from_std(stream) {
                         Ok(stream) => self.open(stream, peer, unread),
@@ -260,6 +279,22 @@ impl Worker {
             others.for_each(|(_, inbox)| inbox.push(Item::Room));
         }
         exits
+    }
+
+    /// Hands other shards what they are to have.
+    fn send_outgoing(&self) {
+        let mut sockets = self.sockets.borrow_mut();
+        if !std::mem::take(&mut sockets.has_outgoing) {
+            return;
+        }
+        let Sockets {
+            inboxes, outgoing, ..
+        } = &mut *sockets;
+        for (inbox, parcels) in inboxes.iter().zip(outgoing) {
+            if !parcels.is_empty() {
+                inbox.send(parcels);
+            }
+        }
     }
 
     /// The log tells what it only counted.
@@ -294,11 +329,11 @@ impl Worker {
     /// Tells the shard what happened, and passes on what became of it.
     fn handle(&self, input: Input<'_>) {
         let mut shard = self.shard.borrow_mut();
-        let log_waits = {
+        let is_wanted = {
             let mut sockets = self.sockets.borrow_mut();
             let waited = sockets.log.due().is_some();
             shard.handle(self.clock.now(), input, &mut *sockets);
-            !waited && sockets.log.due().is_some()
+            sockets.has_outgoing || (!waited && sockets.log.due().is_some())
         };
         let mut dirty = std::mem::take(&mut *self.flusher.dirty.borrow_mut());
         let before = dirty.len();
@@ -306,7 +341,7 @@ impl Worker {
         let is_earlier = shard
             .deadline_ms()
             .is_some_and(|at| at < self.flusher.armed_ms.get());
-        if dirty.len() > before || is_earlier || log_waits {
+        if dirty.len() > before || is_earlier || is_wanted {
             self.wake();
         }
         *self.flusher.dirty.borrow_mut() = dirty;

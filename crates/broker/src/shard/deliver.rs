@@ -5,8 +5,9 @@ use std::sync::Arc;
 use martlet_codec::Qos;
 use martlet_session::{Delivered, MessageView, Now, Offer, Target, Turn};
 
-use super::{Forward, Shard, Sink};
+use super::{Shard, Sink};
 use crate::event::Event;
+use crate::parcels::{Assigned, Parcel, Parcels};
 use crate::reason::Reason;
 use crate::router::{Group, Hit, Route, SessionRef, SubOptions};
 
@@ -26,12 +27,7 @@ impl Shard {
                 self.dropped(None, offer.view(), Reason::ShardFull, sink);
                 continue;
             }
-            let forward = Forward::Publish {
-                message: offer.keep(),
-                route: Arc::clone(route),
-                publisher,
-            };
-            sink.forward(shard, forward);
+            sink.parcels(shard).publish(offer.view(), route, publisher);
         }
         for group in route.groups() {
             self.deliver_shared(now, group, offer, Vec::new(), sink);
@@ -124,13 +120,14 @@ impl Shard {
                     tried.push(member.session);
                     continue;
                 }
-                let forward = Forward::Shared {
-                    message: offer.keep(),
-                    group: Arc::clone(group),
+                let message = offer.keep();
+                let group = Arc::clone(group);
+                sink.parcels(shard).assign(Assigned {
+                    message,
+                    group,
                     member,
                     tried,
-                };
-                sink.forward(shard, forward);
+                });
                 return;
             }
             if self.deliver_member(now, group, member.session, member.options, offer) {
@@ -163,28 +160,33 @@ impl Shard {
         )
     }
 
-    /// Another shard has a message for sessions of this one.
-    pub(super) fn forwarded(&mut self, now: Now, forward: Forward, sink: &mut impl Sink) {
-        match forward {
-            Forward::Publish {
-                message,
-                route,
-                publisher,
-            } => {
-                self.deliver_here(now, &mut Offer::kept(&message), &route, publisher, sink);
-            }
-            Forward::Shared {
-                message,
-                group,
-                member,
-                mut tried,
-            } => {
-                let mut offer = Offer::kept(&message);
-                if !self.deliver_member(now, &group, member.session, member.options, &mut offer) {
-                    tried.push(member.session);
-                    self.deliver_shared(now, &group, &mut offer, tried, sink);
+    /// Another shard has messages for sessions of this one.
+    pub(super) fn forwarded(&mut self, now: Now, parcels: &mut Parcels, sink: &mut impl Sink) {
+        let (list, runs, bytes) = parcels.drain();
+        for parcel in list {
+            match parcel {
+                Parcel::Letter(letter) => {
+                    let run = letter.run(runs);
+                    let mut offer = Offer::new(letter.view(run, bytes));
+                    self.deliver_here(now, &mut offer, &run.route, run.publisher, sink);
                 }
+                Parcel::Assigned(assigned) => self.deliver_assigned(now, *assigned, sink),
             }
+        }
+        parcels.clear();
+    }
+
+    fn deliver_assigned(&mut self, now: Now, assigned: Assigned, sink: &mut impl Sink) {
+        let Assigned {
+            message,
+            group,
+            member,
+            mut tried,
+        } = assigned;
+        let mut offer = Offer::kept(&message);
+        if !self.deliver_member(now, &group, member.session, member.options, &mut offer) {
+            tried.push(member.session);
+            self.deliver_shared(now, &group, &mut offer, tried, sink);
         }
     }
 

@@ -19,14 +19,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use martlet_codec::Packet;
-use martlet_session::{Message, Now, Output, Tally, Ticket, Turn};
+use martlet_session::{Now, Output, Tally, Ticket, Turn};
 
 use crate::connection::{ConnId, Connection, Peer, Phase};
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::parcels::Parcels;
 use crate::reason::Reason;
 use crate::registry::{Keyed, keyed};
-use crate::router::{Group, Member, Route, SessionRef};
 use crate::routes::Routes;
 use crate::seed::Seed;
 use crate::sessions::Sessions;
@@ -54,8 +54,8 @@ pub enum Input<'a> {
     Wrote(ConnId, usize),
     /// The socket is gone; nothing is heard of this connection again.
     Closed(ConnId),
-    /// Another shard has something for this one.
-    Forwarded(Forward),
+    /// Another shard has something for this one; it is taken out.
+    Forwarded(&'a mut Parcels),
     /// Another shard has room again.
     Room,
     /// The store ended some batches.
@@ -80,8 +80,8 @@ pub trait Sink {
     fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated);
     /// Whether another shard has room for a message.
     fn has_room(&self, shard: u16) -> bool;
-    /// Hands a message to another shard. Room for QoS above 0 was asked for before.
-    fn forward(&mut self, shard: u16, forward: Forward);
+    /// What this shard has for another, to add to. Room for QoS above 0 was asked for before.
+    fn parcels(&mut self, shard: u16) -> &mut Parcels;
     /// Tells the log.
     fn event(&mut self, event: Event<'_>);
 }
@@ -93,31 +93,6 @@ pub struct Relocated {
     pub peer: Peer,
     /// What it sent: its CONNECT, and maybe more.
     pub unread: Vec<u8>,
-}
-
-/// What one shard sends to another.
-#[derive(Debug)]
-pub enum Forward {
-    /// A message for the hits that the route has in the other shard.
-    Publish {
-        /// The message.
-        message: Arc<Message>,
-        /// Whom it goes to.
-        route: Arc<Route>,
-        /// Who published it, if it was a session.
-        publisher: Option<SessionRef>,
-    },
-    /// A message for one member of a group.
-    Shared {
-        /// The message.
-        message: Arc<Message>,
-        /// The group.
-        group: Arc<Group>,
-        /// The member that was chosen.
-        member: Member,
-        /// The members that could not take it.
-        tried: Vec<SessionRef>,
-    },
 }
 
 /// A shard of a broker.
@@ -214,7 +189,7 @@ impl Shard {
             Input::Read { conn, buffer, start } => self.read(now, conn, buffer, start, sink),
             Input::Wrote(conn, n) => self.wrote(now, conn, n),
             Input::Closed(conn) => self.closed(now, conn, sink),
-            Input::Forwarded(forward) => self.forwarded(now, forward, sink),
+            Input::Forwarded(parcels) => self.forwarded(now, parcels, sink),
             Input::Room => {
                 for conn in std::mem::take(&mut self.parked) {
                     self.resume(now, conn, sink);

@@ -97,7 +97,7 @@ mod tests {
     use martlet_codec::{Packet, PropertiesBuf, PropertyId};
 
     use super::*;
-    use crate::{Event, Forward, Input, ListenerRules, MemoryStore, Peer, Relocated, Seed, Settings, Shared};
+    use crate::{Event, Input, ListenerRules, MemoryStore, Peer, Relocated, Seed, Settings, Shared};
 
     struct Nowhere;
 
@@ -107,7 +107,9 @@ mod tests {
         fn has_room(&self, _: u16) -> bool {
             true
         }
-        fn forward(&mut self, _: u16, _: Forward) {}
+        fn parcels(&mut self, _: u16) -> &mut crate::Parcels {
+            unreachable!("there is one shard")
+        }
         fn event(&mut self, _: Event<'_>) {}
     }
 

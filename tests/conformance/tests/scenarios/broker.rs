@@ -1,6 +1,6 @@
 //! A whole broker in one thread: some shards, no sockets, a clock that stands still.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use martlet_broker::router::Overlapping;
 use martlet_broker::{
-    ConnId, DelayedStore, Event, Forward, Input, ListenerRules, MemoryStore, Peer, Relocated, Seed, Settings,
+    ConnId, DelayedStore, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Relocated, Seed, Settings,
     Shard, Shared, Sink, Store,
 };
 use martlet_codec::Qos;
@@ -65,7 +65,7 @@ struct Conn {
 struct Effects {
     closed: Vec<ConnId>,
     relocated: Vec<(ConnId, u16, Relocated)>,
-    forwards: Vec<(u16, Forward)>,
+    parcels: BTreeMap<u16, Parcels>,
 }
 
 impl Sink for Effects {
@@ -81,8 +81,8 @@ impl Sink for Effects {
         true
     }
 
-    fn forward(&mut self, shard: u16, forward: Forward) {
-        self.forwards.push((shard, forward));
+    fn parcels(&mut self, shard: u16) -> &mut Parcels {
+        self.parcels.entry(shard).or_default()
     }
 
     fn event(&mut self, _: Event<'_>) {}
@@ -91,7 +91,7 @@ impl Sink for Effects {
 /// Something to hand to a shard.
 enum Task {
     Bytes(u16, ConnId, Vec<u8>),
-    Forwarded(u16, Forward),
+    Forwarded(u16, Parcels),
 }
 
 const PEER: Peer = Peer {
@@ -140,8 +140,8 @@ impl Broker {
                     Task::Bytes(shard, conn, bytes) => {
                         self.step(shard, Input::Bytes(conn, &bytes), &mut tasks);
                     }
-                    Task::Forwarded(shard, forward) => {
-                        self.step(shard, Input::Forwarded(forward), &mut tasks);
+                    Task::Forwarded(shard, mut parcels) => {
+                        self.step(shard, Input::Forwarded(&mut parcels), &mut tasks);
                     }
                 }
             }
@@ -169,9 +169,9 @@ impl Broker {
         }
         tasks.extend(
             effects
-                .forwards
+                .parcels
                 .into_iter()
-                .map(|(to, forward)| Task::Forwarded(to, forward)),
+                .map(|(to, parcels)| Task::Forwarded(to, parcels)),
         );
         self.flush(shard, tasks);
         for id in effects.closed {
