@@ -1,14 +1,15 @@
-//! Accepts connections and hands each to the least loaded shard.
+//! Accepts connections and hands each to the shard that has least to do.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use martlet_broker::{Peer, Shared};
 
 use crate::inbox::{Inbox, Item};
+use crate::placement::{Load, Placement};
 use crate::worker::Worker;
 
 /// One listening socket.
@@ -32,7 +33,7 @@ impl Acceptor {
     /// Runs until it is dropped, on the thread of a shard: what stays in that shard needs no other thread.
     pub(crate) async fn run(self, here: &Rc<Worker>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
-        let mut turn = 0;
+        let mut placement = Placement::new(Instant::now(), self.inboxes.len());
         loop {
             self.wait_for_room().await;
             let accepted = listener.accept().await.and_then(|(stream, address)| {
@@ -40,7 +41,7 @@ impl Acceptor {
                     address,
                     listener: self.rules,
                 };
-                let shard = self.least_loaded(turn);
+                let shard = placement.choose(Instant::now(), |shard| self.load(shard));
                 if shard == here.index() {
                     here.open(stream, peer, Vec::new());
                     return Ok(());
@@ -53,7 +54,6 @@ impl Acceptor {
                 });
                 Ok(())
             });
-            turn = turn.wrapping_add(1);
             match accepted {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) => {}
@@ -97,15 +97,15 @@ impl Acceptor {
             .then_some(("too many connections without CONNECT", self.half_open_max))
     }
 
-    fn least_loaded(&self, turn: usize) -> usize {
-        let shards = self.inboxes.len();
-        let load = |shard: usize| {
-            self.shared.counters[shard].sockets.get() + self.inboxes[shard].connections() as u64
-        };
-        (0..shards)
-            .map(|i| (turn + i) % shards)
-            .min_by_key(|shard| load(*shard))
-            .unwrap_or(0)
+    fn load(&self, shard: usize) -> Load {
+        let counters = &self.shared.counters[shard];
+        Load {
+            connections: counters.sockets.get() + self.inboxes[shard].connections() as u64,
+            packets: counters
+                .packets_received
+                .get()
+                .wrapping_add(counters.packets_sent.get()),
+        }
     }
 }
 
