@@ -43,7 +43,7 @@ impl Acceptor {
                 };
                 let shard = placement.choose(Instant::now(), |shard| self.load(shard));
                 if shard == here.index() {
-                    here.open(stream, peer, Vec::new());
+                    here.open(stream, peer, &[]);
                     return Ok(());
                 }
                 // The stream leaves this thread's runtime for that of its shard.

@@ -168,6 +168,14 @@ impl Sink for Sockets {
 }
 
 impl Sockets {
+    fn add(&mut self, socket: Socket) {
+        let index = socket.id.index as usize;
+        if self.open.len() <= index {
+            self.open.resize_with(index + 1, || None);
+        }
+        self.open[index] = Some(Box::new(socket));
+    }
+
     fn get(&mut self, conn: ConnId) -> Option<&mut Socket> {
         self.open
             .get_mut(conn.index as usize)?
@@ -261,7 +269,7 @@ impl Worker {
             match item {
                 Item::Connection { stream, peer, unread } => {
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => self.open(stream, peer, unread),
+                        Ok(stream) => self.open(stream, peer, &unread),
                         Err(error) => {
                             tracing::warn!(from = %peer.address, %error, "connection.failed");
                         }
@@ -374,7 +382,7 @@ impl Worker {
     }
 
     /// Takes over a connection, with what it has sent to another shard.
-    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, peer: Peer, unread: Vec<u8>) {
+    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, peer: Peer, unread: &[u8]) {
         let (read, write) = stream.into_split();
         let id = self.shard.borrow_mut().open(self.clock.now(), peer);
         let socket = Socket {
@@ -384,16 +392,12 @@ impl Worker {
             state: State::Open,
             blocked: false,
         };
-        let open = &mut self.sockets.borrow_mut().open;
-        if open.len() <= id.index as usize {
-            open.resize_with(id.index as usize + 1, || None);
-        }
-        open[id.index as usize] = Some(Box::new(socket));
-        tokio::task::spawn_local(Reader::new(Rc::clone(self), id, read));
+        self.sockets.borrow_mut().add(socket);
+        // Before the reader begins: it comes before all that is read here, and may make the connection move on.
         if !unread.is_empty() {
-            let worker = Rc::clone(self);
-            tokio::task::spawn_local(async move { worker.handle(Input::Bytes(id, &unread)) });
+            self.handle(Input::Bytes(id, unread));
         }
+        tokio::task::spawn_local(Reader::new(Rc::clone(self), id, read));
     }
 
     fn flush_slice(&self) {
