@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Retained,
     /// `$SYS`; the first shard only.
     Sys,
+    /// Subscriptions of sessions that have ended.
+    Leaving,
 }
 
 #[derive(Debug, Default)]

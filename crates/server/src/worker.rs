@@ -238,8 +238,8 @@ impl Worker {
         }
         self.tell_counted();
         self.arm(cx, sleep.as_mut());
-        self.flush_slice();
         self.send_outgoing();
+        self.flush_slice();
         if !self.flusher.dirty.borrow().is_empty() {
             self.wake();
         }

@@ -185,12 +185,7 @@ impl Shard {
         self.counters().sessions.sub(1);
         self.counters().queued.sub(slot.counted.0 as u64);
         self.counters().queued_bytes.sub(slot.counted.1 as u64);
-        if !slot.subscriptions.is_empty() {
-            let mut router = self.shared.router.write();
-            for filter in &slot.subscriptions {
-                router.unsubscribe(filter.as_filter(), slot.me);
-            }
-        }
+        self.leave_router(now, &mut slot);
         self.shared.registry.release(&slot.session.client_id);
         if let Some(will) = slot.will.take() {
             let message = Arc::new(will.into_message(now));

@@ -32,7 +32,7 @@ impl Shard {
                 .get(conn.index as usize)
                 .is_some_and(|connection| connection.id == conn && connection.armed.is_at(at_ms)),
             Timer::Session(name) => sessions.find(name).is_some_and(|slot| slot.armed.is_at(at_ms)),
-            Timer::Retained | Timer::Sys => true,
+            Timer::Retained | Timer::Sys | Timer::Leaving => true,
         });
     }
 
@@ -49,6 +49,7 @@ impl Shard {
                         .add(next_ms.clamp(now.mono_ms + 1, soonest_ms), Timer::Retained);
                 }
                 Timer::Sys => self.sys_due(now, sink),
+                Timer::Leaving => self.leave_some(now),
             }
         }
     }
