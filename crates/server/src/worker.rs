@@ -226,7 +226,7 @@ impl Worker {
             match item {
                 Item::Forward(forward) => self.handle(Input::Forwarded(forward)),
                 Item::Connection { stream, peer, unread } => {
-                    self.open(stream, peer, &unread);
+                    self.open(stream, peer, unread);
                     inboxes[index].connection_opened();
                 }
                 Item::Room => self.handle(Input::Room),
@@ -314,7 +314,7 @@ impl Worker {
         }
     }
 
-    fn open(self: &Rc<Self>, stream: std::net::TcpStream, peer: Peer, unread: &[u8]) {
+    fn open(self: &Rc<Self>, stream: std::net::TcpStream, peer: Peer, unread: Vec<u8>) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -340,12 +340,7 @@ impl Worker {
             open.resize_with(id.index as usize + 1, || None);
         }
         open[id.index as usize] = Some(socket);
-        tokio::task::spawn_local(read_all(Rc::clone(self), id, read));
-        if !unread.is_empty() {
-            let worker = Rc::clone(self);
-            let unread = unread.to_vec();
-            tokio::task::spawn_local(async move { worker.handle(Input::Bytes(id, &unread)) });
-        }
+        tokio::task::spawn_local(read_all(Rc::clone(self), id, read, unread));
     }
 
     /// Reads once and hands the bytes on.
@@ -544,7 +539,16 @@ impl Worker {
     }
 }
 
-async fn read_all(worker: Rc<Worker>, conn: ConnId, mut read: OwnedReadHalf) {
+/// Hands on what came along with a connection from another shard, then what it sends.
+async fn read_all(worker: Rc<Worker>, conn: ConnId, mut read: OwnedReadHalf, unread: Vec<u8>) {
+    if !unread.is_empty() {
+        worker.handle(Input::Bytes(conn, &unread));
+    }
+    drop(unread);
     std::future::poll_fn(|cx| worker.poll_read(cx, conn, &mut read)).await;
     worker.close(conn, read);
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
