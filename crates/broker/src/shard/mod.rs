@@ -2,7 +2,7 @@
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
 //! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `deliver`,
-//! `subscribe`, `ending`, `held`, `commit` and `time`.
+//! `subscribe`, `ending`, `held`, `leaving`, `commit` and `time`.
 
 mod commit;
 mod connect;
@@ -10,6 +10,7 @@ mod deliver;
 mod ending;
 mod held;
 mod incoming;
+mod leaving;
 mod publish;
 mod subscribe;
 mod time;
@@ -123,6 +124,7 @@ pub struct Shard {
     /// What waits for a commit.
     pending: Keyed<Ticket, commit::Pending>,
     held: held::Held,
+    leaving: leaving::Leaving,
     dirty: Vec<ConnId>,
     /// Connections that wait for room in another shard.
     parked: Vec<ConnId>,
@@ -159,6 +161,7 @@ impl Shard {
             next_ticket: 0,
             pending: keyed(seed.draw()),
             held: held::Held::new(seed.draw()),
+            leaving: leaving::Leaving::new(seed.draw()),
             dirty: Vec::new(),
             parked: Vec::new(),
             sys,
