@@ -156,6 +156,17 @@ impl Client {
         let _ = self.socket.write_all(&bytes);
     }
 
+    /// Says good-bye and waits until the server has closed the connection: from then on the client is away for
+    /// it, too. Not for ever: a server may leave the closing to the client.
+    pub(crate) fn leave(mut self) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        let packet = Packet::Disconnect(Disconnect::new(ReasonCode::Success));
+        packet.encode(self.server.protocol_version, &mut bytes);
+        self.write("DISCONNECT", &bytes)?;
+        let _ = self.socket.read_to_end(&mut bytes);
+        Ok(())
+    }
+
     fn write(&mut self, what: &'static str, bytes: &[u8]) -> Result<(), Error> {
         let lost = |source| Error::Lost {
             client: self.name.clone(),

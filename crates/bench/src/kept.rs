@@ -94,7 +94,7 @@ pub(crate) fn run_offline(run: &mut Run, messages: u32, load: &Load) -> Result<R
     let topic = format!("{}/queue", run.prefix);
     let mut away = run.connect("away", Session::Kept)?;
     away.subscribe(std::slice::from_ref(&topic), SubscribeOptions::qos(load.qos))?;
-    away.disconnect();
+    away.leave()?;
 
     let shape = Shape::new(version, load.qos, load.size as usize, &topic);
     let mut head = shape.head(&topic, 0);

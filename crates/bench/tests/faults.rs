@@ -285,22 +285,14 @@ fn a_queue() {
         (Fault::FlipPayload, [1, 0, 0, 1, 0]),
     ];
     for (fault, expected) in faults {
-        // A message that the broker sends while its client is just leaving is sent again later: a fault
-        // that hits it goes with the old connection.
-        let outcome = (0..5)
-            .map(|_| bench(fault, "offline --messages 500 -q 1"))
-            .find(|(counts, _)| fault == Fault::None || *counts != [0; 5]);
-        let (counts, text) = outcome.expect("the fault hit a connection that goes on");
+        let (counts, text) = bench(fault, "offline --messages 500 -q 1");
         assert_eq!(counts, expected, "{fault:?}: {text}");
     }
 }
 
 #[test]
 fn what_stays_silent_is_lost() {
-    let outcome = (0..5)
-        .map(|_| bench(Fault::Lose, "offline --messages 500 -q 1"))
-        .find(|(counts, _)| *counts != [0; 5]);
-    let (counts, text) = outcome.expect("the fault hit a connection that goes on");
+    let (counts, text) = bench(Fault::Lose, "offline --messages 500 -q 1");
     assert_eq!(counts, [1, 0, 0, 0, 0]);
     assert!(text.contains("nothing came any more"), "{text}");
 }

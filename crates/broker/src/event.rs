@@ -62,6 +62,15 @@ pub enum Event<'a> {
         /// Who has it now.
         new: Peer,
     },
+    /// A client has more unacknowledged messages than it may have, and is let. Told once a connection.
+    ReceiveMaximumExceeded {
+        /// Its client identifier.
+        client_id: &'a str,
+        /// Where it comes from.
+        peer: Peer,
+        /// As many as it may have.
+        receive_maximum: u16,
+    },
     /// Something else than MQTT came first.
     NotMqtt {
         /// Where it came from.

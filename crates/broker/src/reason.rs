@@ -63,6 +63,8 @@ reasons! {
     // Why a client was refused or closed.
     /// It broke a rule of the standard.
     Violation = "protocol_violation", "the client broke a rule of MQTT";
+    /// More unacknowledged messages than the receive maximum; it may be let off with a warning.
+    ReceiveMaximum = "receive_maximum", "more unacknowledged messages than the receive maximum";
     /// Anonymous clients are not allowed.
     NotAuthorized = "not_authorised", "clients without a user are not allowed here";
     /// Nothing came for 1.5 times the keep alive.
@@ -99,6 +101,7 @@ impl From<Violation> for Reason {
     fn from(violation: Violation) -> Self {
         match violation {
             Violation::KeepAlive => Self::KeepAlive,
+            Violation::ReceiveMaximum => Self::ReceiveMaximum,
             _ => Self::Violation,
         }
     }
@@ -115,6 +118,7 @@ impl Reason {
             Self::TakenOver => ReasonCode::SessionTakenOver,
             Self::ShuttingDown => ReasonCode::ServerShuttingDown,
             Self::Violation => ReasonCode::ProtocolError,
+            Self::ReceiveMaximum => ReasonCode::ReceiveMaximumExceeded,
             Self::RetainedFull
             | Self::QueuesFull
             | Self::StoreFailed

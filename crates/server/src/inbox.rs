@@ -85,8 +85,9 @@ impl Inbox {
         if self.is_roomy(behind) {
             return true;
         }
+        // The owner takes first and looks for this then; who wants room says so first and looks again. So one
+        // of the two sees the other, and nobody waits for room that is there.
         self.wanted.store(true, Ordering::SeqCst);
-        // The owner may have taken everything just before it could see that it is wanted.
         self.is_roomy(behind)
     }
 
@@ -120,5 +121,76 @@ impl Inbox {
     /// Whether somebody found it full since this was last asked.
     pub(crate) fn was_wanted(&self) -> bool {
         self.wanted.load(Ordering::SeqCst) && self.wanted.swap(false, Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Whoever finds it full is told when it is not, however close the two come: else a parked publisher
+    /// would wait until something else wakes the owner.
+    #[test]
+    fn who_finds_it_full_is_told_of_room() {
+        const ROUNDS: usize = 100_000;
+        const BOUND: Duration = Duration::from_secs(3);
+        let inbox = Inbox::default();
+        let (has_room, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (start, end) = (Turnstile::default(), Turnstile::default());
+        let mut untold = 0;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1.. {
+                    start.pass(round);
+                    if is_over.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    has_room.store(inbox.has_room(&Parcels::default()), Ordering::SeqCst);
+                    end.pass(round);
+                }
+            });
+            let began = Instant::now();
+            for round in 1.. {
+                let last = round == ROUNDS || began.elapsed() > BOUND;
+                is_over.store(last, Ordering::SeqCst);
+                inbox.messages.store(INBOX_MESSAGES_MAX, Ordering::SeqCst);
+                start.pass(round);
+                if last {
+                    return;
+                }
+                // So that the two meet at every distance.
+                for _ in 0..round % 64 {
+                    std::hint::spin_loop();
+                }
+                inbox.take(&mut Vec::new(), &mut Parcels::default(), Waker::noop());
+                let is_told = inbox.was_wanted();
+                end.pass(round);
+                untold += usize::from(!is_told && !has_room.load(Ordering::SeqCst));
+                inbox.was_wanted();
+            }
+        });
+        assert_eq!(untold, 0, "publishers that nobody would tell of room");
+    }
+
+    /// Where two threads meet, round after round.
+    #[derive(Default)]
+    struct Turnstile(AtomicUsize);
+
+    impl Turnstile {
+        fn pass(&self, round: usize) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let mut spins = 0;
+            while self.0.load(Ordering::SeqCst) < 2 * round {
+                spins += 1;
+                if spins % 1_000 == 0 {
+                    thread::yield_now();
+                } else {
+                    std::hint::spin_loop();
+                }
+            }
+        }
     }
 }

@@ -309,6 +309,19 @@ impl EventLog {
                     "session.flapping"
                 );
             }
+            Event::ReceiveMaximumExceeded {
+                client_id,
+                peer,
+                receive_maximum,
+            } => {
+                tracing::warn!(
+                    client = client_id,
+                    from = %peer.address,
+                    receive_maximum,
+                    text = Reason::ReceiveMaximum.text(),
+                    "receive_maximum.exceeded"
+                );
+            }
             Event::NotMqtt { peer, got } => {
                 tracing::warn!(expected = "mqtt", got, from = %peer.address, "listener.mismatch");
             }

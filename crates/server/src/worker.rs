@@ -524,3 +524,7 @@ impl Flusher {
         dirty > FLUSH_BACKLOG_MAX || (dirty > 0 && self.unflushed.get() > FLUSH_BACKLOG_BYTES_MAX)
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

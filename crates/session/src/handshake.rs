@@ -85,8 +85,8 @@ pub struct Agreed {
     pub inflight_max: u16,
     /// Unacknowledged messages from the client, at most.
     pub receive_maximum: u16,
-    /// Whether more than that is the client's fault. If not, its socket is not read meanwhile.
-    pub receive_maximum_known: bool,
+    /// What becomes of a client that sends more than that.
+    pub beyond_receive_maximum: Beyond,
     /// The largest packet that the client takes, in bytes.
     pub packet_bytes_max: u32,
     /// Topic aliases that the client may use.
@@ -107,6 +107,18 @@ pub struct Agreed {
     pub qos_max: Qos,
     /// Whether a client may retain.
     pub retain_available: bool,
+}
+
+/// What becomes of a client with more unacknowledged messages than it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// It was told no maximum: its socket is not read meanwhile.
+    Unread,
+    /// It goes on, and the log tells of it. Not read only while acknowledgements of more than the maximum wait for
+    /// the store.
+    Warned,
+    /// It broke the rule [MQTT5-3.3.4-7].
+    Ended,
 }
 
 /// A CONNECT that is well-formed and refused.
@@ -163,7 +175,11 @@ pub fn accept(connect: &Connect<'_>, policy: &Policy) -> Result<Agreed, Refusal>
             .map_or(u16::MAX, NonZeroU16::get)
             .min(policy.inflight_max),
         receive_maximum: policy.receive_maximum,
-        receive_maximum_known: v5 && policy.receive_maximum_enforced,
+        beyond_receive_maximum: match (v5, policy.receive_maximum_enforced) {
+            (false, _) => Beyond::Unread,
+            (true, false) => Beyond::Warned,
+            (true, true) => Beyond::Ended,
+        },
         packet_bytes_max: properties
             .maximum_packet_size()
             .map_or(PACKET_BYTES_CEILING, NonZeroU32::get),

@@ -20,7 +20,7 @@ pub mod server;
 
 pub use alias::{AliasesIn, AliasesOut, Resolved};
 pub use handshake::client::{ClientAgreed, Speech};
-pub use handshake::{Agreed, Policy};
+pub use handshake::{Agreed, Beyond, Policy};
 pub use inflight::{Acked, Inflight, Resend};
 pub use keepalive::{KeepAlive, PingTimer};
 pub use message::{Message, MessageView, Offer};

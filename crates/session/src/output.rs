@@ -12,7 +12,10 @@ use martlet_codec::{Extras, Packet, Publish, Version};
 #[derive(Debug, Default)]
 pub struct Output {
     /// Complete segments in front of `tail`.
-    segments: VecDeque<Bytes>,
+    segments: VecDeque<Segment>,
+    /// Buffers of segments that were written, for the next ones. Given back instead, they would be new ones of the
+    /// allocator's, and both resident for a while: an eighth more than the limit for a client that reads slowly.
+    spare: Vec<Vec<u8>>,
     /// What is being appended to.
     tail: Vec<u8>,
     /// Bytes at the very front that were written already.
@@ -20,6 +23,26 @@ pub struct Output {
     /// Unwritten bytes in all.
     len: usize,
 }
+
+#[derive(Debug)]
+enum Segment {
+    /// What was appended.
+    Own(Vec<u8>),
+    /// A payload that others have too.
+    Shared(Bytes),
+}
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(buffer) => buffer,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Buffers that an output keeps for its next segments; more are given back.
+const SPARE_MAX: usize = 32;
 
 /// Bytes that are appended to one buffer; then it becomes a segment, so that what was written of a long
 /// output is given back before all of it is.
@@ -83,7 +106,7 @@ impl Output {
         publish.encode_head(version, extras, &mut self.tail);
         self.len += self.tail.len() - before + payload.len();
         self.seal();
-        self.segments.push_back(payload.clone());
+        self.segments.push_back(Segment::Shared(payload.clone()));
     }
 
     /// Begins a new buffer if `bytes` more do not fit the one that is appended to.
@@ -91,6 +114,9 @@ impl Output {
         if !self.tail.is_empty() && self.tail.len() + bytes > SEGMENT_BYTES {
             self.seal();
             // There is much to write, so there will be more.
+            if let Some(spare) = self.spare.pop() {
+                self.tail = spare;
+            }
             self.tail.reserve_exact(SEGMENT_BYTES.max(bytes));
         }
     }
@@ -98,9 +124,10 @@ impl Output {
     /// What was appended becomes a segment, no larger than it is.
     fn seal(&mut self) {
         if self.tail.len() * 2 > self.tail.capacity() {
-            self.segments.push_back(std::mem::take(&mut self.tail).into());
+            self.segments
+                .push_back(Segment::Own(std::mem::take(&mut self.tail)));
         } else {
-            self.segments.push_back(Bytes::copy_from_slice(&self.tail));
+            self.segments.push_back(Segment::Own(self.tail.as_slice().into()));
             self.tail.clear();
         }
     }
@@ -115,7 +142,7 @@ impl Output {
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut skip = self.written;
         let mut n = 0;
-        for part in self.segments.iter().map(|s| &s[..]).chain([&self.tail[..]]) {
+        for part in self.segments.iter().map(Segment::bytes).chain([&self.tail[..]]) {
             let part = &part[skip.min(part.len())..];
             skip = 0;
             if part.is_empty() {
@@ -130,8 +157,9 @@ impl Output {
 
     /// Bytes of memory that it holds, payloads that it shares with others included.
     pub fn capacity(&self) -> usize {
-        let segments: usize = self.segments.iter().map(Bytes::len).sum();
-        segments + self.tail.capacity()
+        let segments: usize = self.segments.iter().map(|s| s.bytes().len()).sum();
+        let spare: usize = self.spare.iter().map(Vec::capacity).sum();
+        segments + self.tail.capacity() + spare
     }
 
     /// `n` bytes of the front were written.
@@ -139,13 +167,21 @@ impl Output {
         self.len = self.len.checked_sub(n).expect("no more is written than there is");
         self.written += n;
         while let Some(front) = self.segments.front() {
-            if self.written < front.len() {
+            let len = front.bytes().len();
+            if self.written < len {
                 return;
             }
-            self.written -= front.len();
-            self.segments.pop_front();
+            self.written -= len;
+            if let Some(Segment::Own(mut buffer)) = self.segments.pop_front()
+                && buffer.capacity() == SEGMENT_BYTES
+                && self.spare.len() < SPARE_MAX
+            {
+                buffer.clear();
+                self.spare.push(buffer);
+            }
         }
         if self.written == self.tail.len() {
+            self.spare = Vec::new();
             self.tail.clear();
             self.written = 0;
             if self.tail.capacity() > KEEP_CAPACITY_BYTES {
@@ -177,6 +213,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
+
     use martlet_codec::{Address, Delivery, Properties, Topic};
 
     fn publish(payload: &[u8]) -> Publish<'_> {
@@ -203,6 +241,35 @@ mod tests {
         }
         let capacity = output.capacity();
         assert!(capacity <= LIMIT + LIMIT / 10, "{capacity} bytes are held");
+    }
+
+    #[test]
+    fn buffers_that_were_written_are_the_next_ones_until_all_is_written() {
+        const LIMIT: usize = 1 << 20;
+        let payload = [7; 100];
+        let mut output = Output::default();
+        let fill = |output: &mut Output| {
+            while output.len() < LIMIT {
+                output.publish(&publish(&payload), Extras::NONE, Version::V5, None);
+            }
+        };
+        let starts = |output: &Output| -> HashSet<usize> {
+            output
+                .segments
+                .iter()
+                .map(|s| s.bytes().as_ptr() as usize)
+                .collect()
+        };
+        fill(&mut output);
+        let before = starts(&output);
+        output.advance(LIMIT / 2);
+        fill(&mut output);
+        let strangers = starts(&output).difference(&before).count();
+        // The tail of before is one.
+        assert!(strangers <= 1, "{strangers} of {} are new", before.len());
+        output.advance(LIMIT / 2);
+        output.advance(output.len());
+        assert!(output.capacity() <= SEGMENT_BYTES, "{} bytes", output.capacity());
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Received {
         self.used >= u32::from(max)
     }
 
+    /// Whether more slots are in use than there are.
+    pub fn exceeds(&self, max: u16) -> bool {
+        self.used > u32::from(max)
+    }
+
     /// PUBREL came; the reason code of the PUBCOMP that it gets [MQTT5-4.3.3-11].
     pub fn pubrel(&mut self, id: PacketId) -> ReasonCode {
         match self.unreleased.remove(&id) {

@@ -9,7 +9,7 @@ use martlet_codec::{
 };
 
 use crate::alias::Resolved;
-use crate::handshake::Agreed;
+use crate::handshake::{Agreed, Beyond};
 use crate::inflight::{Acked, Inflight, Resend};
 use crate::limits::{Limits, QueueLimits};
 use crate::message::{MessageView, Offer};
@@ -26,6 +26,8 @@ pub struct Link {
     pub output: Output,
     /// When the client counts as gone.
     pub keep_alive: KeepAlive,
+    /// Whether the log told that the client exceeds our receive maximum: once is enough.
+    pub is_warned: bool,
     aliases_in: AliasesIn,
     aliases_out: AliasesOut,
 }
@@ -37,6 +39,7 @@ impl Link {
             agreed,
             output: Output::default(),
             keep_alive: KeepAlive::new(agreed.keep_alive_s, now.mono_ms),
+            is_warned: false,
             aliases_in: AliasesIn::new(agreed.alias_in_max),
             aliases_out: AliasesOut::new(agreed.alias_out_max),
         }
@@ -447,10 +450,9 @@ impl Session {
         let Some(link) = &self.link else {
             return Ok(Arrival::New);
         };
-        let max = if link.agreed.receive_maximum_known {
-            link.agreed.receive_maximum
-        } else {
-            u16::MAX
+        let max = match link.agreed.beyond_receive_maximum {
+            Beyond::Ended => link.agreed.receive_maximum,
+            Beyond::Unread | Beyond::Warned => u16::MAX,
         };
         match delivery {
             Delivery::AtMostOnce => Ok(Arrival::New),
@@ -492,11 +494,24 @@ impl Session {
         true
     }
 
-    /// Whether the client must not be read now: it knows no receive maximum and has used up ours.
+    /// Whether the client must not be read now: it knows no receive maximum and has used up ours, or is only
+    /// warned of more and there is more.
     pub fn is_saturated(&self) -> bool {
         let Some(link) = &self.link else { return false };
-        !link.agreed.receive_maximum_known
-            && self.received.owed_len() >= usize::from(link.agreed.receive_maximum)
+        let max = usize::from(link.agreed.receive_maximum);
+        match link.agreed.beyond_receive_maximum {
+            Beyond::Unread => self.received.owed_len() >= max,
+            Beyond::Warned => self.received.owed_len() > max,
+            Beyond::Ended => false,
+        }
+    }
+
+    /// Whether the client has more unacknowledged messages than it was told that it may have, and is warned.
+    pub fn exceeds_receive_maximum(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            link.agreed.beyond_receive_maximum == Beyond::Warned
+                && self.received.exceeds(link.agreed.receive_maximum)
+        })
     }
 
     /// Messages in the queue.

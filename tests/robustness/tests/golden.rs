@@ -245,3 +245,35 @@ fn one_client_identifier_twice() {
     );
     broker.assert_well();
 }
+
+#[test]
+fn more_than_the_receive_maximum() {
+    let mut found = String::new();
+    for way in ["disconnect", "warn"] {
+        let exceeded = format!("receive_maximum_exceeded={way}");
+        let mut broker = Live::start(&format!("beyond-{way}"), &["receive_maximum=2", &exceeded]);
+        let mut client = broker.client("eager");
+        let mut bytes = Vec::new();
+        // Nothing is released, so that each takes one more of the two.
+        for _ in 0..4 {
+            bytes.append(&mut client.publish_bytes("a", b"x", 2).0);
+        }
+        client.raw(&bytes);
+        let _ = writeln!(found, "{way}:");
+        for _ in 0..4 {
+            let got = client.answer();
+            let _ = writeln!(found, "{got:?}");
+        }
+        let told = if way == "warn" {
+            "receive_maximum.exceeded"
+        } else {
+            "client.disconnected client=eager"
+        };
+        broker.wait_log(told);
+        let log = log_lines(&broker, &["receive_maximum.exceeded", "client.disconnected"]);
+        let lines = log.lines().filter(|line| line.contains("client=eager"));
+        found.extend(lines.map(|line| format!("log: {line}\n")));
+        broker.assert_well();
+    }
+    compare("more_than_the_receive_maximum", &found);
+}

@@ -10,16 +10,24 @@ use martlet_robustness::{Bystanders, Client, Got, Live, Options, wait};
 const CONNECTIONS: u64 = 10_000;
 const KIB_EACH_MAX: u64 = 4;
 
-/// Opens many connections that send `first` and no more: they are cheap, others go on, and
-/// `connect_timeout` ends them. What they cost is there for those who come next.
+/// Opens many connections that send `first` and no more: they are cheap, others go on. What they cost is there
+/// for those who come next. They have all the time that opening them may take.
 fn many(name: &str, first: &[u8]) {
-    rlimit::increase_nofile_limit(u64::MAX).expect("the limit of open files can be raised");
-    let mut broker = Live::start(name, &["connect_timeout=12"]);
+    let mut broker = start(name, "connect_timeout=600");
     broker.client("before").publish("a", b"x", 2);
     let bystanders = Bystanders::start(broker.address(), "half/open", 0);
     bystanders.wait_rounds(10);
     let before_kib = broker.rss_kib();
-    let [first_kib, second_kib] = [0, 1].map(|_| wave(&broker, &bystanders, first));
+    let [first_kib, second_kib] = [0, 1].map(|_| {
+        let connections = open(&broker, first);
+        broker.client("meanwhile").publish("a", b"x", 2);
+        broker.wait_sys("connections/socket/count", CONNECTIONS + 3);
+        let with_kib = broker.rss_kib();
+        bystanders.wait_rounds(10);
+        drop(connections);
+        broker.wait_sys("connections/socket/count", 3);
+        with_kib
+    });
     let after_kib = broker.rss_below_kib(before_kib + 1_024, Duration::from_secs(3));
     let rounds = bystanders.finish();
     let each = first_kib.saturating_sub(before_kib) * 1_024 / CONNECTIONS;
@@ -31,24 +39,15 @@ fn many(name: &str, first: &[u8]) {
         second_kib <= first_kib + (first_kib - before_kib) / 4,
         "{first_kib} KiB for the first, {second_kib} for those after them"
     );
-    assert!(broker.log().contains("no complete CONNECT in time"));
     broker.assert_well();
 }
 
-/// Opens them and waits until they are closed; resident KiB while they were open.
-fn wave(broker: &Live, bystanders: &Bystanders, first: &[u8]) -> u64 {
-    let mut connections: Vec<TcpStream> = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let mut stream = broker.open();
-        stream.write_all(first).expect("the broker reads");
-        connections.push(stream);
-    }
-    broker.client("meanwhile").publish("a", b"x", 2);
-    broker.wait_sys("connections/socket/count", CONNECTIONS + 3);
-    let with_kib = broker.rss_kib();
-    bystanders.wait_rounds(10);
-    // Each is closed, and had nothing to read. That these clients do not close keeps nothing open.
-    for stream in &mut connections {
+/// `connect_timeout` ends them, while more come: each is closed, and had nothing to read. That these clients do not
+/// close keeps nothing open.
+fn many_end(name: &str, first: &[u8]) {
+    let mut broker = start(name, "connect_timeout=1");
+    let bystanders = Bystanders::start(broker.address(), "half/open", 0);
+    for mut stream in open(&broker, first) {
         let bound = Some(Duration::from_secs(30));
         stream.set_read_timeout(bound).expect("a bound above 0");
         let mut buf = [0];
@@ -56,18 +55,51 @@ fn wave(broker: &Live, bystanders: &Bystanders, first: &[u8]) -> u64 {
         assert!(matches!(read, Ok(0)), "closed without a byte: {read:?}");
     }
     broker.wait_sys("connections/socket/count", 3);
-    with_kib
+    bystanders.wait_rounds(10);
+    bystanders.finish();
+    assert!(broker.log().contains("no complete CONNECT in time"));
+    broker.assert_well();
+}
+
+fn start(name: &str, setting: &str) -> Live {
+    rlimit::increase_nofile_limit(u64::MAX).expect("the limit of open files can be raised");
+    Live::start(name, &[setting])
+}
+
+fn open(broker: &Live, first: &[u8]) -> Vec<TcpStream> {
+    (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = broker.open();
+            stream.write_all(first).expect("the broker reads");
+            stream
+        })
+        .collect()
+}
+
+fn half_a_connect() -> Vec<u8> {
+    let mut connect = Options::new("a client with a long name").encode();
+    connect.truncate(20);
+    connect
 }
 
 #[test]
-fn silent_connections_cost_little_and_are_closed() {
+fn silent_connections_cost_little() {
     many("silent", b"");
 }
 
 #[test]
-fn connections_with_half_a_connect_cost_little_and_are_closed() {
-    let connect = Options::new("a client with a long name").encode();
-    many("half", &connect[..20]);
+fn connections_with_half_a_connect_cost_little() {
+    many("half", &half_a_connect());
+}
+
+#[test]
+fn silent_connections_are_closed() {
+    many_end("silent-end", b"");
+}
+
+#[test]
+fn connections_with_half_a_connect_are_closed() {
+    many_end("half-end", &half_a_connect());
 }
 
 #[test]

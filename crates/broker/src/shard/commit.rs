@@ -34,22 +34,27 @@ pub(super) enum Pending {
         /// The filters that the session did not have.
         fresh: Vec<FilterBuf>,
     },
-    /// UNSUBACK.
+    /// UNSUBACK, and the end of what it promises.
     Unsubscribe {
         conn: ConnId,
-        session: u32,
+        session: SessionRef,
         id: PacketId,
         reasons: Vec<ReasonCode>,
+        filters: Vec<FilterBuf>,
     },
 }
 
 impl Shard {
     pub(super) fn submit(&mut self, batch: Batch) -> Ticket {
-        self.next_ticket += 1;
-        // Tickets of different shards differ, so that one store can serve them all.
-        let ticket = Ticket(self.next_ticket << 16 | u64::from(self.index));
+        let ticket = self.ticket();
         self.store.submit(ticket, batch);
         ticket
+    }
+
+    /// A ticket for a batch. Those of different shards differ, so that one store can serve them all.
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket << 16 | u64::from(self.index))
     }
 
     /// Batches have ended.
@@ -114,14 +119,21 @@ impl Shard {
                 session,
                 id,
                 mut reasons,
+                filters,
             } => {
-                if !self.is_live(conn, session) {
+                for filter in &filters {
+                    let filter = filter.as_filter();
+                    if self.unsubscribing.end(session, filter, ticket) && !failed {
+                        self.leave_subscription(session, filter, sink);
+                    }
+                }
+                if !self.is_live(conn, session.index) {
                     return;
                 }
                 if failed {
                     reasons.fill(ReasonCode::Unspecified);
                 }
-                self.unsuback(conn, session, id, &reasons);
+                self.unsuback(conn, session.index, id, &reasons);
             }
         }
     }

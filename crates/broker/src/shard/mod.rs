@@ -2,7 +2,7 @@
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
 //! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `deliver`,
-//! `subscribe`, `ending`, `leaving`, `held`, `commit` and `time`.
+//! `subscribe`, `unsubscribing`, `ending`, `leaving`, `held`, `commit` and `time`.
 
 mod commit;
 mod connect;
@@ -14,6 +14,7 @@ mod leaving;
 mod publish;
 mod subscribe;
 mod time;
+mod unsubscribing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -115,6 +116,7 @@ pub struct Shard {
     pending: Keyed<Ticket, commit::Pending>,
     held: held::Held,
     leaving: leaving::Leaving,
+    unsubscribing: unsubscribing::Unsubscribing,
     dirty: Vec<ConnId>,
     /// Connections that wait for room in another shard.
     parked: Vec<ConnId>,
@@ -152,6 +154,7 @@ impl Shard {
             pending: keyed(seed.draw()),
             held: held::Held::new(seed.draw()),
             leaving: leaving::Leaving::default(),
+            unsubscribing: unsubscribing::Unsubscribing::new(seed.draw()),
             dirty: Vec::new(),
             parked: Vec::new(),
             sys,

@@ -58,6 +58,21 @@ impl Shard {
         (flow, found)
     }
 
+    /// The client has more under way than it may, and is let: each such message is counted, the first told.
+    fn exceeds_receive_maximum(&mut self, from: &Publisher<'_>, sink: &mut impl Sink) {
+        self.counters().count(Reason::ReceiveMaximum, 1);
+        let peer = self.connections[from.conn.index as usize].peer;
+        let link = self.sessions.get_mut(from.session).session.link.as_mut();
+        let link = link.expect("packets come over a link");
+        if !std::mem::replace(&mut link.is_warned, true) {
+            sink.event(Event::ReceiveMaximumExceeded {
+                client_id: from.client_id,
+                peer,
+                receive_maximum: link.agreed.receive_maximum,
+            });
+        }
+    }
+
     fn violation(&mut self, now: Now, conn: ConnId, violation: Violation, sink: &mut impl Sink) -> Flow {
         self.end(now, conn, Ending::Violation(violation), None, sink);
         Flow::Stop
@@ -81,12 +96,12 @@ impl Shard {
         let counters = &self.shared.counters[usize::from(self.index)];
         counters.publish_received.add(1);
         counters.publish_bytes_received.add(publish.payload.len() as u64);
-        match self
-            .sessions
-            .get_mut(from.session)
-            .session
-            .arrived(publish.delivery)
-        {
+        let session = &mut self.sessions.get_mut(from.session).session;
+        let arrival = session.arrived(publish.delivery);
+        if publish.delivery != Delivery::AtMostOnce && session.exceeds_receive_maximum() {
+            self.exceeds_receive_maximum(from, sink);
+        }
+        match arrival {
             Ok(Arrival::New) => {}
             Ok(Arrival::Repeat) => {
                 let id = publish.delivery.packet_id().expect("only QoS 2 is repeated");

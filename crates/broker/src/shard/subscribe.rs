@@ -14,7 +14,7 @@ use super::{Shard, Sink};
 use crate::connection::ConnId;
 use crate::event::Event;
 use crate::reason::Reason;
-use crate::router::SubOptions;
+use crate::router::{SessionRef, SubOptions};
 use crate::store::{Batch, Change};
 
 /// Retained messages that a SUBSCRIBE brings, with what its filter granted.
@@ -130,21 +130,22 @@ impl Shard {
             options.no_local = true;
             options.retain_as_published = true;
         }
-        let is_new = !slot.subscriptions.contains(filter.as_str());
-        if is_new && slot.subscriptions.len() >= subscriptions_max {
+        let is_there = slot.subscriptions.contains(filter.as_str());
+        if !is_there && slot.subscriptions.len() >= subscriptions_max {
             return Err(Reason::TooManySubscriptions);
         }
         slot.subscriptions.insert(filter.to_buf());
-        if is_new && filter.share_group().is_some() {
+        if !is_there && filter.share_group().is_some() {
             slot.shares += 1;
             slot.presence();
             slot.tell_presence(&self.shared.settings.session);
         }
-        let options_and_id = SubOptions::new(options, identifier);
+        let packed = SubOptions::new(options, identifier);
         let mut router = self.shared.router.write();
-        router.subscribe(filter, slot.me, options_and_id, || slot.presence());
+        router.subscribe(filter, slot.me, packed, || slot.presence());
         drop(router);
-        Ok((options, is_new))
+        let was_leaving = self.unsubscribing.keep(slot.me, filter);
+        Ok((options, !is_there || was_leaving))
     }
 
     fn refuse_subscription(
@@ -250,43 +251,65 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         sink: &mut impl Sink,
     ) {
-        let keeps = self.keeps;
-        let session = &self.sessions.get(index).session;
-        let (client_id, is_stored) = (Arc::clone(&session.client_id), session.is_stored());
+        let slot = self.sessions.get(index);
+        let (me, client_id) = (slot.me, Arc::clone(&slot.session.client_id));
+        let stays_until = (self.keeps && slot.session.is_stored()).then(|| self.ticket());
+        let mut filters = Vec::new();
         let mut reasons = Vec::new();
-        let mut changes = Vec::new();
         for filter in unsubscribe.filters.iter() {
-            if !self.remove_subscription(index, filter) {
-                reasons.push(ReasonCode::NoSubscriptionExisted);
-                continue;
-            }
-            reasons.push(ReasonCode::Success);
-            sink.event(Event::Unsubscribed {
-                client_id: &client_id,
-                filter: filter.as_str(),
+            let existed = match stays_until {
+                None => self.leave_subscription(me, filter, sink),
+                Some(ticket) => {
+                    let is_there = self.sessions.get(index).subscriptions.contains(filter.as_str());
+                    is_there && self.unsubscribing.add(me, filter, ticket)
+                }
+            };
+            reasons.push(if existed {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
             });
-            if keeps && is_stored {
-                changes.push(Change::Unsubscribed {
-                    client_id: Arc::clone(&client_id),
-                    filter: filter.to_buf(),
-                });
+            if existed && stays_until.is_some() {
+                filters.push(filter.to_buf());
             }
         }
-        if changes.is_empty() {
-            self.unsuback(conn, index, unsubscribe.packet_id, &reasons);
-            return;
-        }
-        let ticket = self.submit(Batch { changes });
         let id = unsubscribe.packet_id;
+        let Some(ticket) = stays_until.filter(|_| !filters.is_empty()) else {
+            return self.unsuback(conn, index, id, &reasons);
+        };
+        let change = |filter: &FilterBuf| Change::Unsubscribed {
+            client_id: Arc::clone(&client_id),
+            filter: filter.clone(),
+        };
+        let changes = filters.iter().map(change).collect();
+        self.store.submit(ticket, Batch { changes });
         self.pending.insert(
             ticket,
             Pending::Unsubscribe {
                 conn,
-                session: index,
+                session: me,
                 id,
                 reasons,
+                filters,
             },
         );
+    }
+
+    /// A session has a subscription no more, and the log is told; `false`: it had none, or has ended.
+    pub(super) fn leave_subscription(
+        &mut self,
+        session: SessionRef,
+        filter: Filter<'_>,
+        sink: &mut impl Sink,
+    ) -> bool {
+        if self.sessions.find(session).is_none() || !self.remove_subscription(session.index, filter) {
+            return false;
+        }
+        sink.event(Event::Unsubscribed {
+            client_id: &self.sessions.get(session.index).session.client_id,
+            filter: filter.as_str(),
+        });
+        true
     }
 
     pub(super) fn unsuback(&mut self, conn: ConnId, index: u32, packet_id: PacketId, reasons: &[ReasonCode]) {

@@ -95,7 +95,7 @@ const TABLE: &[Directive] = &[
     ours("receive_maximum", number(1, 65_535, Unit::Plain), Global, "1024", "20",
         "QoS 1 and 2 messages that a client may send before it must wait for an acknowledgement; 5.0 clients are told, 3.x sockets are not read beyond it."),
     ours("receive_maximum_exceeded", Choice(&["disconnect", "warn"]), Global, "disconnect", "warn",
-        "What happens to a 5.0 client that sends more than the receive maximum: 0x93, or it is not read while as many acknowledgements are owed."),
+        "What happens to a 5.0 client with more unacknowledged messages than the receive maximum: DISCONNECT 0x93, or a warning in the log, once a connection."),
     works("max_inflight_bytes", BYTES, Global, "0", "0",
         "Bytes of QoS 1 and 2 payload sent to a client and not yet acknowledged; one message always passes."),
     works("max_queued_messages", COUNT, Global, "1000", "1000",
