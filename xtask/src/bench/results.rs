@@ -64,6 +64,8 @@ struct Server {
     busy: f64,
     waiting: f64,
     rss_bytes_each: f64,
+    rss_bytes_max: f64,
+    busiest_thread: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,6 +151,8 @@ impl Report {
             Figure::CpuUs => Some(phase.server.as_ref()?.cpu_us_each),
             Figure::Bytes => Some(phase.server.as_ref()?.rss_bytes_each),
             Figure::P99Us => Some(phase.latency_us.as_ref()?.p99),
+            Figure::PeakMb => Some(phase.server.as_ref()?.rss_bytes_max / 1e6),
+            Figure::BusiestPercent => Some(phase.server.as_ref()?.busiest_thread? * 100.0),
         }
     }
 }
@@ -165,8 +169,13 @@ impl Cell {
 
     /// Whether the broker ran, or would have, all the time.
     pub(super) fn was_busy(&self) -> bool {
+        self.busy().is_some_and(|busy| busy >= BUSY_MIN)
+    }
+
+    /// The part of the time that the broker ran, or would have.
+    pub(super) fn busy(&self) -> Option<f64> {
         let both: Vec<f64> = self.busy.iter().zip(&self.waiting).map(|(a, b)| a + b).collect();
-        median(&both).is_some_and(|busy| busy >= BUSY_MIN)
+        median(&both)
     }
 
     /// Whether others had the broker's core for a part of the time.
@@ -236,6 +245,12 @@ impl Results {
         failures
             .into_iter()
             .any(|failure| failure.starts_with(super::TOO_LONG))
+    }
+
+    /// The median of Martlet in the row of that title.
+    pub(super) fn martlet(&self, title: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.row.title == title)?;
+        row.cells.get(&Peer::Martlet)?.median()
     }
 
     /// What the relay takes in pairs: the speed of the machine.
