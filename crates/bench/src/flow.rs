@@ -282,6 +282,8 @@ impl Flow {
     fn arrived(&mut self, nth: usize, own: usize, stream: usize, sequence: u64, now: u64, name: &str) {
         let expected = &mut self.subscribers[nth].expected[own];
         let before = expected.next;
+        let period = self.topics.period(stream);
+        let is_overtaken = expected.is_overtaken(sequence, period);
         let arrival = expected.arrive(sequence);
         let after = expected.next;
         self.delivered += 1;
@@ -292,18 +294,21 @@ impl Flow {
         }
         let what = match arrival {
             Arrival::Due => return self.done(stream, sequence),
-            Arrival::Early => "came early",
-            Arrival::Late => {
+            Arrival::Early if period == 1 => "came early",
+            Arrival::Late if is_overtaken => {
                 self.faults.reordered += 1;
                 "came late"
             }
+            Arrival::Early | Arrival::Late => "",
             Arrival::Again => {
                 self.faults.repeated += 1;
                 "came again"
             }
         };
-        self.faults
-            .tell(|| format!("message {sequence} of stream {stream} {what} to {name}, {before} was due"));
+        if !what.is_empty() {
+            self.faults
+                .tell(|| format!("message {sequence} of stream {stream} {what} to {name}, {before} was due"));
+        }
         for skipped in before..after {
             self.done(stream, skipped);
         }
