@@ -145,14 +145,15 @@ impl Phase {
         }
     }
 
-    /// Whether this program was the limit, not the broker.
+    /// Whether this program was the limit, and the broker, as far as it is known, was not.
     fn is_limited_by_us(&self) -> bool {
-        self.own_busy + self.own_waiting >= OWN_BUSY_MAX
+        let broker_was = |server: &ServerUse| server.busy + server.waiting >= BUSY_MAX;
+        self.own_busy + self.own_waiting >= BUSY_MAX && !self.server.as_ref().is_some_and(broker_was)
     }
 }
 
 /// A thread that runs, or would if it had a core, so much of the time is the limit.
-const OWN_BUSY_MAX: f64 = 0.95;
+const BUSY_MAX: f64 = 0.95;
 
 impl Report {
     /// Whether all went well: every message as it must be, and the run came to its end.
@@ -272,4 +273,43 @@ fn rounded(us: f64) -> f64 {
 #[allow(clippy::cast_precision_loss)]
 fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_the_limit() {
+        let phase = |own_busy, server: Option<f64>| {
+            let one = Duration::from_secs(1);
+            let usage = |cpu: f64| Usage {
+                cpu: one.mul_f64(cpu),
+                waited: Duration::ZERO,
+                threads: Vec::new(),
+                rss_bytes: 0,
+                rss_bytes_max: 0,
+            };
+            let server = server.map(usage);
+            let before = usage(0.0);
+            let own = (one.mul_f64(own_busy), Duration::ZERO);
+            Phase::new(
+                "deliver",
+                "message",
+                1,
+                one,
+                own,
+                server.map(|after| (&before, after)),
+            )
+        };
+        let cases = [
+            (0.99, None, true),
+            (0.99, Some(0.9), true),
+            (0.99, Some(0.99), false),
+            (0.5, Some(0.5), false),
+        ];
+        for (own, server, limit) in cases {
+            assert_eq!(phase(own, server).is_limited_by_us(), limit, "{own} {server:?}");
+        }
+    }
 }
