@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::setup;
-use crate::sh::{self, cargo, has, step};
+use crate::sh::{self, cargo, step};
 
 const KEPT: &str = "benches/instructions.toml";
 /// Where the compiler is another one than that of the kept numbers, in percent.
@@ -54,9 +54,7 @@ pub(crate) fn run(tighten: bool) -> Result<()> {
         eprintln!("the numbers in {KEPT} are of x86_64: nothing is compared here");
         return Ok(());
     }
-    if !has("valgrind") {
-        setup::debian("valgrind").context("please install valgrind (Debian package valgrind)")?;
-    }
+    setup::valgrind()?;
     step(
         "build of what is counted",
         cargo().args([

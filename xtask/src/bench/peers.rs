@@ -115,17 +115,11 @@ impl Peers {
         if self.rumqttd.is_file() {
             return Ok(());
         }
+        // Not `--locked`: its lock file names a `metrics` that Rust 1.95 refuses.
         step(
             "install rumqttd",
             cargo()
-                .args([
-                    "install",
-                    "--locked",
-                    "rumqttd",
-                    "--version",
-                    RUMQTTD_VERSION,
-                    "--root",
-                ])
+                .args(["install", "rumqttd", "--version", RUMQTTD_VERSION, "--root"])
                 .arg(&self.folder)
                 .arg("--target-dir")
                 .arg(self.folder.join("build")),

@@ -37,6 +37,9 @@ pub(super) struct Cell {
     pub(super) busy: Vec<f64>,
     pub(super) waiting: Vec<f64>,
     pub(super) load_busy: Vec<f64>,
+    /// The parts of the time that the load waited for its core.
+    #[serde(default)]
+    pub(super) load_waiting: Vec<f64>,
     /// Why a repetition is not among the values.
     pub(super) failures: Vec<String>,
 }
@@ -107,13 +110,28 @@ impl Measured {
                     let value = report.value(row)?;
                     Some(format!("{value:.3} {}", row.figure.unit()))
                 });
-                let phase = report.phases.iter().rev().find(|phase| phase.server.is_some());
-                let busy = phase
-                    .and_then(|phase| phase.server.as_ref())
-                    .map_or(0.0, |s| s.busy * 100.0);
+                let phase = work.rows.first().and_then(|row| report.phase(row));
+                let part = |part: f64| format!("{:.0} %", part * 100.0);
+                let who = |who: &str, busy, waiting| {
+                    let waited = if waiting > 0.01 {
+                        format!(", waited {}", part(waiting))
+                    } else {
+                        String::new()
+                    };
+                    format!("{who} {} busy{waited}", part(busy))
+                };
+                let busy = phase.and_then(|phase| {
+                    let broker = phase.server.as_ref()?;
+                    Some(format!(
+                        "{}; {}",
+                        who("broker", broker.busy, broker.waiting),
+                        who("load", phase.own_busy, phase.own_waiting)
+                    ))
+                });
                 format!(
-                    "{} (broker {busy:.0} % busy)",
-                    rows.collect::<Vec<_>>().join(", ")
+                    "{} ({})",
+                    rows.collect::<Vec<_>>().join(", "),
+                    busy.unwrap_or_default()
                 )
             }
         }
@@ -229,6 +247,7 @@ impl Results {
                         cell.waiting
                             .extend(phase.server.as_ref().map(|server| server.waiting));
                         cell.load_busy.push(phase.own_busy + phase.own_waiting);
+                        cell.load_waiting.push(phase.own_waiting);
                     }
                     _ => cell.failures.push(format!("the report has no {}", row.title)),
                 },
@@ -245,6 +264,16 @@ impl Results {
         failures
             .into_iter()
             .any(|failure| failure.starts_with(super::TOO_LONG))
+    }
+
+    /// In how many measurements other work had the load's core, and of how many: whatever is void may be so for
+    /// that reason.
+    pub(super) fn load_disturbed(&self) -> (usize, usize) {
+        let cells = self.rows.iter().flat_map(|row| row.cells.values());
+        let waiting = cells.flat_map(|cell| &cell.load_waiting);
+        waiting.fold((0, 0), |(disturbed, all), waiting| {
+            (disturbed + usize::from(*waiting > WAITING_MAX), all + 1)
+        })
     }
 
     /// The median of Martlet in the row of that title.

@@ -91,6 +91,14 @@ fn head(results: &Results) -> String {
             scale / RELAY_US
         );
     }
+    let (disturbed, all) = results.load_disturbed();
+    if disturbed > 0 {
+        let _ = writeln!(
+            text,
+            "Other work had the load's core for more than 5 % of the time in {disturbed} of {all} measurements: a broker \
+             may have had time to spare for that reason."
+        );
+    }
     text += "Marks: (void) the broker was not busy for 95 % of the time. It then works in smaller batches, so its CPU time for \
         each is more than what it needs when it is busy: a ratio is marked < where that is so of Martlet alone, > of the \
         other alone, and left out where it is so of both. The relay, which costs what the load costs, is not void but \
