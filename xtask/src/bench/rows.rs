@@ -132,6 +132,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
     } else {
         "--seconds 5 --warm-up 1"
     };
+    let settle = if quick { 2 } else { 5 };
     let kept: u32 = if quick { 50_000 } else { 100_000 };
     let idle: &[(u32, _)] = if quick {
         &[(5_000, "idle")]
@@ -197,7 +198,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
     let of = |what: &str| format!("{} {what}", thousands(kept));
     works.push(Work {
         name: "retained",
-        args: format!("retained --messages {kept} -q 1"),
+        args: format!("retained --messages {kept} -q 1 --settle {settle}"),
         relay: None,
         shards: 1,
         rows: vec![
@@ -224,7 +225,9 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             ),
             row(
                 Family::Kept,
-                of("retained, 5 s after they were cleared: memory left"),
+                of(&format!(
+                    "retained, {settle} s after they were cleared: memory left"
+                )),
                 "after",
                 Figure::Bytes,
                 None,
@@ -233,7 +236,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
     });
     works.push(Work {
         name: "offline",
-        args: format!("offline --messages {kept} -q 1"),
+        args: format!("offline --messages {kept} -q 1 --settle {settle}"),
         relay: None,
         shards: 1,
         rows: vec![
@@ -260,7 +263,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             ),
             row(
                 Family::Kept,
-                of("queued, 5 s after they were taken: memory left"),
+                of(&format!("queued, {settle} s after they were taken: memory left")),
                 "after",
                 Figure::Bytes,
                 None,
@@ -271,7 +274,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         let of = |what: &str| format!("{} {what}", thousands(*count));
         works.push(Work {
             name,
-            args: format!("idle --connections {count}"),
+            args: format!("idle --connections {count} --settle {settle}"),
             relay: None,
             shards: 1,
             rows: vec![
@@ -284,7 +287,9 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
                 ),
                 row(
                     Family::Connections,
-                    of("connections, 5 s after they went: memory left of one"),
+                    of(&format!(
+                        "connections, {settle} s after they went: memory left of one"
+                    )),
                     "after",
                     Figure::Bytes,
                     None,
