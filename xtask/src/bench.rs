@@ -59,14 +59,20 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
         bail!("no work has such a name; all of them: {}", rows::names());
     }
     let mut results = Results::new(Machine::describe(&cores)?, asked.quick, peers.versions())?;
+    let does = |work: &Work| peers.all().iter().filter(|peer| peer.does(work)).count();
+    let all = REPETITIONS * works.iter().map(does).sum::<usize>();
+    let mut nth = 0;
+    let start = Instant::now();
     for repetition in 1..=REPETITIONS {
         for work in &works {
-            for peer in peers.all() {
-                if !peer.does(work) || results.is_hopeless(work, *peer) {
+            for peer in peers.all().iter().filter(|peer| peer.does(work)) {
+                nth += 1;
+                if results.is_hopeless(work, *peer) {
                     continue;
                 }
                 eprint!(
-                    "{repetition}/{REPETITIONS} {:<24} {:<10} ",
+                    "{nth:>3}/{all} {:>4} s, round {repetition}: {:<16} {:<10} ",
+                    start.elapsed().as_secs(),
                     work.name,
                     peer.name()
                 );
@@ -99,7 +105,7 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
 /// One broker, one load.
 fn measure(target: &Path, cores: &Cores, peers: &Peers, peer: Peer, work: &Work) -> Measured {
     let outcome = (|| {
-        let broker = cores.on_broker(|| peers.start(peer, work))?;
+        let broker = cores.on_broker(work, || peers.start(peer, work))?;
         let mut command = Command::new(target.join("release/martlet"));
         command.arg("bench").args(work.args.split_whitespace());
         command.args(["--json", "-p", &broker.port().to_string()]);
@@ -107,7 +113,7 @@ fn measure(target: &Path, cores: &Cores, peers: &Peers, peer: Peer, work: &Work)
         if peer == Peer::Relay {
             command.arg("--raw");
         }
-        let output = bounded(cores.on_load(|| start(&mut command))?)?;
+        let output = bounded(cores.on_load(work, || start(&mut command))?)?;
         let text = String::from_utf8_lossy(&output.stdout);
         match serde_json::from_str(&text) {
             Ok(report) => Ok(report),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::sh::{cargo, has, step};
-use crate::{nextest, setup, tidy};
+use crate::{guards, nextest, setup, tidy};
 
 pub(crate) fn run() -> Result<()> {
     setup::run()?;
@@ -35,6 +35,8 @@ pub(crate) fn run() -> Result<()> {
     eprintln!("\n== tidy");
     tidy::sources(false)?;
     build()?;
+    eprintln!("\n== instruction counts");
+    guards::run(false)?;
     step(
         "examples in docs",
         cargo().args(["test", "--doc", "--workspace", "--locked", "--quiet"]),

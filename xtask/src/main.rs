@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod guards;
 mod nextest;
 mod setup;
 mod sh;
@@ -20,7 +21,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Everything that CI runs: setup, format, lints, docs, release build, tests, tidy
+    /// Everything that CI runs: setup, format, lints, docs, release build, instruction counts, tests, tidy
     Ci,
     /// Install what the tests need and a new machine lacks, or say what to install
     Setup,
@@ -44,6 +45,12 @@ enum Chore {
         /// Measure nothing: draw table and plots of docs/performance.md from the results that are there
         #[arg(long, conflicts_with_all = ["quick", "only"])]
         draw: bool,
+    },
+    /// Count the instructions of what the broker does most, and fail where they grew
+    Guards {
+        /// Write today's better numbers into benches/instructions.toml
+        #[arg(long)]
+        tighten: bool,
     },
     /// Build the release binary and run other people's clients against it
     Interop {
@@ -76,6 +83,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
             only: only.clone(),
             draw: *draw,
         }),
+        Chore::Guards { tighten } => guards::run(*tighten),
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
     }
 }

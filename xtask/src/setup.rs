@@ -1,4 +1,4 @@
-//! What the tests need and a new machine lacks: a test runner, and other people's MQTT clients.
+//! What the tests need and a new machine lacks: a test runner, valgrind, and other people's MQTT clients.
 //!
 //! Whatever can be kept apart from the machine goes under `target/interop`.
 
@@ -26,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
         debian("mosquitto-clients")
             .context("please install the Debian package mosquitto-clients (mosquitto_pub, _sub and _rr)")?;
     }
+    valgrind()?;
     let interop = target()?.join("interop");
     std::fs::create_dir_all(&interop)?;
     once(&interop.join("python"), PAHO, |folder| {
@@ -59,6 +60,14 @@ pub(crate) fn run() -> Result<()> {
         )
     })
     .with_context(|| format!("please install Node.js 20 or newer with npm, which installs {MQTT_JS}"))
+}
+
+/// What counts instructions, where they are counted.
+pub(crate) fn valgrind() -> Result<()> {
+    if std::env::consts::ARCH != "x86_64" || has("valgrind") {
+        return Ok(());
+    }
+    debian("valgrind").context("please install valgrind, which counts instructions")
 }
 
 /// Fills `folder` anew unless it was filled with `what` before.

@@ -24,6 +24,9 @@ pub(crate) enum Workload {
         /// Publishers, and as many subscribers
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=9_999))]
         pairs: u32,
+        /// In which order they connect: it decides where a broker of several threads puts them
+        #[arg(long, value_enum, default_value_t = Order::Sides)]
+        order: Order,
         #[command(flatten)]
         traffic: Traffic,
         #[command(flatten)]
@@ -73,6 +76,8 @@ pub(crate) enum Workload {
         #[command(flatten)]
         load: Load,
         #[command(flatten)]
+        after: After,
+        #[command(flatten)]
         server: Server,
     },
     /// Messages queued for a client that is away, then taken by it
@@ -82,6 +87,8 @@ pub(crate) enum Workload {
         messages: u32,
         #[command(flatten)]
         load: Load,
+        #[command(flatten)]
+        after: After,
         #[command(flatten)]
         server: Server,
     },
@@ -101,6 +108,8 @@ pub(crate) enum Workload {
         /// Connections
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
         connections: u32,
+        #[command(flatten)]
+        after: After,
         #[command(flatten)]
         server: Server,
     },
@@ -147,6 +156,27 @@ pub(crate) struct Load {
     /// Messages under way at once
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub(crate) window: u32,
+}
+
+/// When memory is looked at again.
+#[derive(Debug, Args, Clone, Copy)]
+pub(crate) struct After {
+    /// Seconds to wait when all is gone again, before the broker's memory is read a last time; 0 for not
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    pub(crate) settle: Duration,
+}
+
+/// In which order pairs connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Order {
+    /// All publishers, then all subscribers: a broker that deals clients out to two threads in turn has
+    /// both sides of a pair in one (if the pairs are an even number)
+    Sides,
+    /// Each publisher, then its subscriber: such a broker has them in two threads
+    Pairs,
+    /// All publishers, then all subscribers, each followed by a client that does nothing: such a broker
+    /// has all that are busy in one thread
+    EveryOther,
 }
 
 /// What flows, and for how long.

@@ -100,6 +100,18 @@ impl Expected {
         Arrival::Late
     }
 
+    /// Whether one of `sequence + period`, `sequence + 2 * period` .. has been here: if these have one topic,
+    /// `sequence` comes too late. Messages of different topics may overtake each other [MQTT5-4.6.0-5].
+    pub(crate) fn is_overtaken(&self, sequence: u64, period: u64) -> bool {
+        let is_missing = |sequence: u64| {
+            self.gaps
+                .iter()
+                .any(|(from, to)| (*from..*to).contains(&sequence))
+        };
+        let later = (sequence + period..self.next).step_by(period as usize);
+        later.into_iter().any(|sequence| !is_missing(sequence))
+    }
+
     /// What is missing when `sent` were sent.
     pub(crate) fn missing(&self, sent: u64) -> u64 {
         let skipped: u64 = self.gaps.iter().map(|(from, to)| to - from).sum();
@@ -129,6 +141,18 @@ mod tests {
             assert_eq!(expected.arrive(sequence), arrival, "{sequence}");
         }
         assert_eq!((expected.missing(7), expected.missing(10)), (1, 4));
+    }
+
+    #[test]
+    fn only_the_same_topic_keeps_its_order() {
+        let mut expected = Expected::default();
+        for sequence in [0, 3, 4] {
+            expected.arrive(sequence);
+        }
+        // 1 and 2 are missing; with three topics in turn, 4 has that of 1, and 5 would have that of 2.
+        assert!(expected.is_overtaken(1, 1) && expected.is_overtaken(2, 1));
+        assert!(expected.is_overtaken(1, 3) && !expected.is_overtaken(2, 3));
+        assert!(!expected.is_overtaken(1, 10));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::args::After;
 use crate::check::Faults;
 use crate::client::{Client, Session};
 use crate::error::Error;
@@ -47,20 +48,20 @@ fn round(run: &Run, at_once: u32, latency: &mut Histogram) -> Result<(), Error> 
     }
     for (at, mut client) in clients {
         client.wait_for_connack()?;
-        latency.add(u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        latency.add(u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX), 1);
         client.disconnect();
     }
     Ok(())
 }
 
 /// Makes connections and lets them stand.
-pub(crate) fn run_idle(run: &mut Run, connections: u32) -> Result<Report, Error> {
+pub(crate) fn run_idle(run: &mut Run, connections: u32, after: After) -> Result<Report, Error> {
     raise_open_files(connections as usize + 32)?;
     let mut report = empty(run, format!("{connections} connections that do nothing"));
     // What a broker takes once, for its first client, is not counted for each.
     round(run, 1, &mut Histogram::new())?;
     let mut clients = Vec::with_capacity(connections as usize);
-    let meter = Meter::start(run.server.server_pid)?;
+    let before = Meter::start(run.server.server_pid)?;
     for nth in 0..connections {
         if run.stopped() {
             report.ended_early = Some("stopped".into());
@@ -71,7 +72,7 @@ pub(crate) fn run_idle(run: &mut Run, connections: u32) -> Result<Report, Error>
     }
     report
         .phases
-        .push(meter.stop("connect", "connection", clients.len() as u64)?);
+        .push(before.stop("connect", "connection", clients.len() as u64)?);
     let meter = Meter::start(run.server.server_pid)?;
     let count = clients.len() as u64;
     for client in clients {
@@ -80,6 +81,7 @@ pub(crate) fn run_idle(run: &mut Run, connections: u32) -> Result<Report, Error>
     // A connection behind all the others was answered: the broker has seen them go.
     round(run, 1, &mut Histogram::new())?;
     report.phases.push(meter.stop("disconnect", "connection", count)?);
+    run.settle(&before, after, ("connection", count), &mut report)?;
     Ok(report)
 }
 

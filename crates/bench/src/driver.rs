@@ -71,14 +71,15 @@ impl Links {
         &mut link.out
     }
 
-    pub(crate) fn name(&self, at: usize) -> &str {
-        &self.all[at].name
+    /// The same, and how much of it the socket took already.
+    #[inline]
+    pub(crate) fn out_and_written(&mut self, at: usize) -> (&mut Vec<u8>, usize) {
+        let written = self.all[at].written;
+        (self.out(at), written)
     }
 
-    /// Bytes that the connection's socket did not take yet.
-    #[inline]
-    pub(crate) fn unsent(&self, at: usize) -> usize {
-        self.all[at].out.len() - self.all[at].written
+    pub(crate) fn name(&self, at: usize) -> &str {
+        &self.all[at].name
     }
 
     pub(crate) fn len(&self) -> usize {

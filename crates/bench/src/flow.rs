@@ -208,41 +208,54 @@ impl Flow {
         }
     }
 
-    /// Sends the next message of a publisher, if there is room.
+    /// Sends up to `count` messages of a publisher, as far as there is room; how many.
     #[inline]
-    fn publish(&mut self, links: &mut Links, nth: usize, at: u64) -> bool {
+    fn publish(&mut self, links: &mut Links, nth: usize, at: u64, count: u64) -> u64 {
         let publisher = &mut self.publishers[nth];
-        let stream_id = publisher.first_stream + publisher.turn;
-        let stream = &mut self.streams[stream_id];
-        let mask = stream.slots.len() - 1;
-        let sequence = stream.sent;
-        let slot = &mut stream.slots[sequence as usize & mask];
         let has_id = self.shape.qos() != Qos::AtMostOnce;
-        let id_free = !has_id || publisher.ids[usize::from(publisher.next_id)].is_none();
-        let full = publisher.under_way >= publisher.window || slot.remaining > 0 || !id_free;
-        if full || links.unsent(publisher.link) > UNSENT_BYTES_MAX {
-            return false;
+        let (out, written) = links.out_and_written(publisher.link);
+        let mut done = 0;
+        while done < count && publisher.under_way < publisher.window {
+            let stream_id = publisher.first_stream + publisher.turn;
+            let stream = &mut self.streams[stream_id];
+            let mask = stream.slots.len() - 1;
+            let sequence = stream.sent;
+            let slot = &mut stream.slots[sequence as usize & mask];
+            if slot.remaining > 0 || out.len() - written > UNSENT_BYTES_MAX {
+                break;
+            }
+            let mut id = 0;
+            if has_id {
+                let place = &mut publisher.ids[usize::from(publisher.next_id)];
+                if place.is_some() {
+                    break;
+                }
+                *place = Some((stream_id as u32, sequence));
+                id = publisher.next_id + 1;
+                publisher.next_id = if usize::from(id) == publisher.ids.len() {
+                    0
+                } else {
+                    id
+                };
+            }
+            *slot = Slot {
+                at,
+                remaining: stream.receivers + u32::from(has_id),
+            };
+            stream.sent += 1;
+            publisher.under_way += 1;
+            publisher.turn += 1;
+            if publisher.turn == publisher.streams {
+                publisher.turn = 0;
+            }
+            self.topics
+                .patch(&self.shape, &mut stream.head, stream_id, sequence);
+            self.shape.put(out, &stream.head, sequence, id);
+            done += 1;
         }
-        let mut id = 0;
-        if has_id {
-            publisher.ids[usize::from(publisher.next_id)] = Some((stream_id as u32, sequence));
-            id = publisher.next_id + 1;
-            publisher.next_id = (publisher.next_id + 1) % publisher.ids.len() as u16;
-        }
-        *slot = Slot {
-            at,
-            remaining: stream.receivers + u32::from(has_id),
-        };
-        stream.sent += 1;
-        publisher.under_way += 1;
-        publisher.turn = (publisher.turn + 1) % publisher.streams;
-        self.sent += 1;
-        self.under_way += 1;
-        self.topics
-            .patch(&self.shape, &mut stream.head, stream_id, sequence);
-        self.shape
-            .put(links.out(publisher.link), &mut stream.head, sequence, id);
-        true
+        self.sent += done;
+        self.under_way += done;
+        done
     }
 
     /// One of those who wait for a message has what it waits for.
@@ -269,28 +282,33 @@ impl Flow {
     fn arrived(&mut self, nth: usize, own: usize, stream: usize, sequence: u64, now: u64, name: &str) {
         let expected = &mut self.subscribers[nth].expected[own];
         let before = expected.next;
+        let period = self.topics.period(stream);
+        let is_overtaken = expected.is_overtaken(sequence, period);
         let arrival = expected.arrive(sequence);
         let after = expected.next;
         self.delivered += 1;
         if self.measuring {
             let slots = &self.streams[stream].slots;
             let at = slots[sequence as usize & (slots.len() - 1)].at;
-            self.latency.add(now.saturating_sub(at));
+            self.latency.add(now.saturating_sub(at), 1);
         }
         let what = match arrival {
             Arrival::Due => return self.done(stream, sequence),
-            Arrival::Early => "came early",
-            Arrival::Late => {
+            Arrival::Early if period == 1 => "came early",
+            Arrival::Late if is_overtaken => {
                 self.faults.reordered += 1;
                 "came late"
             }
+            Arrival::Early | Arrival::Late => "",
             Arrival::Again => {
                 self.faults.repeated += 1;
                 "came again"
             }
         };
-        self.faults
-            .tell(|| format!("message {sequence} of stream {stream} {what} to {name}, {before} was due"));
+        if !what.is_empty() {
+            self.faults
+                .tell(|| format!("message {sequence} of stream {stream} {what} to {name}, {before} was due"));
+        }
         for skipped in before..after {
             self.done(stream, skipped);
         }
@@ -301,52 +319,67 @@ impl Flow {
     fn place(&self, nth: usize, stream: usize) -> Option<usize> {
         let subscriber = &self.subscribers[nth];
         let offset = stream.checked_sub(subscriber.first_stream)?;
-        let own = offset / subscriber.stride;
-        (offset % subscriber.stride == 0 && own < subscriber.expected.len()).then_some(own)
+        let own = match subscriber.stride {
+            1 => offset,
+            stride if offset % stride == 0 => offset / stride,
+            _ => return None,
+        };
+        (own < subscriber.expected.len()).then_some(own)
     }
 
-    /// Whether the front of `bytes` is exactly the message that must come next; then it is taken.
+    /// Takes messages off the front of `bytes` as long as each is exactly the one that must come next; how
+    /// many bytes they were.
     #[inline]
-    fn take_due(&mut self, links: &mut Links, nth: usize, bytes: &[u8], now: u64) -> bool {
-        let Some(stream_id) = self.shape.stream_of(bytes) else {
-            return false;
-        };
-        let stream_id = stream_id as usize;
-        let Some(own) = self.place(nth, stream_id) else {
-            return false;
-        };
-        let expected = &mut self.subscribers[nth].expected[own];
-        let stream = &mut self.streams[stream_id];
-        let sequence = expected.next;
-        self.topics
-            .patch(&self.shape, &mut stream.expected_head, stream_id, sequence);
-        let Some(id) = self.shape.is(bytes, &stream.expected_head, sequence) else {
-            return false;
-        };
-        if sequence >= stream.sent {
-            return false;
+    fn take_due(&mut self, links: &mut Links, nth: usize, bytes: &[u8], now: u64) -> usize {
+        let first = ack_of(self.shape.qos());
+        let mut at = 0;
+        // Those that were sent at once and came at once have one latency.
+        let (mut sent_at, mut alike) = (0, 0);
+        while let Some(stream_id) = self.shape.stream_of(&bytes[at..]) {
+            let stream_id = stream_id as usize;
+            let Some(own) = self.place(nth, stream_id) else {
+                break;
+            };
+            let subscriber = &mut self.subscribers[nth];
+            let expected = &mut subscriber.expected[own];
+            let stream = &mut self.streams[stream_id];
+            let sequence = expected.next;
+            if sequence >= stream.sent {
+                break;
+            }
+            self.topics
+                .patch(&self.shape, &mut stream.expected_head, stream_id, sequence);
+            let Some(id) = self.shape.is(&bytes[at..], &stream.expected_head, sequence) else {
+                break;
+            };
+            at += self.shape.frame_len;
+            expected.next += 1;
+            self.delivered += 1;
+            if self.measuring {
+                let slot_at = stream.slots[sequence as usize & (stream.slots.len() - 1)].at;
+                if slot_at != sent_at {
+                    self.latency.add(now.saturating_sub(sent_at), alike);
+                    (sent_at, alike) = (slot_at, 0);
+                }
+                alike += 1;
+            }
+            if let Some(first) = first {
+                let [high, low] = id.to_be_bytes();
+                let out = links.out(subscriber.link);
+                out.extend_from_slice(&[first, 2, high, low]);
+            }
+            self.done(stream_id, sequence);
         }
-        expected.next += 1;
-        self.delivered += 1;
-        if self.measuring {
-            let at = stream.slots[sequence as usize & (stream.slots.len() - 1)].at;
-            self.latency.add(now.saturating_sub(at));
-        }
-        self.done(stream_id, sequence);
-        self.acknowledge(links, nth, id);
-        true
+        self.latency.add(now.saturating_sub(sent_at), alike);
+        at
     }
 
-    #[inline]
     fn acknowledge(&mut self, links: &mut Links, nth: usize, id: u16) {
-        let first = match self.shape.qos() {
-            Qos::AtMostOnce => return,
-            Qos::AtLeastOnce => PUBACK,
-            Qos::ExactlyOnce => PUBREC,
-        };
-        let [high, low] = id.to_be_bytes();
-        let link = self.subscribers[nth].link;
-        links.out(link).extend_from_slice(&[first, 2, high, low]);
+        if let Some(first) = ack_of(self.shape.qos()) {
+            let [high, low] = id.to_be_bytes();
+            let link = self.subscribers[nth].link;
+            links.out(link).extend_from_slice(&[first, 2, high, low]);
+        }
     }
 
     /// A PUBLISH that is not what must come next byte for byte: says what is wrong with it, if anything.
@@ -385,6 +418,7 @@ impl Flow {
     }
 
     /// A packet of four bytes that ends or goes on with the delivery of a message.
+    #[inline]
     fn ack(&mut self, links: &mut Links, role: Role, first: u8, id: u16) -> Result<(), String> {
         let [high, low] = id.to_be_bytes();
         match (role, first) {
@@ -435,6 +469,15 @@ impl Flow {
     }
 }
 
+/// How a message of that QoS is answered first.
+const fn ack_of(qos: Qos) -> Option<u8> {
+    match qos {
+        Qos::AtMostOnce => None,
+        Qos::AtLeastOnce => Some(PUBACK),
+        Qos::ExactlyOnce => Some(PUBREC),
+    }
+}
+
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;
 const PUBREL: u8 = 0x62;
@@ -446,17 +489,14 @@ impl Handler for Flow {
         let role = self.roles[link];
         let mut at = 0;
         loop {
+            if let Role::Subscriber(nth) = role {
+                at += self.take_due(links, nth, &bytes[at..], now);
+            }
             let rest = &bytes[at..];
             if let [first @ (PUBACK | PUBREC | PUBREL | PUBCOMP), 2, high, low, ..] = *rest {
                 self.ack(links, role, first, u16::from_be_bytes([high, low]))
                     .map_err(|what| protocol(links, link, what))?;
                 at += 4;
-                continue;
-            }
-            if let Role::Subscriber(nth) = role
-                && self.take_due(links, nth, rest, now)
-            {
-                at += self.shape.frame_len;
                 continue;
             }
             match Packet::decode(rest, Some(self.shape.version()), &Limits::NONE) {
@@ -483,7 +523,7 @@ impl Handler for Flow {
             while self.open {
                 #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)] // below 2^52 for a month
                 let due = start + (next as f64 * interval) as u64;
-                if due > now || !self.publish(links, (next % publishers) as usize, due) {
+                if due > now || self.publish(links, (next % publishers) as usize, due, 1) == 0 {
                     break;
                 }
                 if self.measuring {
@@ -501,7 +541,9 @@ impl Handler for Flow {
         let mut wanting = std::mem::take(&mut self.wanting);
         for nth in wanting.drain(..) {
             self.publishers[nth].wanting = false;
-            while self.open && self.publish(links, nth, now) {}
+            if self.open {
+                self.publish(links, nth, now, u64::MAX);
+            }
         }
         self.wanting = wanting;
     }

@@ -24,10 +24,14 @@ impl Histogram {
         }
     }
 
-    pub(crate) fn add(&mut self, ns: u64) {
-        self.counts[bucket(ns)] += 1;
-        self.total += 1;
-        self.sum += u128::from(ns);
+    /// `count` durations of that length.
+    pub(crate) fn add(&mut self, ns: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.counts[bucket(ns)] += count;
+        self.total += count;
+        self.sum += u128::from(ns) * u128::from(count);
         self.max = self.max.max(ns);
     }
 
@@ -97,7 +101,7 @@ mod tests {
     fn quantiles() {
         let mut histogram = Histogram::new();
         assert_eq!(histogram.quantile(500_000), 0);
-        (1..=100).for_each(|ns| histogram.add(ns * 1_000));
+        (1..=100).for_each(|ns| histogram.add(ns * 1_000, 1));
         let near = |found: u64, ns: u64| assert!(found.abs_diff(ns) <= ns / 50, "{found} {ns}");
         near(histogram.quantile(500_000), 50_000);
         near(histogram.quantile(990_000), 99_000);

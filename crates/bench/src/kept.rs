@@ -2,7 +2,7 @@
 
 use martlet_codec::{Qos, SubscribeOptions};
 
-use crate::args::Load;
+use crate::args::{After, Load};
 use crate::bulk::{self, End, Order, Sender, Taker};
 use crate::check::{Expected, Faults};
 use crate::client::Session;
@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::run::Run;
 
 /// Sets retained messages, reads them back, and clears them.
-pub(crate) fn run_retained(run: &mut Run, messages: u32, load: &Load) -> Result<Report, Error> {
+pub(crate) fn run_retained(run: &mut Run, messages: u32, load: &Load, after: After) -> Result<Report, Error> {
     let mut report = start(run, "retained", messages, load)?;
     let version = run.server.protocol_version;
     let total = u64::from(messages);
@@ -32,14 +32,14 @@ pub(crate) fn run_retained(run: &mut Run, messages: u32, load: &Load) -> Result<
         total,
         window,
         |out: &mut Vec<u8>, sequence, id| {
-            shape.put(out, &mut shape.head(&topic(sequence), 0), sequence, id);
+            shape.put(out, &shape.head(&topic(sequence), 0), sequence, id);
         },
     );
-    let meter = Meter::start(run.server.server_pid)?;
+    let before = Meter::start(run.server.server_pid)?;
     report.ended_early = bulk::run(run, &mut publisher, &mut setter)?;
     report
         .phases
-        .push(meter.stop("set", "message", bulk::Bulk::done(&setter))?);
+        .push(before.stop("set", "message", bulk::Bulk::done(&setter))?);
     if report.ended_early.is_some() {
         return Ok(report);
     }
@@ -83,11 +83,12 @@ pub(crate) fn run_retained(run: &mut Run, messages: u32, load: &Load) -> Result<
     report
         .phases
         .push(meter.stop("clear", "message", bulk::Bulk::done(&clearer))?);
+    run.settle(&before, after, ("message", total), &mut report)?;
     Ok(report)
 }
 
 /// Fills the queue of a client that is away, and lets it come back.
-pub(crate) fn run_offline(run: &mut Run, messages: u32, load: &Load) -> Result<Report, Error> {
+pub(crate) fn run_offline(run: &mut Run, messages: u32, load: &Load, after: After) -> Result<Report, Error> {
     let mut report = start(run, "messages for a client that is away", messages, load)?;
     let version = run.server.protocol_version;
     let total = u64::from(messages);
@@ -97,7 +98,7 @@ pub(crate) fn run_offline(run: &mut Run, messages: u32, load: &Load) -> Result<R
     away.leave()?;
 
     let shape = Shape::new(version, load.qos, load.size as usize, &topic);
-    let mut head = shape.head(&topic, 0);
+    let head = shape.head(&topic, 0);
     let mut publisher = Driver::new()?;
     let client = run.connect("publisher", Session::New)?;
     let window = load.window.min(client.receive_max.into());
@@ -108,14 +109,14 @@ pub(crate) fn run_offline(run: &mut Run, messages: u32, load: &Load) -> Result<R
         total,
         window,
         |out: &mut Vec<u8>, sequence, id| {
-            shape.put(out, &mut head, sequence, id);
+            shape.put(out, &head, sequence, id);
         },
     );
-    let meter = Meter::start(run.server.server_pid)?;
+    let before = Meter::start(run.server.server_pid)?;
     report.ended_early = bulk::run(run, &mut publisher, &mut sender)?;
     report
         .phases
-        .push(meter.stop("in", "message", bulk::Bulk::done(&sender))?);
+        .push(before.stop("in", "message", bulk::Bulk::done(&sender))?);
 
     if report.ended_early.is_none() {
         let meter = Meter::start(run.server.server_pid)?;
@@ -138,6 +139,7 @@ pub(crate) fn run_offline(run: &mut Run, messages: u32, load: &Load) -> Result<R
     }
     // Its session ends with it.
     run.connect("away", Session::New)?.disconnect();
+    run.settle(&before, after, ("message", total), &mut report)?;
     Ok(report)
 }
 

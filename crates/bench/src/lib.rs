@@ -48,12 +48,13 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Error> {
     let (server, report) = match &args.workload {
         Workload::Pairs {
             pairs,
+            order,
             traffic,
             server,
-        } => (
-            server,
-            traffic::run(&mut start(server)?, Layout::Pairs(*pairs), traffic)?,
-        ),
+        } => {
+            let layout = Layout::Pairs(*pairs, *order);
+            (server, traffic::run(&mut start(server)?, layout, traffic)?)
+        }
         Workload::FanOut {
             subscribers,
             traffic,
@@ -86,13 +87,21 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Error> {
         Workload::Retained {
             messages,
             load,
+            after,
             server,
-        } => (server, kept::run_retained(&mut start(server)?, *messages, load)?),
+        } => {
+            let report = kept::run_retained(&mut start(server)?, *messages, load, *after)?;
+            (server, report)
+        }
         Workload::Offline {
             messages,
             load,
+            after,
             server,
-        } => (server, kept::run_offline(&mut start(server)?, *messages, load)?),
+        } => {
+            let report = kept::run_offline(&mut start(server)?, *messages, load, *after)?;
+            (server, report)
+        }
         Workload::Connect {
             at_once,
             seconds,
@@ -101,8 +110,12 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Error> {
             let report = connections::run_connect(&mut start(server)?, *at_once, *seconds)?;
             (server, report)
         }
-        Workload::Idle { connections, server } => {
-            let report = connections::run_idle(&mut start(server)?, *connections)?;
+        Workload::Idle {
+            connections,
+            after,
+            server,
+        } => {
+            let report = connections::run_idle(&mut start(server)?, *connections, *after)?;
             (server, report)
         }
         Workload::Relay(args) => {

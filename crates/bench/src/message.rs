@@ -10,6 +10,8 @@ use martlet_codec::{Address, Delivery, Extras, PacketId, Properties, Publish, Qo
 pub(crate) const SIZE_MIN: usize = 12;
 const CHECKED_SIZE_MIN: usize = 20;
 const CHECK_BYTES: usize = 8;
+/// A frame up to this is kept ready for each stream and copied at once.
+const WHOLE_BYTES_MAX: usize = 1024;
 /// An odd number without regularity: neighbours' checks differ in all bytes.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -111,27 +113,35 @@ impl Shape {
         self.encode(out, topic, PacketId::new(id).unwrap_or(PacketId::MIN), &[]);
     }
 
-    /// The part of a stream's frames in front of the pattern.
+    /// What a stream's frames have in common: small ones as a whole, of large ones the part in front of
+    /// the pattern, so that many streams do not hold it each.
     pub(crate) fn head(&self, topic: &str, stream: u32) -> Head {
         assert_eq!(topic.len(), self.topic_len, "all topics of a run have one length");
         let mut bytes = self.encode_slowly(topic, stream, 0);
-        bytes.truncate(self.payload_at + SIZE_MIN);
+        if self.frame_len > WHOLE_BYTES_MAX {
+            bytes.truncate(self.payload_at + SIZE_MIN);
+        }
         Head { bytes, stream }
     }
 
     /// Appends a message.
     #[inline]
-    pub(crate) fn put(&self, out: &mut Vec<u8>, head: &mut Head, sequence: u64, id: u16) {
-        if let Some(at) = self.id_at {
-            head.bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
-        }
-        let end = head.bytes.len();
-        head.bytes[end - 8..].copy_from_slice(&sequence.to_be_bytes());
-        out.reserve(self.frame_len);
+    pub(crate) fn put(&self, out: &mut Vec<u8>, head: &Head, sequence: u64, id: u16) {
+        let start = out.len();
         out.extend_from_slice(&head.bytes);
-        out.extend_from_slice(&self.pattern);
+        if head.bytes.len() < self.frame_len {
+            out.extend_from_slice(&self.pattern);
+            out.resize(start + self.frame_len, 0);
+        }
+        let frame = &mut out[start..];
+        if let Some(at) = self.id_at {
+            frame[at..at + 2].copy_from_slice(&id.to_be_bytes());
+        }
+        let stamp_at = self.payload_at + 4;
+        frame[stamp_at..stamp_at + 8].copy_from_slice(&sequence.to_be_bytes());
         if self.has_check {
-            out.extend_from_slice(&check(head.stream, sequence));
+            let at = frame.len() - CHECK_BYTES;
+            frame[at..].copy_from_slice(&check(head.stream, sequence));
         }
     }
 
@@ -198,7 +208,7 @@ fn check(stream: u32, sequence: u64) -> [u8; CHECK_BYTES] {
         .to_be_bytes()
 }
 
-/// The front of a stream's frames.
+/// What a stream's frames have in common.
 #[derive(Debug)]
 pub(crate) struct Head {
     bytes: Vec<u8>,
@@ -224,9 +234,9 @@ mod tests {
             for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
                 for size in [1, 12, 19, 20, 64, 300, 20_000] {
                     let shape = Shape::new(version, qos, size, "bench/t/00000");
-                    let mut head = shape.head("bench/t/00007", 7);
+                    let head = shape.head("bench/t/00007", 7);
                     let mut frame = Vec::new();
-                    shape.put(&mut frame, &mut head, 123_456, 1);
+                    shape.put(&mut frame, &head, 123_456, 1);
                     assert_eq!(frame, shape.encode_slowly("bench/t/00007", 7, 123_456));
                     assert_eq!(shape.stream_of(&frame), Some(7));
                     let id = u16::from(qos != Qos::AtMostOnce);
@@ -246,9 +256,9 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_seen() {
         let shape = Shape::new(Version::V5, Qos::AtMostOnce, 64, "bench/00000");
-        let mut head = shape.head("bench/00003", 3);
+        let head = shape.head("bench/00003", 3);
         let mut frame = Vec::new();
-        shape.put(&mut frame, &mut head, 9, 0);
+        shape.put(&mut frame, &head, 9, 0);
         for bit in 0..frame.len() * 8 {
             frame[bit / 8] ^= 1 << (bit % 8);
             let seen = shape.stream_of(&frame) != Some(3) || shape.is(&frame, &head, 9).is_none();

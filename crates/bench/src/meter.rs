@@ -7,7 +7,7 @@ use crate::process::{Process, Usage, own_cpu, own_waited};
 use crate::report::Phase;
 
 /// The clocks at one time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Meter {
     server: Option<(Process, Usage)>,
     own: (Duration, Duration),
@@ -25,9 +25,18 @@ impl Meter {
         })
     }
 
+    /// Starts anew, but memory is compared with what it was when this one started.
+    pub(crate) fn restart(&self) -> Result<Self, Error> {
+        let mut anew = Self::start(self.server.as_ref().map(|(process, _)| process.0))?;
+        if let (Some((_, now)), Some((_, then))) = (&mut anew.server, &self.server) {
+            now.rss_bytes = then.rss_bytes;
+        }
+        Ok(anew)
+    }
+
     /// The phase from then to now, in which something was done `count` times.
     pub(crate) fn stop(&self, name: &'static str, unit: &'static str, count: u64) -> Result<Phase, Error> {
-        let server = match self.server {
+        let server = match &self.server {
             Some((process, before)) => Some((before, process.usage()?)),
             None => None,
         };

@@ -77,11 +77,19 @@ pub struct ServerUse {
     /// The part of the time that it waited for a core that others had: noise. A broker whose `busy` and
     /// `waiting` are together below 1 had nothing to do for the rest.
     pub waiting: f64,
+    /// The part of its CPU time that the busiest of its threads took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busiest_thread: Option<f64>,
     /// Resident memory at the end.
     pub rss_bytes: u64,
-    /// What it grew by, for each.
+    /// The most that it was, from the start of the broker to the end.
+    pub rss_bytes_max: u64,
+    /// What it grew by, for each; in a phase `after`, since before that came which has gone again.
     pub rss_bytes_each: f64,
 }
+
+/// The phase in which nothing is done.
+pub(crate) const AFTER: &str = "after";
 
 impl Latency {
     pub(crate) fn of(histogram: &Histogram) -> Option<Self> {
@@ -106,7 +114,7 @@ impl Phase {
         count: u64,
         took: Duration,
         (own, own_waited): (Duration, Duration),
-        server: Option<(Usage, Usage)>,
+        server: Option<(&Usage, Usage)>,
     ) -> Self {
         let seconds = took.as_secs_f64();
         let each = count.max(1) as f64;
@@ -117,7 +125,9 @@ impl Phase {
                 cpu_seconds: cpu,
                 busy: cpu / seconds,
                 waiting: after.waited.saturating_sub(before.waited).as_secs_f64() / seconds,
+                busiest_thread: after.busiest_part_since(before),
                 rss_bytes: after.rss_bytes,
+                rss_bytes_max: after.rss_bytes_max,
                 rss_bytes_each: (after.rss_bytes as f64 - before.rss_bytes as f64) / each,
             }
         });
@@ -135,14 +145,15 @@ impl Phase {
         }
     }
 
-    /// Whether this program was the limit, not the broker.
+    /// Whether this program was the limit, and the broker, as far as it is known, was not.
     fn is_limited_by_us(&self) -> bool {
-        self.own_busy + self.own_waiting >= OWN_BUSY_MAX
+        let broker_was = |server: &ServerUse| server.busy + server.waiting >= BUSY_MAX;
+        self.own_busy + self.own_waiting >= BUSY_MAX && !self.server.as_ref().is_some_and(broker_was)
     }
 }
 
 /// A thread that runs, or would if it had a core, so much of the time is the limit.
-const OWN_BUSY_MAX: f64 = 0.95;
+const BUSY_MAX: f64 = 0.95;
 
 impl Report {
     /// Whether all went well: every message as it must be, and the run came to its end.
@@ -172,6 +183,9 @@ impl Phase {
         let Self {
             name, unit, count, ..
         } = self;
+        if *name == AFTER {
+            return self.write_after(text);
+        }
         let _ = writeln!(
             text,
             "  {name:<12} {count} {unit}s in {:.2} s, {:.0} a second",
@@ -193,10 +207,11 @@ impl Phase {
         if let Some(server) = &self.server {
             let _ = writeln!(
                 text,
-                "  broker       {:.3} us of CPU a {unit}, {:.0} % of a core{}, {:.1} MB resident ({:+.0} bytes a {unit})",
+                "  broker       {:.3} us of CPU a {unit}, {:.0} % of a core{}{}, {:.1} MB resident ({:+.0} bytes a {unit})",
                 server.cpu_us_each,
                 server.busy * 100.0,
                 waiting(server.waiting),
+                busiest(server.busiest_thread),
                 mega(server.rss_bytes),
                 server.rss_bytes_each
             );
@@ -212,6 +227,29 @@ impl Phase {
             "  bench itself {:.0} % of a core{waiting}{limit}",
             self.own_busy * 100.0
         );
+    }
+}
+
+impl Phase {
+    fn write_after(&self, text: &mut String) {
+        let Some(server) = &self.server else { return };
+        let _ = writeln!(
+            text,
+            "  {AFTER:<12} {:.0} s with nothing, {:.1} MB resident ({:+.0} bytes a {} that is gone), {:.1} MB at most",
+            self.seconds,
+            mega(server.rss_bytes),
+            server.rss_bytes_each,
+            self.unit,
+            mega(server.rss_bytes_max)
+        );
+    }
+}
+
+/// Says how much one thread did, if there is more than one that counts.
+fn busiest(part: Option<f64>) -> String {
+    match part {
+        Some(part) if part < 0.95 => format!(" ({:.0} % of it in one thread)", part * 100.0),
+        _ => String::new(),
     }
 }
 
@@ -235,4 +273,43 @@ fn rounded(us: f64) -> f64 {
 #[allow(clippy::cast_precision_loss)]
 fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_the_limit() {
+        let phase = |own_busy, server: Option<f64>| {
+            let one = Duration::from_secs(1);
+            let usage = |cpu: f64| Usage {
+                cpu: one.mul_f64(cpu),
+                waited: Duration::ZERO,
+                threads: Vec::new(),
+                rss_bytes: 0,
+                rss_bytes_max: 0,
+            };
+            let server = server.map(usage);
+            let before = usage(0.0);
+            let own = (one.mul_f64(own_busy), Duration::ZERO);
+            Phase::new(
+                "deliver",
+                "message",
+                1,
+                one,
+                own,
+                server.map(|after| (&before, after)),
+            )
+        };
+        let cases = [
+            (0.99, None, true),
+            (0.99, Some(0.9), true),
+            (0.99, Some(0.99), false),
+            (0.5, Some(0.5), false),
+        ];
+        for (own, server, limit) in cases {
+            assert_eq!(phase(own, server).is_limited_by_us(), limit, "{own} {server:?}");
+        }
+    }
 }

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::args::Server;
+use crate::args::{After, Server};
 use crate::client::{Client, Session, resolve};
 use crate::error::Error;
+use crate::meter::Meter;
+use crate::report::{AFTER, Report};
 
 /// A run as its workloads see it.
 #[derive(Debug)]
@@ -69,6 +71,31 @@ impl Run {
 
     pub(crate) fn connect(&self, name: &str, session: Session) -> Result<Client, Error> {
         Client::connect(&self.server, self.address, self.name(name), session)
+    }
+
+    /// When all is gone that was there: what the broker gives back until `after.settle` has passed, as a
+    /// phase. `before` was started before it came.
+    pub(crate) fn settle(
+        &mut self,
+        before: &Meter,
+        after: After,
+        (unit, count): (&'static str, u64),
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        if after.settle.is_zero() {
+            return Ok(());
+        }
+        let meter = before.restart()?;
+        let start = Instant::now();
+        while let left = after.settle.saturating_sub(start.elapsed())
+            && !left.is_zero()
+            && !self.stopped()
+        {
+            std::thread::sleep(left.min(SHOWN_EVERY));
+            self.show(|| format!("all is gone since {} s", start.elapsed().as_secs()));
+        }
+        report.phases.push(meter.stop(AFTER, unit, count)?);
+        Ok(())
     }
 
     fn name(&self, name: &str) -> String {

@@ -33,12 +33,20 @@ impl Topics {
         }
     }
 
+    /// After how many messages a stream comes to the same topic again.
+    pub(crate) fn period(&self, stream: usize) -> u64 {
+        match self {
+            Self::Fixed { .. } => 1,
+            // The stride is a prime: it meets all filters before it comes back.
+            Self::Scattered(scattered) => scattered.own(stream),
+        }
+    }
+
     /// Makes a head of that stream one of that message.
     #[inline]
     pub(crate) fn patch(&self, shape: &Shape, head: &mut Head, stream: usize, sequence: u64) {
         if let Self::Scattered(scattered) = self {
-            let levels = levels(scattered.index(stream, sequence));
-            head.patch_topic(shape, scattered.prefix.len() + 1, &levels);
+            scattered.patch(shape, head, stream, sequence);
         }
     }
 }
@@ -47,12 +55,23 @@ impl Topics {
 const STRIDE: u64 = 7_368_787;
 
 impl Scattered {
+    /// Apart, so that what has one topic for each stream does not make room for this.
+    #[inline(never)]
+    fn patch(&self, shape: &Shape, head: &mut Head, stream: usize, sequence: u64) {
+        let levels = levels(self.index(stream, sequence));
+        head.patch_topic(shape, self.prefix.len() + 1, &levels);
+    }
+
     /// The filter that a message matches. Streams count over publishers, then over subscribers.
     fn index(&self, stream: usize, sequence: u64) -> u64 {
         let (publisher, subscriber) = (stream as u64 / self.subscribers, stream as u64 % self.subscribers);
-        let own = (self.filters - subscriber).div_ceil(self.subscribers);
-        let nth = (sequence.wrapping_mul(STRIDE) + publisher * 7_919) % own;
+        let nth = (sequence.wrapping_mul(STRIDE) + publisher * 7_919) % self.own(stream);
         nth * self.subscribers + subscriber
+    }
+
+    /// How many filters the subscriber of a stream has.
+    fn own(&self, stream: usize) -> u64 {
+        (self.filters - stream as u64 % self.subscribers).div_ceil(self.subscribers)
     }
 
     /// The filter of that number.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use martlet_codec::{Qos, SubscribeOptions};
 
-use crate::args::Traffic;
+use crate::args::{Order, Traffic};
 use crate::client::{Client, Session};
 use crate::driver::Driver;
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::topics::{Scattered, Topics};
 /// Who sends to whom.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Layout {
-    Pairs(u32),
+    Pairs(u32, Order),
     FanOut(u32),
     FanIn(u32),
 }
@@ -34,13 +34,14 @@ const WAKE_MIN: Duration = Duration::from_micros(50);
 /// A run of that layout.
 pub(crate) fn run(run: &mut Run, layout: Layout, traffic: &Traffic) -> Result<Report, Error> {
     let (publishers, subscribers) = layout.counts();
-    raise_open_files(publishers + subscribers + 32)?;
+    raise_open_files(layout.connections() + 32)?;
     let prefix = run.prefix.clone();
     let topics = Topics::Fixed { prefix };
     let mut flow = Flow::new(shape(run, &topics, traffic), topics, pace(traffic));
     let mut driver = Driver::new()?;
-    let clients = if traffic.raw {
-        layout.open(run, traffic)?
+    // Those that do nothing stay until the end.
+    let (clients, _idle) = if traffic.raw {
+        (layout.open(run, traffic)?, Vec::new())
     } else {
         layout.connect(run, traffic)?
     };
@@ -56,7 +57,7 @@ pub(crate) fn run(run: &mut Run, layout: Layout, traffic: &Traffic) -> Result<Re
         } else {
             let nth = nth - publishers;
             match layout {
-                Layout::Pairs(_) => flow.add_subscriber(nth, 1, 1),
+                Layout::Pairs(..) => flow.add_subscriber(nth, 1, 1),
                 Layout::FanOut(_) => flow.add_subscriber(0, 1, 1),
                 Layout::FanIn(_) => flow.add_subscriber(0, 1, publishers),
             }
@@ -301,41 +302,69 @@ fn quiet(
 impl Layout {
     fn counts(self) -> (usize, usize) {
         match self {
-            Self::Pairs(n) => (n as usize, n as usize),
+            Self::Pairs(n, _) => (n as usize, n as usize),
             Self::FanOut(n) => (1, n as usize),
             Self::FanIn(n) => (n as usize, 1),
         }
     }
 
+    /// With those that do nothing.
+    fn connections(self) -> usize {
+        let (publishers, subscribers) = self.counts();
+        match self {
+            Self::Pairs(_, Order::EveryOther) => 2 * (publishers + subscribers),
+            _ => publishers + subscribers,
+        }
+    }
+
     fn describe(self) -> String {
         match self {
-            Self::Pairs(n) => format!("{n} pairs"),
+            Self::Pairs(n, Order::Sides) => format!("{n} pairs"),
+            Self::Pairs(n, Order::Pairs) => format!("{n} pairs that connect one by one"),
+            Self::Pairs(n, Order::EveryOther) => format!("{n} pairs among as many idle clients"),
             Self::FanOut(n) => format!("fan-out 1 to {n}"),
             Self::FanIn(n) => format!("fan-in {n} to 1"),
         }
     }
 
-    /// Publishers, then subscribers.
-    fn connect(self, run: &Run, traffic: &Traffic) -> Result<Vec<Client>, Error> {
+    /// Publishers, then subscribers; and those that do nothing.
+    fn connect(self, run: &Run, traffic: &Traffic) -> Result<(Vec<Client>, Vec<Client>), Error> {
         let (publishers, subscribers) = self.counts();
+        let order = match self {
+            Self::Pairs(_, order) => order,
+            Self::FanOut(_) | Self::FanIn(_) => Order::Sides,
+        };
+        let (mut clients, mut receivers, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+        for nth in 0..publishers {
+            clients.push(run.connect(&format!("p{nth:05}"), Session::New)?);
+            match order {
+                Order::Sides => {}
+                Order::Pairs => receivers.push(self.subscriber(run, traffic, nth)?),
+                Order::EveryOther => idle.push(run.connect(&format!("i{nth:05}"), Session::New)?),
+            }
+        }
+        for nth in receivers.len()..subscribers {
+            receivers.push(self.subscriber(run, traffic, nth)?);
+            if order == Order::EveryOther {
+                idle.push(run.connect(&format!("j{nth:05}"), Session::New)?);
+            }
+        }
+        clients.append(&mut receivers);
+        Ok((clients, idle))
+    }
+
+    fn subscriber(self, run: &Run, traffic: &Traffic, nth: usize) -> Result<Client, Error> {
         let topics = Topics::Fixed {
             prefix: run.prefix.clone(),
         };
-        let mut clients = Vec::with_capacity(publishers + subscribers);
-        for nth in 0..publishers {
-            clients.push(run.connect(&format!("p{nth:05}"), Session::New)?);
-        }
-        for nth in 0..subscribers {
-            let mut client = run.connect(&format!("s{nth:05}"), Session::New)?;
-            let filter = match self {
-                Self::Pairs(_) => topics.of(nth, 0),
-                Self::FanOut(_) => topics.of(0, 0),
-                Self::FanIn(_) => format!("{}/+", run.prefix),
-            };
-            client.subscribe(&[filter], SubscribeOptions::qos(traffic.qos))?;
-            clients.push(client);
-        }
-        Ok(clients)
+        let mut client = run.connect(&format!("s{nth:05}"), Session::New)?;
+        let filter = match self {
+            Self::Pairs(..) => topics.of(nth, 0),
+            Self::FanOut(_) => topics.of(0, 0),
+            Self::FanIn(_) => format!("{}/+", run.prefix),
+        };
+        client.subscribe(&[filter], SubscribeOptions::qos(traffic.qos))?;
+        Ok(client)
     }
 
     /// Sockets in the order in which the relay expects them; returned as publishers, then subscribers.
@@ -346,7 +375,7 @@ impl Layout {
             ));
         }
         let (publishers, subscribers) = self.counts();
-        if !matches!(self, Self::Pairs(_)) {
+        if !matches!(self, Self::Pairs(..)) {
             let names = (0..publishers + subscribers).map(|nth| format!("r{nth:05}"));
             return names.map(|name| run.open(&name)).collect();
         }

@@ -124,11 +124,18 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
 /// A fixed header, to be appended at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
-    bytes: [u8; 5],
+    bytes: [u8; 7],
     len: usize,
 }
 
 impl Header {
+    /// With the first two bytes of the body, so that all of it is appended at once.
+    pub(crate) fn and_u16(mut self, value: u16) -> Self {
+        self.bytes[self.len..self.len + 2].copy_from_slice(&value.to_be_bytes());
+        self.len += 2;
+        self
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -136,7 +143,7 @@ impl Header {
 
 pub(crate) fn header(first: u8, mut length: u32) -> Header {
     let mut header = Header {
-        bytes: [first, 0, 0, 0, 0],
+        bytes: [first, 0, 0, 0, 0, 0, 0],
         len: 1,
     };
     while length > 127 {

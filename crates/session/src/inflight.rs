@@ -165,7 +165,12 @@ impl<M> Inflight<M> {
     }
 
     fn finish(&mut self, index: usize) -> Option<M> {
-        let entry = self.entries.remove(index).expect("the index was just found");
+        // Most are acknowledged in the order in which they were sent.
+        let entry = match index {
+            0 => self.entries.pop_front(),
+            _ => self.entries.remove(index),
+        };
+        let entry = entry.expect("the index was just found");
         if entry.sent {
             self.used -= 1;
             self.used_bytes -= entry.payload_bytes as usize;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
-use super::rows::thousands;
+use super::rows::{Work, thousands};
 use crate::sh;
 
 /// What compares only with its like.
@@ -87,14 +87,14 @@ impl Cores {
         })
     }
 
-    /// What is started in `start` runs on the broker's core.
-    pub(super) fn on_broker<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.on(&self.broker, start)
+    /// What is started in `start` runs on the broker's core; with more than one shard, on any.
+    pub(super) fn on_broker<T>(&self, work: &Work, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.on(if work.shards == 1 { &self.broker } else { &self.all }, start)
     }
 
-    /// What is started in `start` runs on the load's core.
-    pub(super) fn on_load<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.on(&self.load, start)
+    /// What is started in `start` runs on the load's core; beside more than one shard, on any.
+    pub(super) fn on_load<T>(&self, work: &Work, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.on(if work.shards == 1 { &self.load } else { &self.all }, start)
     }
 
     /// A process inherits the cores of the thread that starts it.

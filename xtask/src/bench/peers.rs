@@ -40,7 +40,11 @@ impl Peer {
     }
 
     pub(super) const fn does(self, work: &Work) -> bool {
-        !matches!(self, Self::Relay) || work.relay.is_some()
+        match self {
+            Self::Relay => work.relay.is_some(),
+            Self::Martlet => true,
+            Self::Mosquitto | Self::Rumqttd => work.shards == 1,
+        }
     }
 }
 
@@ -111,17 +115,11 @@ impl Peers {
         if self.rumqttd.is_file() {
             return Ok(());
         }
+        // Not `--locked`: its lock file names a `metrics` that Rust 1.95 refuses.
         step(
             "install rumqttd",
             cargo()
-                .args([
-                    "install",
-                    "--locked",
-                    "rumqttd",
-                    "--version",
-                    RUMQTTD_VERSION,
-                    "--root",
-                ])
+                .args(["install", "rumqttd", "--version", RUMQTTD_VERSION, "--root"])
                 .arg(&self.folder)
                 .arg("--target-dir")
                 .arg(self.folder.join("build")),
@@ -151,7 +149,8 @@ impl Peers {
             Peer::Martlet | Peer::Relay => {
                 let mut command = Command::new(&self.martlet);
                 command.args(["broker", "--quiet", "--port", &port.to_string()]);
-                command.args(MARTLET.iter().flat_map(|set| ["--set", set]));
+                command.args(["--set", &format!("shards={}", work.shards)]);
+                command.args(["--set", "max_queued_messages=0"]);
                 command
             }
         };
@@ -204,8 +203,6 @@ fn mosquitto() -> Option<PathBuf> {
     let path = PathBuf::from("/usr/sbin/mosquitto");
     path.is_file().then_some(path)
 }
-
-const MARTLET: &[&str] = &["shards=1", "max_queued_messages=0"];
 
 /// Queues as large as they need to be; nothing on disk.
 const MOSQUITTO: &str = "listener PORT 127.0.0.1

@@ -73,7 +73,7 @@ fn svg(results: &Results, title: &str, rows: &[&RowResult]) -> String {
         let medians: Vec<(Peer, f64, bool)> = row
             .cells
             .iter()
-            .filter_map(|(peer, cell)| Some((*peer, cell.median()?, is_void(row, cell))))
+            .filter_map(|(peer, cell)| Some((*peer, cell.median()?, is_void(row, *peer, cell))))
             .collect();
         let target = target(results, row);
         let largest = medians

@@ -37,6 +37,9 @@ pub(super) struct Cell {
     pub(super) busy: Vec<f64>,
     pub(super) waiting: Vec<f64>,
     pub(super) load_busy: Vec<f64>,
+    /// The parts of the time that the load waited for its core.
+    #[serde(default)]
+    pub(super) load_waiting: Vec<f64>,
     /// Why a repetition is not among the values.
     pub(super) failures: Vec<String>,
 }
@@ -64,6 +67,8 @@ struct Server {
     busy: f64,
     waiting: f64,
     rss_bytes_each: f64,
+    rss_bytes_max: f64,
+    busiest_thread: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,13 +110,28 @@ impl Measured {
                     let value = report.value(row)?;
                     Some(format!("{value:.3} {}", row.figure.unit()))
                 });
-                let phase = report.phases.iter().rev().find(|phase| phase.server.is_some());
-                let busy = phase
-                    .and_then(|phase| phase.server.as_ref())
-                    .map_or(0.0, |s| s.busy * 100.0);
+                let phase = work.rows.first().and_then(|row| report.phase(row));
+                let part = |part: f64| format!("{:.0} %", part * 100.0);
+                let who = |who: &str, busy, waiting| {
+                    let waited = if waiting > 0.01 {
+                        format!(", waited {}", part(waiting))
+                    } else {
+                        String::new()
+                    };
+                    format!("{who} {} busy{waited}", part(busy))
+                };
+                let busy = phase.and_then(|phase| {
+                    let broker = phase.server.as_ref()?;
+                    Some(format!(
+                        "{}; {}",
+                        who("broker", broker.busy, broker.waiting),
+                        who("load", phase.own_busy, phase.own_waiting)
+                    ))
+                });
                 format!(
-                    "{} (broker {busy:.0} % busy)",
-                    rows.collect::<Vec<_>>().join(", ")
+                    "{} ({})",
+                    rows.collect::<Vec<_>>().join(", "),
+                    busy.unwrap_or_default()
                 )
             }
         }
@@ -149,6 +169,8 @@ impl Report {
             Figure::CpuUs => Some(phase.server.as_ref()?.cpu_us_each),
             Figure::Bytes => Some(phase.server.as_ref()?.rss_bytes_each),
             Figure::P99Us => Some(phase.latency_us.as_ref()?.p99),
+            Figure::PeakMb => Some(phase.server.as_ref()?.rss_bytes_max / 1e6),
+            Figure::BusiestPercent => Some(phase.server.as_ref()?.busiest_thread? * 100.0),
         }
     }
 }
@@ -165,8 +187,13 @@ impl Cell {
 
     /// Whether the broker ran, or would have, all the time.
     pub(super) fn was_busy(&self) -> bool {
+        self.busy().is_some_and(|busy| busy >= BUSY_MIN)
+    }
+
+    /// The part of the time that the broker ran, or would have.
+    pub(super) fn busy(&self) -> Option<f64> {
         let both: Vec<f64> = self.busy.iter().zip(&self.waiting).map(|(a, b)| a + b).collect();
-        median(&both).is_some_and(|busy| busy >= BUSY_MIN)
+        median(&both)
     }
 
     /// Whether others had the broker's core for a part of the time.
@@ -220,6 +247,7 @@ impl Results {
                         cell.waiting
                             .extend(phase.server.as_ref().map(|server| server.waiting));
                         cell.load_busy.push(phase.own_busy + phase.own_waiting);
+                        cell.load_waiting.push(phase.own_waiting);
                     }
                     _ => cell.failures.push(format!("the report has no {}", row.title)),
                 },
@@ -236,6 +264,22 @@ impl Results {
         failures
             .into_iter()
             .any(|failure| failure.starts_with(super::TOO_LONG))
+    }
+
+    /// In how many measurements other work had the load's core, and of how many: whatever is void may be so for
+    /// that reason.
+    pub(super) fn load_disturbed(&self) -> (usize, usize) {
+        let cells = self.rows.iter().flat_map(|row| row.cells.values());
+        let waiting = cells.flat_map(|cell| &cell.load_waiting);
+        waiting.fold((0, 0), |(disturbed, all), waiting| {
+            (disturbed + usize::from(*waiting > WAITING_MAX), all + 1)
+        })
+    }
+
+    /// The median of Martlet in the row of that title.
+    pub(super) fn martlet(&self, title: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.row.title == title)?;
+        row.cells.get(&Peer::Martlet)?.median()
     }
 
     /// What the relay takes in pairs: the speed of the machine.

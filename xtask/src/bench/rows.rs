@@ -9,6 +9,8 @@ pub(super) struct Work {
     pub(super) args: String,
     /// How the relay does it, if it can: pattern, count, and bytes of a payload.
     pub(super) relay: Option<(&'static str, u32, u32)>,
+    /// Threads of the broker. With more than one, which only Martlet does, the load shares its cores.
+    pub(super) shards: u32,
     pub(super) rows: Vec<Row>,
 }
 
@@ -35,6 +37,10 @@ pub(super) enum Figure {
     Bytes,
     /// The latency that 99 % do not exceed, in microseconds.
     P99Us,
+    /// The most memory that it had since its start, in MB.
+    PeakMb,
+    /// The part of its CPU time that its busiest thread took, in percent.
+    BusiestPercent,
 }
 
 /// Rows that share a plot.
@@ -47,16 +53,18 @@ pub(super) enum Family {
     Kept,
     Connections,
     Latency,
+    Shards,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Messages,
         Self::Large,
         Self::Filters,
         Self::Kept,
         Self::Connections,
         Self::Latency,
+        Self::Shards,
     ];
 
     pub(super) const fn title(self) -> &'static str {
@@ -67,6 +75,7 @@ impl Family {
             Self::Kept => "Messages that the broker keeps",
             Self::Connections => "Connections",
             Self::Latency => "Latency at 20,000 messages a second",
+            Self::Shards => "Two shards, which share their cores with the load",
         }
     }
 
@@ -78,6 +87,7 @@ impl Family {
             Self::Kept => "kept",
             Self::Connections => "connections",
             Self::Latency => "latency",
+            Self::Shards => "shards",
         }
     }
 }
@@ -88,6 +98,8 @@ impl Figure {
             Self::CpuUs => "us CPU",
             Self::Bytes => "bytes",
             Self::P99Us => "us",
+            Self::PeakMb => "MB",
+            Self::BusiestPercent => "% in one thread",
         }
     }
 }
@@ -114,30 +126,32 @@ fn row(family: Family, title: impl Into<String>, phase: &str, figure: Figure, ta
 }
 
 pub(super) fn works(pace: Pace) -> Vec<Work> {
-    let (seconds, kept, idle, filters): (_, u32, u32, &[(u32, &'static str, f64)]) = match pace {
-        Pace::Quick => (
-            "--seconds 1 --warm-up 0.3",
-            50_000,
-            5_000,
-            &[(1_000, "filters-1k", 2.5), (100_000, "filters-100k", 3.0)],
-        ),
-        Pace::Full => (
-            "--seconds 5 --warm-up 1",
-            100_000,
-            10_000,
-            &[
-                (1_000, "filters-1k", 2.5),
-                (100_000, "filters-100k", 3.0),
-                (1_000_000, "filters-1m", 4.0),
-            ],
-        ),
+    let quick = pace == Pace::Quick;
+    let seconds = if quick {
+        "--seconds 1 --warm-up 0.3"
+    } else {
+        "--seconds 5 --warm-up 1"
     };
+    let settle = if quick { 2 } else { 5 };
+    let kept: u32 = if quick { 50_000 } else { 100_000 };
+    let idle: &[(u32, _)] = if quick {
+        &[(5_000, "idle")]
+    } else {
+        &[(10_000, "idle"), (19_000, "idle-19k")]
+    };
+    let filters: &[(u32, _, _)] = &[
+        (1_000, "filters-1k", 2.5),
+        (100_000, "filters-100k", 3.0),
+        (1_000_000, "filters-1m", 4.0),
+    ];
+    let filters = if quick { &filters[..2] } else { filters };
     let mut works: Vec<Work> = traffic()
         .into_iter()
         .map(|(name, args, relay, family, title, target)| Work {
             name,
             args: format!("{args} {seconds}"),
             relay,
+            shards: 1,
             rows: vec![Row {
                 needs_busy: true,
                 ..row(family, title, "deliver", Figure::CpuUs, Some(target))
@@ -177,14 +191,16 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             name,
             args: format!("filters --filters {count} {seconds}"),
             relay: None,
+            shards: 1,
             rows,
         });
     }
     let of = |what: &str| format!("{} {what}", thousands(kept));
     works.push(Work {
         name: "retained",
-        args: format!("retained --messages {kept} -q 1"),
+        args: format!("retained --messages {kept} -q 1 --settle {settle}"),
         relay: None,
+        shards: 1,
         rows: vec![
             row(
                 Family::Kept,
@@ -207,12 +223,22 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
                 Figure::CpuUs,
                 Some(0.8),
             ),
+            row(
+                Family::Kept,
+                of(&format!(
+                    "retained, {settle} s after they were cleared: memory left"
+                )),
+                "after",
+                Figure::Bytes,
+                None,
+            ),
         ],
     });
     works.push(Work {
         name: "offline",
-        args: format!("offline --messages {kept} -q 1"),
+        args: format!("offline --messages {kept} -q 1 --settle {settle}"),
         relay: None,
+        shards: 1,
         rows: vec![
             row(
                 Family::Kept,
@@ -235,31 +261,47 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
                 Figure::CpuUs,
                 Some(1.0),
             ),
+            row(
+                Family::Kept,
+                of(&format!("queued, {settle} s after they were taken: memory left")),
+                "after",
+                Figure::Bytes,
+                None,
+            ),
         ],
     });
-    works.push(Work {
-        name: "idle",
-        args: format!("idle --connections {idle}"),
-        relay: None,
-        rows: vec![row(
-            Family::Connections,
-            format!("{} idle connections: memory of one", thousands(idle)),
-            "connect",
-            Figure::Bytes,
-            Some(2_000.0),
-        )],
-    });
+    for (count, name) in idle {
+        let of = |what: &str| format!("{} {what}", thousands(*count));
+        works.push(Work {
+            name,
+            args: format!("idle --connections {count} --settle {settle}"),
+            relay: None,
+            shards: 1,
+            rows: vec![
+                row(
+                    Family::Connections,
+                    of("idle connections: memory of one"),
+                    "connect",
+                    Figure::Bytes,
+                    Some(2_000.0),
+                ),
+                row(
+                    Family::Connections,
+                    of(&format!(
+                        "connections, {settle} s after they went: memory left of one"
+                    )),
+                    "after",
+                    Figure::Bytes,
+                    None,
+                ),
+            ],
+        });
+    }
     works.push(Work {
         name: "connect",
-        args: format!(
-            "connect {}",
-            if pace == Pace::Quick {
-                "--seconds 1"
-            } else {
-                "--seconds 5"
-            }
-        ),
+        args: format!("connect {}", if quick { "--seconds 1" } else { "--seconds 5" }),
         relay: None,
+        shards: 1,
         rows: vec![row(
             Family::Connections,
             "connect and disconnect",
@@ -268,20 +310,86 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             Some(24.0),
         )],
     });
+    for (name, qos) in [("rate-20k", 0), ("rate-20k-q1", 1)] {
+        works.push(Work {
+            name,
+            args: format!("pairs --pairs 50 -q {qos} --rate 20000 {seconds}"),
+            relay: (qos == 0).then_some(("pairs", 50, 64)),
+            shards: 1,
+            rows: vec![row(
+                Family::Latency,
+                format!("50 pairs, QoS {qos}, 20,000 a second: 99 % within"),
+                "deliver",
+                Figure::P99Us,
+                None,
+            )],
+        });
+    }
+    // 102,400 messages under way: what is read faster than it is written piles up, and shows. All of them fit into
+    // what Martlet holds for one connection (16 MiB), so none may be dropped even if the load gets no core.
     works.push(Work {
-        name: "rate-20k",
-        args: format!("pairs --pairs 50 -q 0 --rate 20000 {seconds}"),
-        relay: Some(("pairs", 50, 64)),
-        rows: vec![row(
-            Family::Latency,
-            "50 pairs, QoS 0, 20,000 a second: 99 % within",
-            "deliver",
-            Figure::P99Us,
-            None,
-        )],
+        name: "flood",
+        args: format!("fan-in --publishers 200 -q 0 --window 512 {seconds}"),
+        relay: Some(("fan-in", 200, 64)),
+        shards: 1,
+        rows: vec![
+            row(
+                Family::Messages,
+                "fan-in 200 to 1, QoS 0, w=512",
+                "deliver",
+                Figure::CpuUs,
+                None,
+            ),
+            row(
+                Family::Messages,
+                "fan-in 200 to 1, QoS 0, w=512: memory at most",
+                "deliver",
+                Figure::PeakMb,
+                None,
+            ),
+        ],
     });
+    works.extend(shards(seconds));
     works
 }
+
+/// The same messages, with both sides of a pair in one shard, in two, and all in one of two.
+fn shards(seconds: &str) -> Vec<Work> {
+    let kinds = [
+        ("shards-same-q0", 0, "sides", SAME),
+        ("shards-across-q0", 0, "pairs", ACROSS),
+        ("shards-same-q1", 1, "sides", SAME),
+        ("shards-across-q1", 1, "pairs", ACROSS),
+        (
+            "shards-skewed",
+            0,
+            "every-other",
+            "all that are busy in one shard",
+        ),
+    ];
+    let work = |(name, qos, order, what): (&'static str, u32, &str, &str)| {
+        let title = format!("50 pairs, QoS {qos}, 2 shards, {what}");
+        let cpu = row(Family::Shards, title.clone(), "deliver", Figure::CpuUs, None);
+        let busiest = row(
+            Family::Shards,
+            format!("{title}: the busier shard"),
+            "deliver",
+            Figure::BusiestPercent,
+            None,
+        );
+        Work {
+            name,
+            args: format!("pairs --pairs 50 -q {qos} --order {order} {seconds}"),
+            relay: None,
+            shards: 2,
+            rows: vec![cpu, busiest],
+        }
+    };
+    kinds.into_iter().map(work).collect()
+}
+
+pub(super) const SAME: &str = "none crosses";
+pub(super) const ACROSS: &str = "each message crosses";
 
 type Traffic = (
     &'static str,

@@ -157,30 +157,55 @@ impl Shard {
     /// Handles the packets at the front of `buf`; returns the bytes that they took.
     fn packets(&mut self, now: Now, conn: ConnId, buf: &[u8], sink: &mut impl Sink) -> usize {
         let mut used = 0;
+        let mut handled = 0;
+        let mut publishing = None;
         while used < buf.len() {
-            match self.next_packet(now, conn, &buf[used..], sink) {
-                Ok(None) => return used,
+            let rest = &buf[used..];
+            // Nearly every packet is a PUBLISH behind another: what they need is looked up for the first.
+            let is_publish = rest[0] >> 4 == PacketType::Publish as u8;
+            if is_publish != publishing.is_some() {
+                self.put_publishing(conn, publishing.take());
+                publishing = if is_publish {
+                    self.take_publishing(conn)
+                } else {
+                    None
+                };
+            }
+            let next = match &mut publishing {
+                Some(publishing) => self.next_publish(now, conn, publishing, rest, sink),
+                None => self.next_packet(now, conn, rest, sink),
+            };
+            match next {
+                Ok(None) => break,
                 Ok(Some((flow, n))) => {
-                    if matches!(flow, Flow::Next | Flow::Pause) {
-                        self.counters().packets_received.add(1);
-                    }
+                    handled += u64::from(matches!(flow, Flow::Next | Flow::Pause));
                     match flow {
                         Flow::Next => used += n,
-                        Flow::Pause => return used + n,
-                        Flow::Wait => return used,
-                        Flow::Stop => return buf.len(),
+                        Flow::Pause => {
+                            used += n;
+                            break;
+                        }
+                        Flow::Wait => break,
+                        Flow::Stop => {
+                            used = buf.len();
+                            break;
+                        }
                     }
                 }
                 Err(fault) => {
-                    self.fault(now, conn, fault, &buf[used..], sink);
-                    return buf.len();
+                    self.fault(now, conn, fault, rest, sink);
+                    used = buf.len();
+                    break;
                 }
             }
         }
+        self.put_publishing(conn, publishing);
+        self.counters().packets_received.add(handled);
         used
     }
 
-    /// Handles the packet at the front of `buf`; none: not all of it is there.
+    /// Handles the packet at the front of `buf`, any but PUBLISH of a client that is connected; none: not all of it is
+    /// there.
     fn next_packet(
         &mut self,
         now: Now,
@@ -192,57 +217,80 @@ impl Shard {
         let Some(connection) = self.connection(conn) else {
             return Ok(Some((Flow::Stop, 0)));
         };
-        let version = connection.version;
-        if let (Phase::Live { session }, Some(version)) = (connection.phase, version)
-            && buf[0] >> 4 == PacketType::Publish as u8
+        if matches!(connection.phase, Phase::Live { .. })
+            && let Some((ack, n)) = Packet::decode_short_ack(buf)
         {
-            return self.next_publish(now, conn, session, version, buf, sink);
+            return Ok(Some((self.packet(now, conn, &ack, buf, sink), n)));
         }
-        Ok(match Packet::decode(buf, version, &decode)? {
+        Ok(match Packet::decode(buf, connection.version, &decode)? {
             Decoded::Incomplete { .. } => None,
             Decoded::Packet(packet, n) => Some((self.packet(now, conn, &packet, buf, sink), n)),
         })
     }
 
-    /// The same for a PUBLISH, which is what nearly every packet is.
+    /// What PUBLISH packets need, out of the connection while they are handled; none: it has no session.
+    fn take_publishing(&mut self, conn: ConnId) -> Option<Publishes> {
+        let decode = self.shared.settings.decode;
+        let connection = self.connection(conn)?;
+        let (Phase::Live { session }, Some(version)) = (connection.phase, connection.version) else {
+            return None;
+        };
+        let publishing = connection.publishing.take();
+        Some(Publishes {
+            session,
+            version,
+            decode,
+            publishing: publishing.unwrap_or_else(|| {
+                let client_id = Arc::clone(&self.sessions.get(session).session.client_id);
+                Box::new(Publishing {
+                    client_id,
+                    last_route: None,
+                })
+            }),
+        })
+    }
+
+    fn put_publishing(&mut self, conn: ConnId, publishes: Option<Publishes>) {
+        if let Some(publishes) = publishes
+            && let Some(connection) = self.connection(conn)
+        {
+            connection.publishing = Some(publishes.publishing);
+        }
+    }
+
+    /// The same for a PUBLISH.
     fn next_publish(
         &mut self,
         now: Now,
         conn: ConnId,
-        session: u32,
-        version: Version,
+        publishes: &mut Publishes,
         buf: &[u8],
         sink: &mut impl Sink,
     ) -> Result<Option<(Flow, usize)>, Fault> {
-        let decode = self.shared.settings.decode;
-        let publishing = self.connections[conn.index as usize].publishing.take();
-        let mut publishing = publishing.unwrap_or_else(|| {
-            let client_id = Arc::clone(&self.sessions.get(session).session.client_id);
-            Box::new(Publishing {
-                client_id,
-                last_route: None,
-            })
-        });
-        let last = publishing.last_route.take();
-        let known = last.as_ref().map(|route| route.topic().as_topic());
-        let decoded = Packet::decode_publish(buf, version, &decode, known);
-        let mut found = None;
-        let handled = decoded.map(|decoded| {
-            let (publish, n) = decoded?;
-            let publisher = Publisher {
-                conn,
-                session,
-                client_id: &publishing.client_id,
-            };
-            let (flow, route) = self.publish(now, &publisher, &publish, last.as_ref(), sink);
-            found = route;
-            Some((flow, n))
-        });
-        publishing.last_route = found.or(last);
-        if let Some(connection) = self.connection(conn) {
-            connection.publishing = Some(publishing);
+        let Publishes {
+            session,
+            version,
+            decode,
+            publishing,
+        } = publishes;
+        let Publishing {
+            client_id,
+            last_route,
+        } = &mut **publishing;
+        let known = last_route.as_ref().map(|route| route.topic().as_topic());
+        let Some((publish, n)) = Packet::decode_publish(buf, *version, decode, known)? else {
+            return Ok(None);
+        };
+        let publisher = Publisher {
+            conn,
+            session: *session,
+            client_id,
+        };
+        let (flow, found) = self.publish(now, &publisher, &publish, last_route.as_ref(), sink);
+        if found.is_some() {
+            *last_route = found;
         }
-        handled
+        Ok(Some((flow, n)))
     }
 
     /// `rest` starts with the packet.
@@ -350,6 +398,15 @@ impl Shard {
             grouped(limit as usize)
         ))
     }
+}
+
+/// What a run of PUBLISH packets needs.
+struct Publishes {
+    /// The index of the session.
+    session: u32,
+    version: Version,
+    decode: martlet_codec::Limits,
+    publishing: Box<Publishing>,
 }
 
 const HTTP_ANSWER: &[u8] =

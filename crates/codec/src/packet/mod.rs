@@ -305,6 +305,9 @@ impl<'a> Packet<'a> {
         if let Self::Publish(publish) = self {
             return publish.encode(version, Extras::NONE, out);
         }
+        if let Some(ack) = self.short_ack() {
+            return out.extend_from_slice(&ack);
+        }
         let packet_type = self.packet_type();
         let start = out.len();
         out.extend_from_slice(&[packet_type.first_byte(), 0]);

@@ -188,10 +188,10 @@ impl<'a> Publish<'a> {
             | self.delivery.qos().as_u8() << 1
             | if self.retain { RETAIN } else { 0 };
         out.reserve(length - self.payload.len() + 5);
-        out.extend_from_slice(
-            wire::header((PacketType::Publish as u8) << 4 | flags, length as u32).as_slice(),
-        );
-        wire::put_binary(out, name);
+        assert!(name.len() <= 65_535, "a field of MQTT has at most 65535 bytes");
+        let header = wire::header((PacketType::Publish as u8) << 4 | flags, length as u32);
+        out.extend_from_slice(header.and_u16(name.len() as u16).as_slice());
+        out.extend_from_slice(name);
         if let Some(id) = self.delivery.packet_id() {
             wire::put_u16(out, id.get());
         }

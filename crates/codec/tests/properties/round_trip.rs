@@ -9,6 +9,31 @@ use proptest::prelude::*;
 use crate::arbitrary::{self, Owned, in_version};
 use crate::oracle;
 
+proptest! {
+    #![proptest_config(crate::config())]
+
+    /// The short way to decode an acknowledgement is no other way.
+    #[test]
+    fn a_short_acknowledgement_is_decoded_as_any_packet(first: u8, id: u16, more in vec(any::<u8>(), 0..3)) {
+        let mut bytes = vec![first, 2];
+        bytes.extend_from_slice(&id.to_be_bytes());
+        bytes.extend_from_slice(&more);
+        for version in [Version::V3_1, Version::V3_1_1, Version::V5] {
+            let decoded = Packet::decode(&bytes, Some(version), &Limits::NONE);
+            if let Some((packet, n)) = Packet::decode_short_ack(&bytes) {
+                prop_assert_eq!(decoded, Ok(Decoded::Packet(packet, n)));
+            } else if let Ok(Decoded::Packet(packet, 4)) = decoded {
+                let is_ack = matches!(
+                    packet,
+                    Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_)
+                );
+                // The DUP that version 3.1 allows in PUBREL is not for the short way.
+                prop_assert!(!is_ack || version == Version::V3_1);
+            }
+        }
+    }
+}
+
 /// The version that a decoder knows before this packet.
 fn known(packet: &Owned, version: Version) -> Option<Version> {
     (!matches!(packet, Owned::Connect { .. })).then_some(version)
