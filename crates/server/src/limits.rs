@@ -76,3 +76,7 @@ pub const LOG_FLUSH_MS: u64 = 500;
 
 /// Milliseconds between two looks at the memory of the process.
 pub const MEMORY_INTERVAL_MS: u64 = 1_000;
+
+/// Bytes that the allocator is asked for as often, so that it gives back what has been free for a while; they are never
+/// touched.
+pub const ASKED_BYTES: usize = 1024 * 1024;

@@ -15,7 +15,7 @@ use crate::acceptor::Acceptor;
 use crate::config::{Config, ListenError};
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
-use crate::limits::{FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
+use crate::limits::{ASKED_BYTES, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
 use crate::settings;
 use crate::worker::{Clock, Worker};
@@ -82,6 +82,7 @@ impl Server {
                             tokio::task::spawn_local(accept_all(acceptors, here, stopped));
                             tokio::task::spawn_local(measure_memory(measured));
                         }
+                        tokio::task::spawn_local(give_memory_back());
                         worker.run().await;
                     });
                 })
@@ -157,6 +158,16 @@ async fn accept_all(acceptors: Vec<Acceptor>, here: Rc<Worker>, stopped: tokio::
         });
     }
     let _ = stopped.await;
+}
+
+/// An allocator such as mimalloc gives the system what has been free for a while, but only when it is asked for
+/// something, and by the thread that had it. After a storm nobody asks, so each thread does, now and then, for more than
+/// it has at hand.
+async fn give_memory_back() {
+    loop {
+        tokio::time::sleep(Duration::from_millis(MEMORY_INTERVAL_MS)).await;
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(ASKED_BYTES)));
+    }
 }
 
 /// For `$SYS/broker/heap/...`. Where the system does not tell, those topics are not there.
