@@ -28,7 +28,7 @@ pub(crate) fn run<H: Handler + Bulk>(
         } else if u128::from(now - progress.1) > SILENCE.as_nanos() {
             return Ok(Some("nothing came any more".into()));
         }
-        run.show(|| format!("{} messages", bulk.done()));
+        run.show((bulk.done(), bulk.all()), || format!("{} messages", bulk.done()));
     }
     Ok(None)
 }
@@ -36,6 +36,7 @@ pub(crate) fn run<H: Handler + Bulk>(
 /// Something that comes to an end.
 pub(crate) trait Bulk {
     fn done(&self) -> u64;
+    fn all(&self) -> u64;
     fn is_complete(&self) -> bool;
 }
 
@@ -73,6 +74,10 @@ impl<F: FnMut(&mut Vec<u8>, u64, u16)> Sender<F> {
 impl<F> Bulk for Sender<F> {
     fn done(&self) -> u64 {
         self.acknowledged
+    }
+
+    fn all(&self) -> u64 {
+        self.total
     }
 
     fn is_complete(&self) -> bool {
@@ -204,6 +209,10 @@ impl<F: Fn(u64) -> String> Taker<'_, F> {
 impl<F> Bulk for Taker<'_, F> {
     fn done(&self) -> u64 {
         self.taken
+    }
+
+    fn all(&self) -> u64 {
+        self.total
     }
 
     fn is_complete(&self) -> bool {

@@ -29,7 +29,8 @@ pub(crate) fn run_connect(run: &mut Run, at_once: u32, lasting: Duration) -> Res
         }
         round(run, at_once, &mut latency)?;
         count += u64::from(at_once);
-        run.show(|| format!("{count} connections"));
+        let part = (start.elapsed().as_millis() as u64, lasting.as_millis() as u64);
+        run.show(part, || format!("{count} connections"));
     }
     let mut phase = meter.stop("connect", "connection", count)?;
     phase.latency_us = Latency::of(&latency);
@@ -68,7 +69,10 @@ pub(crate) fn run_idle(run: &mut Run, connections: u32, after: After) -> Result<
             break;
         }
         clients.push(run.connect(&format!("c{nth:05}"), Session::New)?);
-        run.show(|| format!("{} connections", clients.len()));
+        let count = clients.len();
+        run.show((count as u64, connections.into()), || {
+            format!("{count} connections")
+        });
     }
     report
         .phases

@@ -92,7 +92,11 @@ impl Run {
             && !self.stopped()
         {
             std::thread::sleep(left.min(SHOWN_EVERY));
-            self.show(|| format!("all is gone since {} s", start.elapsed().as_secs()));
+            let part = (
+                start.elapsed().as_millis() as u64,
+                after.settle.as_millis() as u64,
+            );
+            self.show(part, || "all is gone; what does the broker give back?".into());
         }
         report.phases.push(meter.stop(AFTER, unit, count)?);
         Ok(())
@@ -102,9 +106,9 @@ impl Run {
         format!("{}-{name}", self.prefix.replace('/', "-"))
     }
 
-    /// Shows a line on a terminal, not oftener than four times a second.
-    pub(crate) fn show(&mut self, line: impl FnOnce() -> String) {
-        self.progress.show(line);
+    /// Shows a bar and a line on a terminal, not oftener than four times a second: `done` of `all` are done.
+    pub(crate) fn show(&mut self, (done, all): (u64, u64), line: impl FnOnce() -> String) {
+        self.progress.show(|| format!("{} {}", bar(done, all), line()));
     }
 }
 
@@ -112,6 +116,20 @@ impl Run {
 pub(crate) fn prefix() -> String {
     format!("bench/{:06x}", std::process::id() & 0xff_ffff)
 }
+
+/// A bar of which `done` of `all` are full.
+fn bar(done: u64, all: u64) -> String {
+    let part = |whole: u64| (u128::from(done.min(all)) * u128::from(whole) / u128::from(all.max(1))) as usize;
+    let full = part(BAR);
+    format!(
+        "[{}{}] {:3} %",
+        "#".repeat(full),
+        ".".repeat(BAR as usize - full),
+        part(100)
+    )
+}
+
+const BAR: u64 = 24;
 
 #[derive(Debug)]
 struct Progress {
@@ -144,5 +162,19 @@ impl Drop for Progress {
         if self.on_terminal && self.shown.is_some() {
             eprint!("\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_full_when_all_is_done_and_never_longer() {
+        assert_eq!(bar(0, 5), "[........................]   0 %");
+        assert_eq!(bar(1, 3), "[########................]  33 %");
+        assert_eq!(bar(7, 5), "[########################] 100 %");
+        assert_eq!(bar(0, 0), "[........................]   0 %");
+        assert_eq!(bar(u64::MAX, u64::MAX).len(), bar(0, 1).len());
     }
 }

@@ -151,7 +151,7 @@ fn subscribe(run: &mut Run, scattered: &Scattered, holders: &mut [Client], qos: 
             *next += scattered.subscribers * filters.len() as u64;
             done += filters.len() as u64;
         }
-        run.show(|| format!("{done} filters"));
+        run.show((done, scattered.filters), || format!("{done} filters"));
     }
     meter.stop("subscribe", "filter", done)
 }
@@ -268,9 +268,8 @@ fn turns(
         } else if now - progress.1 > SILENCE.as_nanos() as u64 {
             return Ok(Some(SILENT.into()));
         }
-        run.show(|| {
-            let seconds = (now - start) / 1_000_000_000;
-            format!("{seconds} s, {} messages, {}", flow.delivered, flow.faults)
+        run.show((now - start, lasting), || {
+            format!("{} messages, {}", flow.delivered, flow.faults)
         });
         let left = Duration::from_nanos(lasting - (now - start));
         driver.turn(left.min(TURN), flow)?;
@@ -294,7 +293,9 @@ fn quiet(
         } else if now - progress.1 > SILENCE.as_nanos() as u64 {
             break;
         }
-        run.show(|| format!("waiting for {} messages", flow.under_way));
+        run.show((flow.delivered, flow.delivered + flow.under_way), || {
+            format!("waiting for {} messages", flow.under_way)
+        });
     }
     Ok(())
 }
