@@ -28,7 +28,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
                 bytes_max: size(broker.queued_bytes_max),
             },
             stored_queue: QueueLimits {
-                messages_max: size(broker.kept_queued_messages_max),
+                messages_max: size(broker.queued_messages_max),
                 bytes_max: size(broker.kept_queued_bytes_max),
             },
             queue_qos0: broker.queue_qos0,

@@ -33,18 +33,18 @@ impl Default for Limits {
         Self {
             output_bytes_max: 16 << 20,
             inflight_bytes_max: usize::MAX,
-            queue: QueueLimits {
-                messages_max: 1_000,
-                bytes_max: usize::MAX,
-            },
-            // "Nothing acknowledged is lost" and a count contradict each other: bytes are the limit here.
-            stored_queue: QueueLimits {
-                messages_max: usize::MAX,
-                bytes_max: 64 << 20,
-            },
+            // "Nothing acknowledged is lost" and a count contradict each other: a window of a publisher that is larger
+            // would be lost to a subscriber that only reads a little slower. So bytes are the limit.
+            queue: QUEUE,
+            stored_queue: QUEUE,
             queue_qos0: false,
             upgrade_qos: false,
             share_payload_bytes_min: 8 << 10,
         }
     }
 }
+
+const QUEUE: QueueLimits = QueueLimits {
+    messages_max: usize::MAX,
+    bytes_max: 64 << 20,
+};

@@ -123,7 +123,7 @@ impl Shard {
         let mut view = MessageView::of_publish(publish, topic, properties, Some(from.client_id), now);
         view.shared = arriving.as_ref();
         view.owned_topic = Some(route.topic());
-        let flow = match self.refused(publish, &view) {
+        let flow = match self.refused(publish, &view, route) {
             Some(reason) => self.refuse_publish(now, from, publish, &view, reason, sink),
             None => self.accept_publish(now, from, publish, view, route, sink),
         };
@@ -140,7 +140,7 @@ impl Shard {
     }
 
     /// Why the broker does not take this message.
-    fn refused(&self, publish: &Publish<'_>, view: &MessageView<'_>) -> Option<Reason> {
+    fn refused(&self, publish: &Publish<'_>, view: &MessageView<'_>, route: &Route) -> Option<Reason> {
         let settings = &self.shared.settings;
         if view.topic.is_reserved() && handshake::is_server_topic(view.topic.as_str()) {
             return Some(Reason::ServerTopic);
@@ -158,7 +158,8 @@ impl Shard {
         if settings.payload_format_check && says_text && std::str::from_utf8(publish.payload).is_err() {
             return Some(Reason::PayloadFormat);
         }
-        if publish.delivery != Delivery::AtMostOnce && self.shared.queues_are_full() {
+        // What nobody wants needs no room.
+        if publish.delivery != Delivery::AtMostOnce && !route.is_empty() && self.shared.queues_are_full() {
             return Some(Reason::QueuesFull);
         }
         None

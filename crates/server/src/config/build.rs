@@ -168,9 +168,6 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
     } else {
         global.count("receive_maximum")
     };
-    let queued_messages_max = global.number("max_queued_messages");
-    // "Nothing acknowledged is lost" and a count of 1,000 contradict each other for a session that is kept.
-    let counted = global.mode == Mode::Mosquitto || global.set("max_queued_messages").is_some();
     let queued_bytes_max = global.number("max_queued_bytes");
     let of_kept = global.set("max_queued_bytes_session").is_some();
     BrokerSettings {
@@ -186,9 +183,8 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
         inflight_out_bytes_max: global.number("max_inflight_bytes"),
         receive_maximum,
         receive_maximum_exceeded: exceeded,
-        queued_messages_max,
+        queued_messages_max: global.number("max_queued_messages"),
         queued_bytes_max,
-        kept_queued_messages_max: queued_messages_max.filter(|_| counted),
         kept_queued_bytes_max: if of_kept {
             global.number("max_queued_bytes_session")
         } else {

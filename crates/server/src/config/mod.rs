@@ -93,12 +93,10 @@ pub struct BrokerSettings {
     pub receive_maximum: u16,
     /// What happens beyond it.
     pub receive_maximum_exceeded: ReceiveMaximumExceeded,
-    /// Messages that wait for a session of expiry 0.
+    /// Messages that wait for a session.
     pub queued_messages_max: Option<u64>,
     /// Bytes that wait for a session of expiry 0.
     pub queued_bytes_max: Option<u64>,
-    /// Messages that wait for a kept session.
-    pub kept_queued_messages_max: Option<u64>,
     /// Bytes that wait for a kept session.
     pub kept_queued_bytes_max: Option<u64>,
     /// Bytes that wait for all sessions together.

@@ -85,10 +85,7 @@ fn without_a_word_it_listens_on_the_loopback() {
     assert_eq!(config.log.types, LogTypes::DEFAULT);
     let broker = &config.broker;
     assert_eq!((broker.inflight_out_max, broker.receive_maximum), (64, 1024));
-    assert_eq!(
-        (broker.queued_messages_max, broker.kept_queued_messages_max),
-        (Some(1000), None)
-    );
+    assert_eq!(broker.queued_messages_max, None);
     assert_eq!(
         (broker.queued_bytes_max, broker.kept_queued_bytes_max),
         (Some(64 << 20), Some(64 << 20))
@@ -118,10 +115,7 @@ fn mosquitto_mode_has_its_own_defaults() {
     let config = read("", &Overrides::default(), Mode::Mosquitto);
     let broker = &config.broker;
     assert_eq!((broker.inflight_out_max, broker.receive_maximum), (20, 20));
-    assert_eq!(
-        (broker.queued_messages_max, broker.kept_queued_messages_max),
-        (Some(1000), Some(1000))
-    );
+    assert_eq!(broker.queued_messages_max, Some(1000));
     assert_eq!(
         (broker.queued_bytes_max, broker.kept_queued_bytes_max),
         (None, None)
@@ -304,22 +298,16 @@ fn queues() {
     let of = |text| {
         let broker = config(text).broker;
         let plain = (broker.queued_messages_max, broker.queued_bytes_max);
-        (
-            plain,
-            (broker.kept_queued_messages_max, broker.kept_queued_bytes_max),
-        )
+        (plain, broker.kept_queued_bytes_max)
     };
     let bytes = Some(64 << 20);
-    assert_eq!(of("max_queued_messages 5"), ((Some(5), bytes), (Some(5), bytes)));
-    assert_eq!(of("max_queued_messages 0"), ((None, bytes), (None, bytes)));
-    assert_eq!(of("max_queued_bytes 9"), ((Some(1000), Some(9)), (None, Some(9))));
-    assert_eq!(
-        of("max_queued_bytes_session 9"),
-        ((Some(1000), bytes), (None, Some(9)))
-    );
+    assert_eq!(of("max_queued_messages 5"), ((Some(5), bytes), bytes));
+    assert_eq!(of("max_queued_messages 0"), ((None, bytes), bytes));
+    assert_eq!(of("max_queued_bytes 9"), ((None, Some(9)), Some(9)));
+    assert_eq!(of("max_queued_bytes_session 9"), ((None, bytes), Some(9)));
     assert_eq!(
         of("max_queued_bytes_session 0\nmax_queued_bytes 7"),
-        ((Some(1000), Some(7)), (None, None))
+        ((None, Some(7)), None)
     );
 }
 
