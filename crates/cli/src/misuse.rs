@@ -58,6 +58,8 @@ fn plain(error: &clap::Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let text = lines.collect::<Vec<_>>().join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
+    // What Rust says of letters where a number belongs.
+    let text = text.replace("invalid digit found in string", "it is not a number");
     format!("{}.", text.trim_end_matches('.'))
 }
 
@@ -80,6 +82,10 @@ mod tests {
                 "broker -c",
                 "a value is required for '--config <FILE>' but none was supplied.\n  \
                  all options: martlet broker --help",
+            ),
+            (
+                "broker -p x",
+                "invalid value 'x' for '--port <PORT>': it is not a number.\n  all options: martlet broker --help",
             ),
             (
                 "bench pairs --pair 3",
