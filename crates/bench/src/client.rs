@@ -42,8 +42,8 @@ pub(crate) struct Client {
 
 /// The address behind the name.
 pub(crate) fn resolve(server: &Server) -> Result<SocketAddr, Error> {
-    let failed = |source| Error::Connect {
-        address: format!("{}:{}", server.host, server.port),
+    let failed = |source| Error::HostNotFound {
+        host: server.host.clone(),
         source,
     };
     let mut all = (server.host.as_str(), server.port)

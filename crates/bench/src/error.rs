@@ -14,6 +14,14 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The name of the server has no address.
+    #[error("cannot find a host named '{host}': {source}")]
+    HostNotFound {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
     /// The server refused a client.
     #[error("the server refused connection {client}: {reason}")]
     Refused {

@@ -7,6 +7,8 @@ use martlet_server::config::{self, Config, Mode, Overrides};
 use martlet_server::{Error, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::wrong::{cause, without_number};
+
 /// What `martlet broker` takes; the rest stands in the configuration.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BrokerArgs {
@@ -55,7 +57,7 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
         }
         Err(error) => {
             martlet_server::flush_log();
-            eprintln!("{error}");
+            eprintln!("{}", without_number(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -63,7 +65,7 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
 
 fn start(config: &Config) -> Result<Server, Error> {
     if let Err(error) = martlet_server::init_log(&config.log) {
-        eprintln!("warning: the log cannot be opened: {error}");
+        eprintln!("warning: the log cannot be opened: {}.", cause(&error));
     }
     for warning in &config.warnings {
         let mut text = String::new();

@@ -4,12 +4,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Args as _, Command, ValueHint};
 use clap_complete::Shell;
 
 use crate::broker::BrokerArgs;
 use crate::flags::{Flag, Group, Id};
 use crate::program::{Program, Role};
+use crate::words::wrapped;
 
 const ABOUT: &str = "MQTT that never drops what it has acknowledged: a broker and its command line";
 
@@ -35,7 +37,7 @@ pub(crate) fn martlet() -> Command {
                     Arg::new("subject")
                         .value_name("SUBJECT")
                         .allow_hyphen_values(true)
-                        .help("A command, an error's code such as C001, `format` or `properties`"),
+                        .help("A command, an error's code such as C001, a directive, `config`, `format` or `properties`"),
                 ),
         )
         .subcommand(
@@ -70,17 +72,23 @@ pub(crate) fn client(program: Program, name: &'static str) -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .override_usage(usage(program, name))
-        .after_help(after_help(program))
-        .after_long_help(after_long_help(program));
-    Flag::all(program).map(argument).fold(command, Command::arg)
+        .after_help(after_help(program, name))
+        .after_long_help(after_long_help(program, name));
+    let flags = Flag::all(program).filter(|flag| flag.group != Group::Later);
+    flags.map(argument).fold(command, Command::arg)
 }
 
-fn usage(program: Program, name: &str) -> String {
-    let name = if name == program.name() {
+/// `martlet pub`, or the name of the link.
+fn typed(program: Program, name: &str) -> String {
+    if name == program.name() {
         format!("martlet {name}")
     } else {
         name.to_owned()
-    };
+    }
+}
+
+fn usage(program: Program, name: &str) -> String {
+    let name = typed(program, name);
     match program {
         Program::Pub => format!("{name} [-h HOST] -t TOPIC {{-m TEXT | -f FILE | -l | -s | -n}} [OPTIONS]"),
         Program::Sub => format!("{name} [-h HOST] -t TOPIC... [OPTIONS]"),
@@ -90,22 +98,25 @@ fn usage(program: Program, name: &str) -> String {
     }
 }
 
-fn after_help(program: Program) -> String {
+fn after_help(program: Program, name: &str) -> String {
     let example = match program {
-        Program::Pub => "martlet pub -t S013/MOT01/RECM -m 'DRVZ+1000'",
-        Program::Sub => "martlet sub -v -t 'S013/#'",
-        Program::Rr => "martlet rr -t S013/MOT01/ASK -e S013/MOT01/ANSWER -m status -W 5",
+        Program::Pub => "-t S013/MOT01/RECM -m 'DRVZ+1000'",
+        Program::Sub => "-v -t 'S013/#'",
+        Program::Rr => "-t S013/MOT01/ASK -e S013/MOT01/ANSWER -m status -W 5",
     };
+    let later = Flag::all(program).filter(|flag| flag.group == Group::Later);
+    let later: Vec<String> = later.map(Flag::name).collect();
+    let (heading, later) = (Group::Later.heading(), wrapped(&later.join(", "), "  "));
+    let (file, typed) = (program.mosquitto(), typed(program, name));
     format!(
-        "Defaults are read from $XDG_CONFIG_HOME/{0} or ~/.config/{0}, one option with its value per line.\n\
-         Options for TLS, WebSocket, Unix sockets, SRV records and proxies are known and not in this version yet.\n\n\
-         Example: {example}",
-        program.mosquitto()
+        "{heading}:\n{later}\n\
+         Defaults are read from $XDG_CONFIG_HOME/{file} or ~/.config/{file}, one option with its value per line.\n\n\
+         Example: {typed} {example}"
     )
 }
 
 /// Man pages have room for what `help` has under names of its own.
-fn after_long_help(program: Program) -> String {
+fn after_long_help(program: Program, name: &str) -> String {
     let format = match program {
         Program::Pub => String::new(),
         Program::Sub | Program::Rr => format!("{}\n", crate::subjects::format()),
@@ -113,16 +124,13 @@ fn after_long_help(program: Program) -> String {
     format!(
         "{format}{}\n{}",
         crate::subjects::properties(),
-        after_help(program)
+        after_help(program, name)
     )
 }
 
 fn argument(flag: &'static Flag) -> Arg {
     let id = flag.long.map_or_else(|| flag.name(), str::to_owned);
-    let mut argument = Arg::new(id)
-        .help(flag.help)
-        .help_heading(flag.group.heading())
-        .hide(flag.group == Group::Later);
+    let mut argument = Arg::new(id).help(flag.help).help_heading(flag.group.heading());
     if let Some(short) = flag.short {
         argument = argument.short(short);
     }
@@ -143,6 +151,18 @@ fn argument(flag: &'static Flag) -> Arg {
         Id::Url => ValueHint::Url,
         _ => ValueHint::Other,
     };
+    // Completions offer them; the help says them in its own words.
+    let values: &[&str] = match flag.id {
+        Id::ProtocolVersion => &["5", "311", "31"],
+        Id::RetainHandling => &["always", "new", "never"],
+        Id::Qos | Id::WillQos => &["0", "1", "2"],
+        _ => &[],
+    };
+    if !values.is_empty() {
+        argument = argument
+            .value_parser(PossibleValuesParser::new(values))
+            .hide_possible_values(true);
+    }
     argument
         .action(action)
         .value_name(flag.value)
@@ -157,17 +177,26 @@ pub(crate) fn client_help(role: Role) -> String {
     } else {
         role.program.name()
     };
-    client(role.program, name).render_help().to_string()
+    let mut command = client(role.program, name);
+    if !role.is_mosquitto() {
+        return command.render_help().to_string();
+    }
+    // As those programs begin: what it is, then its version; clap would break the lines.
+    let help = command
+        .help_template("{usage-heading} {usage}\n\n{all-args}{after-help}")
+        .render_help();
+    format!("{}\n{}\n{help}", role.program.mosquitto_about(), role.version())
 }
 
 /// Writes a man page for each command.
 pub(crate) fn write_man(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    let martlet = martlet();
+    let mut martlet = martlet();
+    // Each command learns that `martlet` stands in front of it.
+    martlet.build();
     let mut pages = vec![("martlet".to_owned(), martlet.clone())];
     for command in martlet.get_subcommands() {
-        let name = format!("martlet-{}", command.get_name());
-        pages.push((name.clone(), command.clone().name(name)));
+        pages.push((format!("martlet-{}", command.get_name()), command.clone()));
     }
     for (name, command) in pages {
         let mut page = Vec::new();
@@ -204,14 +233,57 @@ mod tests {
                 program,
                 manner: Manner::Martlet,
             });
+            let (options, later) = help.split_once("Not in this version yet:\n").unwrap();
             for flag in Flag::all(program) {
                 let name = flag.long.map_or_else(|| flag.name(), |long| format!("--{long}"));
+                let is_later = flag.group == Group::Later;
                 assert_eq!(
-                    help.contains(&format!("{name}\n")) || help.contains(&format!("{name} ")),
-                    flag.group != Group::Later,
+                    options.contains(&format!("{name}\n")) || options.contains(&format!("{name} ")),
+                    !is_later,
                     "{name}"
                 );
+                let listed = later.split([',', ' ', '\n']).any(|word| word == name);
+                assert!(!is_later || listed, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn help_of_a_link_begins_as_that_of_its_program() {
+        for program in Program::ALL {
+            let manner = Manner::Mosquitto;
+            let help = client_help(Role { program, manner });
+            let name = program.mosquitto();
+            let mut lines = help.lines();
+            assert!(
+                lines.next().unwrap().starts_with(&format!("{name} is a")),
+                "{help}"
+            );
+            let version = format!(
+                "{name} version 2.1.2 running on martlet {}.",
+                env!("CARGO_PKG_VERSION")
+            );
+            assert_eq!((lines.next(), lines.next()), (Some(version.as_str()), Some("")));
+            assert!(
+                lines
+                    .next()
+                    .unwrap()
+                    .starts_with(&format!("Usage: {name} [-h HOST]")),
+                "{help}"
+            );
+            assert!(
+                help.contains(&format!("\nExample: {name} -")) && !help.contains("martlet pub"),
+                "{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn completions_offer_values_and_nothing_that_is_missing() {
+        let mut script = Vec::new();
+        clap_complete::generate(Shell::Zsh, &mut martlet(), "martlet", &mut script);
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("(5 311 31)") && script.contains("(always new never)"));
+        assert!(!script.contains("--cafile") && !script.contains("--psk"));
     }
 }

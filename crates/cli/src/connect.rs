@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use martlet_client::{
@@ -15,8 +14,12 @@ use crate::failure::{Failure, status};
 use crate::program::{Manner, Program};
 use crate::settings::Settings;
 
-/// How long to wait before a lost connection is tried again: mosquitto's second.
+/// How long to wait before a lost connection is tried again: mosquitto's second, which it keeps to.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// The longest wait of ours, which doubles from try to try.
+const RECONNECT_MAX: Duration = Duration::from_mins(1);
+/// How long a connection must last for the wait to begin at a second again.
+const RECONNECT_RESET: Duration = Duration::from_secs(20);
 
 /// A connection.
 pub(crate) struct Link {
@@ -28,12 +31,10 @@ pub(crate) struct Link {
 impl Link {
     /// Connects, or says why not.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
-        let name = Name::default();
-        let options = options(settings, &name)?;
+        let options = options(settings)?;
         loop {
             match Client::connect(options.clone()).await {
                 Ok((client, messages, connected)) => {
-                    name.set(settings, &connected);
                     return Ok(Self {
                         client,
                         messages,
@@ -41,8 +42,10 @@ impl Link {
                     });
                 }
                 // mosquitto_sub counts a connection that was accepted as made, and makes it again.
-                Err(ConnectError::Lost { .. })
-                    if settings.role.is_mosquitto() && settings.role.program == Program::Sub =>
+                Err(ConnectError::Lost { cause, .. })
+                    if settings.role.is_mosquitto()
+                        && settings.role.program == Program::Sub
+                        && cause.may_pass() =>
                 {
                     tokio::time::sleep(RECONNECT).await;
                 }
@@ -91,33 +94,23 @@ impl Link {
     }
 }
 
-/// The client identifier as `-d` prints it, known once the server has answered.
-#[derive(Clone, Default)]
-struct Name(Arc<Mutex<Option<String>>>);
-
-impl Name {
-    fn set(&self, settings: &Settings, connected: &Connected) {
-        let assigned = connected.version == Version::V5 || !settings.role.is_mosquitto();
-        if settings.client_id.is_none() && settings.id_prefix.is_none() && assigned {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(connected.client_id.clone());
+/// A line of `-d`. The client identifier is empty as long as the server has not assigned it.
+fn print_packet(manner: Manner, id: &str, packet: &str) {
+    match manner {
+        // Standard output is for messages; in mosquitto's programs it is for these lines too.
+        Manner::Martlet => {
+            let id = if id.is_empty() { "(to be assigned)" } else { id };
+            console::put(&format!("Client {id} {packet}\n"));
         }
-    }
-
-    fn print(&self, manner: Manner, packet: &str) {
-        let name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = format!("Client {} {packet}\n", name.as_deref().unwrap_or("(null)"));
-        match manner {
-            // Standard output is for messages; in mosquitto's programs it is for these lines too.
-            Manner::Martlet => console::put(&line),
-            Manner::Mosquitto => {
-                use std::io::Write;
-                let _ = std::io::stdout().write_all(line.as_bytes());
-            }
+        Manner::Mosquitto => {
+            use std::io::Write;
+            let id = if id.is_empty() { "(null)" } else { id };
+            let _ = std::io::stdout().write_all(format!("Client {id} {packet}\n").as_bytes());
         }
     }
 }
 
-fn options(settings: &Settings, name: &Name) -> Result<Options, Failure> {
+fn options(settings: &Settings) -> Result<Options, Failure> {
     let mut options = Options::new(settings.host.as_str(), settings.port())
         .protocol(protocol(settings))
         .clean_start(settings.clean_start)
@@ -130,7 +123,6 @@ fn options(settings: &Settings, name: &Name) -> Result<Options, Failure> {
         (None, None) => None,
     };
     if let Some(id) = id {
-        *name.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.clone());
         options = options.client_id(id);
     }
     if let Some(expiry_s) = settings
@@ -173,12 +165,22 @@ fn options(settings: &Settings, name: &Name) -> Result<Options, Failure> {
     if reconnects(settings) {
         options = options.reconnect(Reconnect::After {
             first: RECONNECT,
-            max: RECONNECT,
+            max: match settings.role.manner {
+                Manner::Martlet => RECONNECT_MAX,
+                Manner::Mosquitto => RECONNECT,
+            },
+            reset_after: RECONNECT_RESET,
         });
     }
     if settings.debug && !settings.quiet {
-        let (name, manner) = (name.clone(), settings.role.manner);
-        options = options.packet_log(move |packet| name.print(manner, packet));
+        let manner = settings.role.manner;
+        // mosquitto's programs do not tell the name that they make up in version 3.
+        let given = settings.client_id.is_some() || settings.id_prefix.is_some();
+        let is_named = given || !settings.role.is_mosquitto() || settings.first_version() == Version::V5;
+        options = options.packet_log(move |id, packet| {
+            let id = if is_named { id } else { "" };
+            print_packet(manner, id, packet);
+        });
     }
     Ok(options)
 }

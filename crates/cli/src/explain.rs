@@ -1,5 +1,7 @@
 //! `martlet help CODE`: what an error means and what to do.
 
+use crate::words::wrapped;
+
 /// An error that the command line prints.
 struct Entry {
     code: &'static str,
@@ -9,19 +11,62 @@ struct Entry {
 
 /// The explanation of a code.
 pub(crate) fn explain(code: &str) -> Option<String> {
-    let entry = ENTRIES
+    if let Some(entry) = ENTRIES.iter().find(|e| e.code.eq_ignore_ascii_case(code)) {
+        let text = format!("{}: {}\n\n{}\n", entry.code, entry.title, entry.text);
+        return Some(text);
+    }
+    let (code, title) = BROKER
         .iter()
-        .find(|entry| entry.code.eq_ignore_ascii_case(code))?;
-    Some(format!("{}: {}\n\n{}\n", entry.code, entry.title, entry.text))
+        .find(|(known, _)| known.eq_ignore_ascii_case(code))?;
+    let text = martlet_server::error::explain(code)?;
+    let status = match *code {
+        "F020" => "In a file it is a warning; behind --set it is an error, and the exit status is 1.",
+        _ => "The broker does not start. The exit status is 1.",
+    };
+    Some(format!(
+        "{code}: {title}\n\n{}",
+        wrapped(&format!("{text} {status}"), "")
+    ))
 }
 
 /// All codes with their titles, a line each.
 pub(crate) fn list() -> String {
-    let lines = ENTRIES
-        .iter()
-        .map(|entry| format!("  {}  {}\n", entry.code, entry.title));
-    lines.collect()
+    let clients = ENTRIES.iter().map(|entry| (entry.code, entry.title));
+    let lines = clients.chain(BROKER.iter().copied());
+    lines
+        .map(|(code, title)| format!("  {code}  {title}\n"))
+        .collect()
 }
+
+/// The broker's codes, which it explains itself, and their titles.
+const BROKER: &[(&str, &str)] = &[
+    ("B101", "the port needs a right that this user lacks"),
+    ("B102", "the port is taken"),
+    ("B103", "the address is not one of this machine"),
+    ("B104", "no host of the name of a listener"),
+    ("B105", "the system does not open the listener"),
+    ("F001", "no such option in the configuration"),
+    ("F002", "a value of another kind"),
+    ("F003", "a value out of range"),
+    ("F004", "a value is missing"),
+    ("F005", "more than one value"),
+    ("F006", "an option that this version does not have yet"),
+    ("F007", "an option given twice"),
+    ("F008", "an option in the wrong place"),
+    ("F009", "two listeners in one place"),
+    ("F010", "no such configuration file"),
+    ("F011", "the configuration cannot be read"),
+    ("F012", "the configuration is a folder"),
+    ("F013", "the configuration is not text"),
+    ("F014", "a line is too long"),
+    ("F015", "too many files, or files that include files"),
+    ("F016", "too many listeners"),
+    ("F017", "two options contradict each other"),
+    ("F018", "a flag that cannot say that"),
+    ("F019", "a flag that could mean several listeners"),
+    ("F020", "an option without effect"),
+    ("F021", "nobody may connect"),
+];
 
 const ENTRIES: &[Entry] = &[
     Entry {
@@ -66,7 +111,8 @@ const ENTRIES: &[Entry] = &[
         code: "C007",
         title: "the server ended the connection and said why",
         text: "The server sent DISCONNECT with a reason. `session taken over` means that another client uses the same\n\
-               client identifier: give each its own with -i. The exit status is 4.",
+               client identifier: give each its own with -i. After a reason that may pass, such as `server busy`, sub and\n\
+               `pub -l` connect again by themselves; after another they end. The exit status is 4.",
     },
     Entry {
         code: "C010",
@@ -154,6 +200,7 @@ mod tests {
             include_str!("input.rs"),
             include_str!("main.rs"),
             include_str!("publish.rs"),
+            include_str!("output.rs"),
         ];
         let mut seen = 0;
         for source in sources {
@@ -171,6 +218,11 @@ mod tests {
         assert!(seen > 10);
         assert!(explain("c001").unwrap().starts_with("C001: "));
         assert!(explain("C999").is_none());
-        assert_eq!(list().lines().count(), ENTRIES.len());
+        let broker = martlet_server::config::Code::ALL;
+        assert_eq!(list().lines().count(), ENTRIES.len() + broker.len());
+        for code in broker {
+            let text = explain(code.as_str()).unwrap_or_else(|| panic!("no title: {}", code.as_str()));
+            assert!(text.starts_with(code.as_str()) && text.contains(".\n"), "{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What went wrong, said in our words or in mosquitto's, and the exit status that goes with it.
 
 use std::fmt::Write;
+use std::io;
 
 use martlet_client::{Acked, ConnectError, Lost, PublishError, Refusal, Rejected, RequestError};
 use martlet_codec::{ReasonCode, Version};
@@ -9,7 +10,7 @@ use crate::neighbours::Neighbours;
 use crate::program::Program;
 use crate::settings::Settings;
 use crate::words::{connack_v3, reason_v5};
-use crate::wrong::{Wrong, cause};
+use crate::wrong::{Wrong, cause, without_number};
 
 /// An end that is not success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,14 @@ impl Failure {
         }
     }
 
+    /// Standard output takes no more, for another reason than that nobody reads. mosquitto's programs
+    /// do not notice.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        let first = format!("cannot write to standard output: {}.", cause(error));
+        let mosquitto = format!("Error: {}\n", capital(&first));
+        Self::new("C014", first, mosquitto, status::FAILED).mosquitto_status(0)
+    }
+
     /// No connection.
     pub(crate) fn connect(error: &ConnectError, settings: &Settings) -> Self {
         let failed = status::FAILED;
@@ -112,10 +121,13 @@ impl Failure {
             ),
             ConnectError::Refused { address, refusal } => Self::refused(address, refusal, settings),
             ConnectError::Lost { address, cause } => {
-                let mut failure = Self::lost(cause);
+                let mut failure = Self::lost(cause, settings);
                 failure.first = match cause {
                     Lost::Violation(violation) => {
                         format!("{address} answered, but not in MQTT as the standard has it: {violation}.")
+                    }
+                    Lost::NotMqtt { began } => {
+                        format!("{address} does not speak MQTT: its answer begins with '{began}'.")
                     }
                     cause => format!("{address} ended the connection before it answered: {cause}."),
                 };
@@ -137,18 +149,50 @@ impl Failure {
     }
 
     fn nothing_listens(address: &str, settings: &Settings) -> Self {
-        let first = format!("{address} refused the connection: nothing listens on that port.");
-        let mut failure = Self::new("C001", first, "Error: Connection refused\n", status::FAILED);
         if settings.role.is_mosquitto() || settings.quiet {
-            return failure;
+            return Self::refused_by_the_system(address);
         }
-        let neighbours = Neighbours::at(&settings.host);
+        Self::refused_by_the_system(address).with_neighbours(&settings.host, &settings.role.typed())
+    }
+
+    fn refused_by_the_system(address: &str) -> Self {
+        let first = format!("{address} refused the connection: nothing listens on that port.");
+        Self::new("C001", first, "Error: Connection refused\n", status::FAILED)
+    }
+
+    /// Names the brokers of this machine, if `host` is this machine.
+    fn with_neighbours(mut self, host: &str, typed: &str) -> Self {
+        let neighbours = Neighbours::at(host);
         if let Some(list) = neighbours.list() {
-            failure = failure.with(format!("listening here: {list}"));
+            self = self.with(format!("listening here: {list}"));
         }
         match neighbours.only_port() {
-            Some(port) => failure.with(format!("fix: {} -p {port} ...", settings.role.typed())),
-            None => failure,
+            Some(port) => self.with(format!("fix: {typed} -p {port} ...")),
+            None => self,
+        }
+    }
+
+    /// A benchmark that could not be run, in the words that the clients have for the same.
+    pub(crate) fn bench(error: &martlet_bench::Error) -> Self {
+        let failed = |code, first: String| Self::new(code, first, "", status::FAILED);
+        match error {
+            martlet_bench::Error::HostNotFound { host, source } => failed(
+                "C002",
+                format!("cannot find a host named '{host}' (DNS: {}).", lookup(source)),
+            ),
+            martlet_bench::Error::Connect { address, source } => {
+                let host = address
+                    .rsplit_once(':')
+                    .map_or(address.as_str(), |(host, _)| host);
+                let host = host.trim_matches(['[', ']']);
+                match source.kind() {
+                    io::ErrorKind::ConnectionRefused => {
+                        Self::refused_by_the_system(address).with_neighbours(host, "martlet bench ...")
+                    }
+                    _ => failed("C003", format!("cannot connect to {address}: {}.", cause(source))),
+                }
+            }
+            error => failed("C015", format!("{}.", without_number(&error.to_string()))),
         }
     }
 
@@ -174,10 +218,12 @@ impl Failure {
         } else if refusal.reason == ReasonCode::UnsupportedProtocolVersion {
             let first = format!("{host} does not speak MQTT {}.", refusal.version);
             let failure = Self::new("C005", first, "", refusal.code);
-            if v5 && settings.needs_v5.is_none() {
-                failure.with("fix: -V 311")
-            } else {
-                failure
+            match all_of(&settings.needs_v5) {
+                None if v5 => failure.with("fix: -V 311"),
+                Some(options) if v5 => {
+                    failure.with(format!("3.1.1 was not tried: {options} can be said in 5.0 only."))
+                }
+                _ => failure,
             }
         } else {
             let first = format!("{host} refused this client: {}.", refusal.reason);
@@ -219,15 +265,20 @@ impl Failure {
     }
 
     /// The connection was there and is not any more.
-    pub(crate) fn lost(lost: &Lost) -> Self {
+    pub(crate) fn lost(lost: &Lost, settings: &Settings) -> Self {
         match lost {
             Lost::Disconnected { reason, properties } => {
-                let failure = Self::new(
-                    "C007",
-                    format!("the server ended the connection: {reason}."),
-                    "Error: The client is not currently connected.\n",
-                    status::NO_CONNECTION,
-                );
+                // mosquitto_sub and mosquitto_rr take a DISCONNECT for the end that they waited for.
+                let (mosquitto, status_mosquitto) = match settings.role.program {
+                    Program::Sub | Program::Rr => ("", 0),
+                    Program::Pub => (
+                        "Error: The client is not currently connected.\n",
+                        status::NO_CONNECTION,
+                    ),
+                };
+                let first = format!("the server ended the connection: {reason}.");
+                let failure = Self::new("C007", first, mosquitto, status::NO_CONNECTION)
+                    .mosquitto_status(status_mosquitto);
                 match properties.as_properties().reason_string() {
                     Some(text) => failure.with(format!("the server says: {}", one_line(text))),
                     None => failure,
@@ -239,6 +290,13 @@ impl Failure {
                 "Error: A network protocol error occurred when communicating with the broker.\n",
                 status::PROTOCOL,
             ),
+            Lost::NotMqtt { .. } => Self::new(
+                "C006",
+                format!("{lost}."),
+                "Error: A network protocol error occurred when communicating with the broker.\n",
+                status::PROTOCOL,
+            ),
+            Lost::Refused(refusal) => Self::refused(&settings.address(), refusal, settings),
             lost => Self::new(
                 "C004",
                 format!("the connection was lost: {lost}."),
@@ -260,10 +318,10 @@ impl Failure {
         Self::new("A013", format!("{rejected}."), mosquitto, status::FAILED).mosquitto_status(0)
     }
 
-    pub(crate) fn publish(error: &PublishError) -> Self {
+    pub(crate) fn publish(error: &PublishError, settings: &Settings) -> Self {
         match error {
             PublishError::Rejected(rejected) => Self::rejected(rejected),
-            PublishError::Closed(lost) => Self::lost(lost),
+            PublishError::Closed(lost) => Self::lost(lost, settings),
             error => Self::new(
                 "C004",
                 format!("{error}."),
@@ -273,10 +331,10 @@ impl Failure {
         }
     }
 
-    pub(crate) fn request(error: &RequestError) -> Self {
+    pub(crate) fn request(error: &RequestError, settings: &Settings) -> Self {
         match error {
             RequestError::Rejected(rejected) => Self::rejected(rejected),
-            RequestError::Closed(lost) => Self::lost(lost),
+            RequestError::Closed(lost) => Self::lost(lost, settings),
             error => Self::new(
                 "C004",
                 format!("{error}."),
@@ -355,6 +413,15 @@ impl Failure {
     }
 }
 
+/// `-x and -D`
+fn all_of(options: &[&str]) -> Option<String> {
+    let (last, rest) = options.split_last()?;
+    if rest.is_empty() {
+        return Some((*last).to_owned());
+    }
+    Some(format!("{} and {last}", rest.join(", ")))
+}
+
 fn as_user(settings: &Settings) -> String {
     match &settings.username {
         Some(name) => format!(" as '{name}'"),
@@ -370,7 +437,7 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// What the resolver said, without the wrapping that Rust gives it.
-fn lookup(source: &std::io::Error) -> String {
+fn lookup(source: &io::Error) -> String {
     let text = cause(source);
     let text = text.rsplit(": ").next().unwrap_or_default();
     match text {

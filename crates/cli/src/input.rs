@@ -20,7 +20,18 @@ pub(crate) fn payload(settings: &Settings) -> Result<Bytes, Failure> {
     let read = match &settings.input {
         Some(Input::Text(text)) => return Ok(text.clone().into()),
         Some(Input::File(path)) => return file(path),
-        Some(Input::Stdin) => read_all(io::stdin().lock()),
+        Some(Input::Stdin) => match read_all(io::stdin().lock()) {
+            // `-n` is mosquitto's way to send nothing.
+            Ok(payload) if payload.is_empty() && settings.role.is_mosquitto() => {
+                return Err(Failure::new(
+                    "C013",
+                    "standard input is empty.",
+                    "Error: Zero length input.\nError loading input from stdin.\n",
+                    status::FAILED,
+                ));
+            }
+            read => read,
+        },
         Some(Input::Null | Input::Lines) | None => return Ok(Bytes::new()),
     };
     read.map_err(|error| {

@@ -7,11 +7,13 @@ mod broker;
 mod command;
 mod connect;
 mod console;
+mod directives;
 mod explain;
 mod failure;
 mod flags;
 mod format;
 mod input;
+mod misuse;
 mod nearest;
 mod neighbours;
 mod output;
@@ -52,6 +54,12 @@ fn main() -> ExitCode {
         let manner = Manner::Mosquitto;
         return client(Role { program, manner }, &args[1..]);
     }
+    if started_as == "mosquitto" {
+        let text = "this version of martlet does not stand in for mosquitto's broker by name yet.\n  \
+                    run the broker: martlet broker -c FILE";
+        console::error("C011", text);
+        return ExitCode::FAILURE;
+    }
     let command = args.get(1).and_then(|arg| arg.to_str()).unwrap_or_default();
     if let Some(program) = Program::from_name(command) {
         let manner = Manner::Martlet;
@@ -59,9 +67,23 @@ fn main() -> ExitCode {
     }
     match command::martlet().try_get_matches_from(&args) {
         Ok(matches) => other(&matches),
-        Err(error) => {
+        Err(error) => misused(&error, &args),
+    }
+}
+
+/// Help and versions are errors to clap; all else is one to us.
+fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+        }
+        _ => {
+            console::error("C010", &misuse::text(error, args));
+            ExitCode::FAILURE
         }
     }
 }
@@ -104,8 +126,9 @@ fn bench(args: &BenchArgs) -> ExitCode {
             if outcome.good { printed } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            console::error("C015", &format!("{error}."));
-            ExitCode::FAILURE
+            let failure = Failure::bench(&error);
+            console::say(&failure, Manner::Martlet);
+            ExitCode::from(failure.status)
         }
     }
 }
@@ -123,6 +146,8 @@ fn written(result: std::io::Result<()>, what: &str) -> ExitCode {
 
 fn help(subject: Option<&str>) -> ExitCode {
     let mut martlet = command::martlet();
+    // Each command learns that `martlet` stands in front of it.
+    martlet.build();
     let Some(subject) = subject else {
         let text = format!(
             "{}\nErrors, explained by `martlet help CODE`:\n{}",
@@ -134,9 +159,6 @@ fn help(subject: Option<&str>) -> ExitCode {
     if let Some(text) = explain::explain(subject).or_else(|| subjects::find(subject)) {
         return print(&text);
     }
-    if let Some(text) = martlet_server::error::explain(subject) {
-        return print(&format!("{}: {text}\n", subject.to_uppercase()));
-    }
     if let Some(program) = Program::from_name(subject) {
         let manner = Manner::Martlet;
         return print(&command::client_help(Role { program, manner }));
@@ -144,7 +166,12 @@ fn help(subject: Option<&str>) -> ExitCode {
     if let Some(command) = martlet.find_subcommand_mut(subject) {
         return print(&command.render_long_help().to_string());
     }
-    let text = format!("there is no command and no error code '{subject}'.\n  all of them: martlet help");
+    if let Some(text) = directives::find(subject) {
+        return print(&text);
+    }
+    let text = format!(
+        "there is no command, no directive and no error code '{subject}'.\n  all of them: martlet help"
+    );
     console::error("C010", &text);
     ExitCode::FAILURE
 }
@@ -161,7 +188,7 @@ fn client(role: Role, args: &[OsString]) -> ExitCode {
     let settings = match parse(role, args) {
         Ok(Asked::Run(settings)) => settings,
         Ok(Asked::Help) => return asked(role, &command::client_help(role)),
-        Ok(Asked::Version) => return asked(role, &version(role)),
+        Ok(Asked::Version) => return asked(role, &role.version()),
         Err(wrong) => {
             let failure = Failure::wrong(&wrong, role);
             console::say(&failure, role.manner);
@@ -192,20 +219,6 @@ fn asked(role: Role, text: &str) -> ExitCode {
         ExitCode::FAILURE
     } else {
         printed
-    }
-}
-
-/// The version of mosquitto whose options these are.
-const MOSQUITTO_VERSION: &str = "2.1.2";
-
-fn version(role: Role) -> String {
-    let ours = env!("CARGO_PKG_VERSION");
-    match role.manner {
-        Manner::Martlet => format!("martlet {ours}\n"),
-        Manner::Mosquitto => format!(
-            "{} version {MOSQUITTO_VERSION} running on martlet {ours}.\n",
-            role.program.mosquitto()
-        ),
     }
 }
 

@@ -11,6 +11,7 @@ use martlet_client::Incoming;
 use tokio::io::AsyncWriteExt;
 
 use crate::console;
+use crate::failure::Failure;
 use crate::format::{Complaint, Moment, Shown};
 use crate::program::Manner;
 use crate::settings::{RANDOM_FILTER_ALL, Settings};
@@ -89,8 +90,16 @@ impl Output {
         }
     }
 
-    /// Writes what has gathered. Fails when nobody reads any more.
-    pub(crate) async fn flush(&mut self, stdout: &mut tokio::io::Stdout) -> io::Result<()> {
+    /// Writes what has gathered, and tells whether anybody still reads. Fails when it cannot be written.
+    pub(crate) async fn flush(&mut self, stdout: &mut tokio::io::Stdout) -> Result<bool, Failure> {
+        match self.write_out(stdout).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::output(&error)),
+        }
+    }
+
+    async fn write_out(&mut self, stdout: &mut tokio::io::Stdout) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }

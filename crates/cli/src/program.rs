@@ -38,6 +38,22 @@ impl Program {
         }
     }
 
+    /// What mosquitto's program says about itself.
+    pub(crate) const fn mosquitto_about(self) -> &'static str {
+        match self {
+            Self::Pub => {
+                "mosquitto_pub is a simple mqtt client that will publish a message on a single topic and exit."
+            }
+            Self::Sub => {
+                "mosquitto_sub is a simple mqtt client that will subscribe to a set of topics and print all \
+                 messages it receives."
+            }
+            Self::Rr => {
+                "mosquitto_rr is an mqtt client that can be used to publish a request message and wait for a response."
+            }
+        }
+    }
+
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|program| program.name() == name)
     }
@@ -73,7 +89,22 @@ impl Role {
         }
     }
 
+    /// What `--version` prints.
+    pub(crate) fn version(self) -> String {
+        let ours = env!("CARGO_PKG_VERSION");
+        match self.manner {
+            Manner::Martlet => format!("martlet {ours}\n"),
+            Manner::Mosquitto => format!(
+                "{} version {MOSQUITTO_VERSION} running on martlet {ours}.\n",
+                self.program.mosquitto()
+            ),
+        }
+    }
+
     pub(crate) const fn is_mosquitto(self) -> bool {
         matches!(self.manner, Manner::Mosquitto)
     }
 }
+
+/// The version of mosquitto whose options these are.
+const MOSQUITTO_VERSION: &str = "2.1.2";

@@ -61,7 +61,7 @@ async fn repeated(client: &Client, message: Message, settings: &Settings) -> Res
         if round > 0 {
             tokio::time::sleep(settings.repeat.delay).await;
         }
-        let delivery = publish(client, message.clone()).await?;
+        let delivery = publish(client, message.clone(), settings).await?;
         worst = worst.max(settle(delivery, settings).await?);
     }
     Ok(worst)
@@ -72,7 +72,14 @@ async fn lines(client: &Client, message: Message, settings: &Settings) -> Result
     let mut lines = input::lines();
     let (deliveries, settled) = settle_all();
     let fed: Result<(), Failure> = async {
-        while let Some(line) = lines.recv().await {
+        loop {
+            let line = tokio::select! {
+                biased;
+                line = lines.recv() => line,
+                // The next line may come late; nobody waits for it in vain.
+                cause = client.closed() => return Err(Failure::lost(&cause, settings)),
+            };
+            let Some(line) = line else { break };
             let line = line.map_err(|error| {
                 let text = format!("cannot read standard input: {}.", crate::wrong::cause(&error));
                 Failure::new("C013", text.clone(), format!("Error: {text}\n"), status::FAILED)
@@ -82,7 +89,11 @@ async fn lines(client: &Client, message: Message, settings: &Settings) -> Result
                 ..message.clone()
             };
             // It ends only when a delivery failed, which is reported there.
-            if deliveries.send(publish(client, message).await?).await.is_err() {
+            if deliveries
+                .send(publish(client, message, settings).await?)
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -97,11 +108,11 @@ async fn lines(client: &Client, message: Message, settings: &Settings) -> Result
     report_all(settled, settings)
 }
 
-async fn publish(client: &Client, message: Message) -> Result<Delivery, Failure> {
+async fn publish(client: &Client, message: Message, settings: &Settings) -> Result<Delivery, Failure> {
     client
         .publish(message)
         .await
-        .map_err(|error| Failure::publish(&error))
+        .map_err(|error| Failure::publish(&error, settings))
 }
 
 /// Deliveries that are under way, at most. At it: no more lines are read.
@@ -156,7 +167,7 @@ fn judge(end: Result<(), DeliveryError>, settings: &Settings) -> Result<u8, Fail
             let failure = Failure::rejected(&rejected);
             Ok(console::report(&failure, settings))
         }
-        Err(DeliveryError::Closed(lost)) => Err(Failure::lost(&lost)),
+        Err(DeliveryError::Closed(lost)) => Err(Failure::lost(&lost, settings)),
         Err(error) => Err(Failure::new(
             "C004",
             format!("{error}."),

@@ -76,7 +76,7 @@ async fn ask(link: &mut Link, message: Message, settings: &Settings) -> Result<(
         .client
         .subscribe(request)
         .await
-        .map_err(|error| Failure::request(&error))?;
+        .map_err(|error| Failure::request(&error, settings))?;
     if let Some(reason) = answer.reasons.iter().find(|reason| reason.is_error()) {
         let text = answer.properties.as_properties().reason_string();
         let filter = response_topic(settings).as_str();
@@ -87,7 +87,7 @@ async fn ask(link: &mut Link, message: Message, settings: &Settings) -> Result<(
         .client
         .publish(message)
         .await
-        .map_err(|error| Failure::publish(&error))?;
+        .map_err(|error| Failure::publish(&error, settings))?;
     let mut delivery = Box::pin(delivery);
     let mut delivered = false;
     let response = loop {
@@ -96,7 +96,7 @@ async fn ask(link: &mut Link, message: Message, settings: &Settings) -> Result<(
             message = link.messages.recv() => match message {
                 Some(message) if message.retain && settings.no_retained => {}
                 Some(message) => break message,
-                None => return Err(Failure::lost(&link.client.closed().await)),
+                None => return Err(Failure::lost(&link.client.closed().await, settings)),
             },
             end = &mut delivery, if !delivered => {
                 delivered = true;
@@ -126,8 +126,7 @@ async fn ask(link: &mut Link, message: Message, settings: &Settings) -> Result<(
         output.text(&latency(took));
     }
     // That nobody reads the answer is no error.
-    let _ = output.flush(&mut tokio::io::stdout()).await;
-    Ok(())
+    output.flush(&mut tokio::io::stdout()).await.map(|_| ())
 }
 
 /// As mosquitto prints it.

@@ -68,8 +68,8 @@ pub(crate) struct Settings {
     pub(crate) session_expiry_s: Option<u32>,
     /// As `-V` said, or an option that only 5.0 has.
     pub(crate) version: Option<Version>,
-    /// The first option that needs 5.0.
-    pub(crate) needs_v5: Option<&'static str>,
+    /// The options that need 5.0, each once.
+    pub(crate) needs_v5: Vec<&'static str>,
     pub(crate) inflight_max: u16,
     pub(crate) will: Will,
     pub(crate) properties: PacketProperties,
@@ -125,7 +125,7 @@ impl Settings {
             clean_start: true,
             session_expiry_s: None,
             version: None,
-            needs_v5: None,
+            needs_v5: Vec::new(),
             inflight_max: 20,
             will: Will::default(),
             properties: PacketProperties::default(),
@@ -171,9 +171,25 @@ impl Settings {
         self.version.unwrap_or(default)
     }
 
+    /// An option that only 5.0 has.
+    pub(crate) fn need_v5(&mut self, option: &'static str) {
+        if !self.needs_v5.contains(&option) {
+            self.needs_v5.push(option);
+        }
+    }
+
     /// Whether 3.1.1 is tried when the server does not know 5.0.
     pub(crate) fn may_fall_back(&self) -> bool {
         self.role.manner == Manner::Martlet && self.version.is_none()
+    }
+
+    /// `host:port`, with `[]` around an IPv6 address.
+    pub(crate) fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port())
+        } else {
+            format!("{}:{}", self.host, self.port())
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -1,4 +1,5 @@
-//! What `martlet help` explains besides commands and errors: the letters of `-F`, the properties of `-D`.
+//! What `martlet help` explains besides commands and errors: the letters of `-F`, the properties of `-D`, and
+//! by [`directives`](crate::directives) the configuration.
 
 use std::fmt::Write;
 
@@ -10,6 +11,7 @@ use crate::format::SPECIFIERS;
 /// The text of a subject.
 pub(crate) fn find(subject: &str) -> Option<String> {
     match subject {
+        "config" => Some(crate::directives::all()),
         "format" | "-F" => Some(format()),
         "properties" | "-D" | "--property" => Some(properties()),
         _ => None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use martlet_client::{Event, Events, Incoming, Lost, SubAck, Subscribe, Unsubscribe};
-use martlet_codec::{ReasonCode, SubscribeOptions, Version};
+use martlet_codec::{SubscribeOptions, Version};
 use tokio::io::Stdout;
 
 use crate::connect::Link;
@@ -33,7 +33,8 @@ pub(crate) async fn run(settings: &Settings, stops: &mut Stops) -> Result<u8, Fa
     };
     let end = subscriber.run(events, stops).await;
     // What was received is printed, however it ends; that nobody reads it is no news then.
-    let _ = subscriber.output.flush(&mut subscriber.stdout).await;
+    let printed = subscriber.output.flush(&mut subscriber.stdout).await;
+    let end = end.and_then(|end| printed.map(|_| end));
     match &end {
         Ok(End::Done) => subscriber.link.close(settings).await,
         Ok(End::Stopped(_)) | Err(_) => subscriber.link.leave(settings).await,
@@ -102,7 +103,7 @@ impl Subscriber<'_> {
                 stop = stops.stopped() => return Ok(End::Stopped(stop)),
                 answer = &mut asking, if !asked => {
                     asked = true;
-                    let answer = answer.map_err(|error| Failure::request(&error))?;
+                    let answer = answer.map_err(|error| Failure::request(&error, self.settings))?;
                     if let Some(answer) = answer {
                         self.granted(&answer)?;
                     }
@@ -118,7 +119,7 @@ impl Subscriber<'_> {
                 _ = second.tick(), if self.settings.message_rate => {
                     let rate = std::mem::take(&mut self.received);
                     self.output.text(&format!("{rate} msgs/s\n"));
-                    if self.output.flush(&mut self.stdout).await.is_err() {
+                    if !self.output.flush(&mut self.stdout).await? {
                         return Ok(End::Done);
                     }
                 }
@@ -126,10 +127,14 @@ impl Subscriber<'_> {
                     Some(message) => if self.burst(message).await? {
                         return Ok(End::Done);
                     },
-                    None => return Err(Failure::lost(&self.link.client.closed().await)),
+                    None => return Err(self.lost().await),
                 },
             }
         }
+    }
+
+    async fn lost(&self) -> Failure {
+        Failure::lost(&self.link.client.closed().await, self.settings)
     }
 
     /// A message and those that came with it, then one write. Says whether that was all.
@@ -145,7 +150,7 @@ impl Subscriber<'_> {
             next = self.link.messages.try_recv();
         }
         // Nobody reads any more: that is an end, and no error.
-        Ok(self.output.flush(&mut self.stdout).await.is_err())
+        Ok(!self.output.flush(&mut self.stdout).await?)
     }
 
     /// Says whether this was the last message.
@@ -171,7 +176,7 @@ impl Subscriber<'_> {
             let empty = forget(message.topic.clone());
             let delivery = self.link.client.publish(empty).await;
             // The end waits for all acknowledgements at once.
-            drop(delivery.map_err(|error| Failure::publish(&error))?);
+            drop(delivery.map_err(|error| Failure::publish(&error, self.settings))?);
         }
         self.output.message(&message, self.settings);
         self.printed += 1;
@@ -220,6 +225,11 @@ impl Subscriber<'_> {
     fn event(&self, event: &Event) -> Result<(), Failure> {
         let settings = self.settings;
         match event {
+            // It takes a DISCONNECT for the end, whatever the reason.
+            Event::Lost {
+                cause: cause @ Lost::Disconnected { .. },
+                retry_in: Some(_),
+            } if settings.role.is_mosquitto() => return Err(Failure::lost(cause, settings)),
             Event::Lost {
                 cause,
                 retry_in: Some(wait),
@@ -228,13 +238,10 @@ impl Subscriber<'_> {
                 &format!("{}, connecting again in {} s.", lost(cause), wait.as_secs_f64()),
             ),
             Event::Connected(_) => console::warning(settings, "connected again."),
-            Event::RetryFailed {
-                refusal: Some(refusal),
-                ..
-            } if !passes(refusal.reason) => {
-                let address = format!("{}:{}", settings.host, settings.port());
-                return Err(Failure::refused(&address, refusal, settings));
-            }
+            Event::RetryFailed { error, retry_in, .. } => console::warning(
+                settings,
+                &format!("{error}, trying again in {} s.", retry_in.as_secs_f64()),
+            ),
             Event::ResubscribeRefused { filter, reason } => {
                 let failure = Failure::subscribe_refused(filter.as_str(), *reason, None, false, settings);
                 console::report(&failure, settings);
@@ -256,17 +263,6 @@ fn lost(cause: &Lost) -> String {
         Lost::Disconnected { reason, .. } => format!("the server ended the connection: {reason}"),
         cause => format!("the connection was lost: {cause}"),
     }
-}
-
-/// Whether a server may take back such a refusal by itself.
-const fn passes(reason: ReasonCode) -> bool {
-    matches!(
-        reason,
-        ReasonCode::ServerUnavailable
-            | ReasonCode::ServerBusy
-            | ReasonCode::QuotaExceeded
-            | ReasonCode::ConnectionRateExceeded
-    )
 }
 
 fn subscribe(settings: &Settings, link: &Link) -> Option<Subscribe> {

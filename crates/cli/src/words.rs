@@ -1,4 +1,31 @@
-//! mosquitto's names of return codes and reason codes, for those who read its output by program.
+//! mosquitto's names of return codes and reason codes, for those who read its output by program; and lines
+//! that fit a terminal.
+
+/// Letters in a line of help, at most.
+const LINE_MAX: usize = 96;
+
+/// A text in lines that each begin with `indent`, the last one ended too.
+pub(crate) fn wrapped(text: &str, indent: &str) -> String {
+    let mut out = String::new();
+    let mut width = 0;
+    for word in text.split_whitespace() {
+        let letters = word.chars().count();
+        if width > 0 && width + 1 + letters <= LINE_MAX {
+            out.push(' ');
+            width += 1;
+        } else {
+            if width > 0 {
+                out.push('\n');
+            }
+            out.push_str(indent);
+            width = indent.len();
+        }
+        out.push_str(word);
+        width += letters;
+    }
+    out.push('\n');
+    out
+}
 
 /// A return code of a version 3 CONNACK.
 pub(crate) const fn connack_v3(code: u8) -> &'static str {
@@ -60,5 +87,21 @@ pub(crate) const fn reason_v5(code: u8) -> &'static str {
         161 => "Subscription identifiers not supported",
         162 => "Wildcard Subscriptions not supported",
         _ => "Unknown reason",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_fit() {
+        assert_eq!(wrapped("one two", "  "), "  one two\n");
+        let text = wrapped(&"word ".repeat(50), "  ");
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with("  word") && line.len() <= LINE_MAX)
+        );
+        assert_eq!(text.lines().count(), 3);
     }
 }

@@ -91,6 +91,7 @@ pub(crate) enum Wrong {
     UrlTopic,
     InputTwice,
     IdAndPrefix,
+    EmptyId,
     WillWithoutTopic(&'static str),
     NoIdForClean,
     NoIdForExpiry,
@@ -118,7 +119,9 @@ impl Wrong {
         let program = role.program.mosquitto();
         let mut text = self.mosquitto_error();
         match self {
-            Self::NoMessage | Self::RetainedOnlyAndNone | Self::ResponseTopicTwice => return text,
+            Self::NoMessage | Self::RetainedOnlyAndNone | Self::ResponseTopicTwice | Self::EmptyId => {
+                return text;
+            }
             _ => {}
         }
         let _ = writeln!(text, "\nUse '{program} --help' to see usage.");
@@ -151,8 +154,9 @@ impl Wrong {
             )),
             Self::OptionsTwice => spaced("Duplicate -o argument given."),
             Self::OptionsFile { path, error } => plain(&format!(
-                "Unable to read options file {}: {error}.",
-                path.display()
+                "Unable to read options file {}: {}.",
+                path.display(),
+                without_number(&error.to_string())
             )),
             Self::InFile { wrong, .. } => wrong.mosquitto_error(),
             Self::Count(count) => spaced(&format!("Invalid message count \"{count}\".")),
@@ -188,6 +192,7 @@ impl Wrong {
             Self::UrlTopic => plain("Invalid URL for -L argument specified - topic missing."),
             Self::InputTwice => spaced("Only one type of message can be sent at once."),
             Self::IdAndPrefix => spaced("-i and -I argument cannot be used together."),
+            Self::EmptyId => plain("Invalid id."),
             Self::WillWithoutTopic(what) => plain(&format!("Will {what} given, but no will topic given.")),
             Self::NoIdForClean => plain("You must provide a client id if you are using the -c option."),
             Self::NoIdForExpiry => {
@@ -235,7 +240,7 @@ impl Wrong {
             Self::Timeout(seconds) => format!("-W takes whole seconds, 1 or more, not '{seconds}'."),
             Self::KeepAlive => "-k takes seconds from 5 to 65535.".to_owned(),
             Self::Inflight => "-M takes a number of messages, 1 or more.".to_owned(),
-            Self::Port(port) => format!("a port is a number from 0 to 65535, not '{port}'."),
+            Self::Port(port) => format!("a port is a number from 1 to 65535, not '{port}'."),
             Self::Qos(qos) => format!("-q takes 0, 1 or 2, not '{qos}'."),
             Self::WillQos(qos) => format!("--will-qos takes 0, 1 or 2, not '{qos}'."),
             Self::RandomFilter => "--random-filter takes percent from 0.1 to 100.".to_owned(),
@@ -267,6 +272,7 @@ impl Wrong {
             Self::UrlTopic => "the URL of -L has no topic behind the host: mqtt://HOST/TOPIC".to_owned(),
             Self::InputTwice => "only one of -m, -f, -s, -l and -n can be given.".to_owned(),
             Self::IdAndPrefix => "only one of -i and -I can be given.".to_owned(),
+            Self::EmptyId => "-i takes a client identifier, and got an empty one.".to_owned(),
             Self::WillWithoutTopic(what) => format!("--will-{what} needs --will-topic."),
             Self::NoIdForClean => "-c keeps a session for next time, which needs a name: -i ID".to_owned(),
             Self::NoIdForExpiry => "a session that never ends needs a name: -i ID".to_owned(),
@@ -295,14 +301,22 @@ fn suggestion(program: Program, name: &str) -> Option<String> {
     nearest(name, names)
 }
 
+/// A text without the number that Rust puts behind what the system said.
+pub(crate) fn without_number(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" (os error ") else {
+        return text.to_owned();
+    };
+    let after = rest.split_once(')').map_or("", |(_, after)| after);
+    format!("{before}{after}")
+}
+
 /// What the system said, without its number.
 pub(crate) fn cause(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
+    let text = without_number(&error.to_string());
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => text.to_owned(),
+        None => text,
     }
 }
 
@@ -321,7 +335,8 @@ fn mosquitto_property(bad: &BadProperty) -> String {
             format!("Property value ({value}) out of range for property {name}.")
         }
         BadProperty::TooLong(name) => format!("Property value too long for property {name}."),
-        BadProperty::Refused(name) => format!("Invalid value for property {name}, or property given twice."),
+        BadProperty::Twice(name) => format!("Property {name} given twice."),
+        BadProperty::Refused(name, _) => format!("Invalid value for property {name}."),
     }
 }
 
@@ -344,6 +359,7 @@ fn our_property(bad: &BadProperty) -> String {
         BadProperty::NotNumber(value) => format!("-D needs a number, not '{value}'."),
         BadProperty::OutOfRange(value, name) => format!("{value} is out of range for {name}."),
         BadProperty::TooLong(name) => format!("the value of {name} has more than 65535 bytes."),
-        BadProperty::Refused(name) => format!("{name} is given twice, or MQTT does not carry its value."),
+        BadProperty::Twice(name) => format!("{name} is given twice, and can stand once in a packet."),
+        BadProperty::Refused(name, why) => format!("the value of {name} is not valid: {why}."),
     }
 }

@@ -285,6 +285,75 @@ fn a_reader_that_goes_ends_it() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let broker = Broker::start();
+    broker.publish("-t full -m x -r -q 1");
+    let full = |mut command: std::process::Command| {
+        let device = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        command.stdout(device.unwrap());
+        run(command)
+    };
+    let why = "rror: cannot write to standard output: no space left on device.\n";
+    for line in ["sub -t full -C 1", "sub -t full", "rr -t ask -e full -m x"] {
+        let ran = full(broker.client(line));
+        let expected = why.replace("rror:", "error[C014]:");
+        assert_eq!((ran.status, ran.stderr), (1, expected), "{line}");
+    }
+    let mut theirs = plain(link("mosquitto_sub"));
+    theirs.args(["-h", "127.0.0.1", "-t", "full", "-C", "1", "-p"]);
+    theirs.arg(broker.port.to_string());
+    let ran = full(theirs);
+    let expected = why.replace("rror: c", "Error: C");
+    assert_eq!((ran.status, ran.stderr), (0, expected));
+}
+
+#[test]
+fn who_takes_over_a_client_identifier_ends_the_other() {
+    let broker = Broker::start();
+    let first = broker.sub("-t x -i dd");
+    let second = broker.sub("-t x -i dd");
+    let ran = first.end();
+    assert_eq!(ran.status, 4, "{}", ran.stderr);
+    let why = "error[C007]: the server ended the connection: session taken over (0x8e).\n";
+    assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    // It does not come back.
+    broker.publish("-t x -m 1 -q 1");
+    second.signal("TERM");
+    let ran = second.end();
+    assert_eq!((ran.status, ran.text()), (0, "1\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn packets_are_shown_with_the_name_of_the_client() {
+    let broker = Broker::start();
+    let ours = run(broker.client("pub -t a -m x -d"));
+    let lines: Vec<&str> = ours.stderr.lines().collect();
+    assert_eq!(lines[0], "Client (to be assigned) sending CONNECT");
+    let named = lines[1].strip_prefix("Client ").unwrap();
+    let id = named.strip_suffix(" received CONNACK (0)").unwrap();
+    assert!(!id.is_empty() && !id.starts_with('('), "{id}");
+    let given = run(broker.client("pub -t a -m x -d -i me"));
+    assert!(
+        given.stderr.starts_with("Client me sending CONNECT\n"),
+        "{}",
+        given.stderr
+    );
+    for (version, is_named) in [("5", true), ("311", false)] {
+        let mut theirs = plain(link("mosquitto_pub"));
+        theirs.args(["-h", "127.0.0.1", "-t", "a", "-m", "x", "-d", "-V", version, "-p"]);
+        theirs.arg(broker.port.to_string());
+        let theirs = run(theirs).ok();
+        let lines: Vec<&str> = theirs.text().lines().collect();
+        assert_eq!(lines[0], "Client (null) sending CONNECT");
+        assert_eq!(
+            lines[1] != "Client (null) received CONNACK (0)",
+            is_named,
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
 fn it_waits_for_the_server_to_come_back() {
     let broker = Broker::start();
     let port = broker.port;

@@ -64,16 +64,29 @@ fn wrong_arguments() {
             "martlet pub -t a -m x -o no/such/file",
             "martlet pub -t a -m x -x 5 -V 311",
             "martlet pub -t a -m x -D publish contet-type y",
+            "martlet pub -t a -m x -D publish response-topic a/#",
+            "martlet pub -t a -m x -D publish content-type a -D publish content-type b",
+            "martlet pub -t a -m x -p 0",
             "martlet pub -t a -f no/such/file",
             "martlet sub",
             "martlet sub a/b",
             "martlet sub -t a -F %z",
             "martlet rr -t a -m x",
             "martlet help C999",
+            "martlet broker --confg x",
+            "martlet broker -p x",
+            "martlet bench pairs --pair 3",
+            "martlet completions --foo",
+            "martlet brokr",
+            "mosquitto -c mosquitto.conf",
             "mosquitto_pub -t",
             "mosquitto_pub -t a/# -m x",
             "mosquitto_pub -t a -m x --foo",
             "mosquitto_pub -t a -m x --cafile ca.pem",
+            "mosquitto_pub -t a -m x -D publish topic-alias 0",
+            "mosquitto_pub -t a -m x -i ''",
+            "mosquitto_pub -t a -s",
+            "mosquitto_pub -t a -m x -o no/such/file",
             "mosquitto_pub -t a -f no/such/file",
             "mosquitto_sub",
             "mosquitto_sub -t a -F %z",
@@ -93,6 +106,7 @@ fn no_server() {
             "martlet rr -h 127.0.0.1 -p PORT -t a -e b -m x",
             "martlet pub -h 127.0.0.1 -p PORT -t a -m x --quiet",
             "martlet pub -h 127.0.0.1 -p PORT -t a -m x -A 192.0.2.1",
+            "martlet bench pairs -h 127.0.0.1 -p PORT",
             "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x",
             "mosquitto_sub -h 127.0.0.1 -p PORT -t a",
             "mosquitto_rr -h 127.0.0.1 -p PORT -t a -e b -m x",
@@ -185,6 +199,7 @@ fn a_server_that_knows_3_1_1_only() {
             "martlet pub -h 127.0.0.1 -p PORT -t a -m x -q 1",
             "martlet pub -h 127.0.0.1 -p PORT -t a -m x -V 5",
             "martlet pub -h 127.0.0.1 -p PORT -t a -m x -D publish content-type y",
+            "martlet sub -h 127.0.0.1 -p PORT -t a -x 5 -D connect user-property k v",
             "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x -V 5",
         ],
     );
@@ -220,9 +235,80 @@ fn a_server_that_disconnects() {
     );
 }
 
+/// No retry mends it, so nobody retries.
+#[test]
+fn a_server_that_ends_it_for_good() {
+    golden(
+        "ended",
+        refusing(|_| {
+            let mut answer = vec![0x20, 3, 0, 0, 0];
+            answer.extend([0xe0, 12, 0x95, 10, 0x1f, 0, 7]);
+            answer.extend(b"too big");
+            answer
+        }),
+        &[
+            "martlet sub -h 127.0.0.1 -p PORT -t a",
+            "martlet rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t a -V 5",
+            "mosquitto_rr -h 127.0.0.1 -p PORT -t a -e b -m x",
+        ],
+    );
+}
+
+#[test]
+fn a_server_that_speaks_http() {
+    golden(
+        "http",
+        refusing(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        &[
+            "martlet pub -h 127.0.0.1 -p PORT -t a -m x",
+            "martlet sub -h 127.0.0.1 -p PORT -t a -V 311",
+            "mosquitto_pub -h 127.0.0.1 -p PORT -t a -m x",
+            "mosquitto_sub -h 127.0.0.1 -p PORT -t a",
+        ],
+    );
+}
+
 #[test]
 fn explanations() {
-    golden("help", free_port(), &["martlet help C001", "martlet help a011"]);
+    golden(
+        "help",
+        free_port(),
+        &[
+            "martlet help C001",
+            "martlet help a011",
+            "martlet help f001",
+            "martlet help F020",
+            "martlet help B102",
+            "martlet help max_qos",
+            "martlet help max_half_open",
+            "martlet help cafile",
+        ],
+    );
+}
+
+#[test]
+fn help_lists_all_there_is() {
+    let help = run(common::martlet("help")).ok();
+    for words in [
+        "  A001  ",
+        "  B102  ",
+        "  C001  ",
+        "  F001  no such option in the configuration\n",
+    ] {
+        assert!(help.text().contains(words), "{words}: {}", help.text());
+    }
+    let config = run(common::martlet("help config")).ok();
+    assert!(
+        config.text().contains("\n  max_qos, maximum_qos: 0 to 2\n"),
+        "{}",
+        config.text()
+    );
+    for command in ["broker", "bench", "man", "completions", "pub"] {
+        let help = run(common::martlet(&format!("help {command}"))).ok();
+        let usage = format!("Usage: martlet {command} ");
+        assert!(help.text().contains(&usage), "{}", help.text());
+    }
 }
 
 #[test]
@@ -236,8 +322,11 @@ fn man_pages_and_completions() {
         page.contains("filter\\-out") && page.contains("subscription\\-identifier"),
         "{page}"
     );
+    let page = std::fs::read_to_string(folder.join("martlet-broker.1")).unwrap();
+    assert!(page.contains("\\fBmartlet broker\\fR"), "{page}");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = run(common::martlet(&format!("completions {shell}"))).ok();
         assert!(ran.text().contains("retained-only"), "{shell}");
+        assert!(!ran.text().contains("cafile"), "{shell}");
     }
 }

@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args()
         .nth(1)
         .unwrap_or("mqtt://localhost:1883".to_owned());
-    let options = Options::from_url(&url)?.packet_log(|line| eprintln!("{line}"));
+    let options = Options::from_url(&url)?.packet_log(|_, line| eprintln!("{line}"));
     let (client, mut messages, connected) = Client::connect(options).await?;
     println!(
         "connected as {} with MQTT {}",

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::error::{ConnectError, Lost};
+use crate::error::{ConnectError, Lost, said};
 use crate::event::{Connected, Event};
 use crate::limits;
 use crate::options::{Options, Reconnect};
@@ -26,6 +26,8 @@ pub(crate) async fn connect(options: Options) -> Result<(Arc<Shared>, Connected)
 
 /// Runs the connection, and those that follow it, until the client is closed.
 async fn run(shared: Arc<Shared>, options: Options, mut stream: TcpStream) {
+    let mut failures = 0;
+    let mut up_since = Instant::now();
     loop {
         let cause = match next_link(&shared, &stream).await {
             None => {
@@ -37,26 +39,40 @@ async fn run(shared: Arc<Shared>, options: Options, mut stream: TcpStream) {
             Some(Link::Lost { cause, .. }) => cause,
         };
         hang_up(&shared, stream).await;
-        if options.reconnect == Reconnect::Never {
-            shared.tell(Event::Lost {
-                cause: cause.clone(),
-                retry_in: None,
-            });
-            break shared.with(|state, _| state.engine.close(&cause));
+        if options.reconnect == Reconnect::Never || !cause.may_pass() {
+            break give_up(&shared, &cause);
         }
-        let Some((next, connected)) = reconnect(&shared, &options, cause).await else {
+        if options.reconnect.has_lasted(up_since.elapsed()) {
+            failures = 0;
+        }
+        let Some((next, connected)) = reconnect(&shared, &options, cause, &mut failures).await else {
             break;
         };
         stream = next;
+        up_since = Instant::now();
         shared.tell(Event::Connected(connected));
     }
     shared.tell_packet_log();
 }
 
-/// Tries until there is a connection, or until the client is closed.
-async fn reconnect(shared: &Arc<Shared>, options: &Options, cause: Lost) -> Option<(TcpStream, Connected)> {
-    let mut failures = 0;
-    let mut retry_in = options.reconnect.wait(failures)?;
+/// The client ends with what no new connection can mend, or may not.
+fn give_up(shared: &Shared, cause: &Lost) {
+    shared.tell(Event::Lost {
+        cause: cause.clone(),
+        retry_in: None,
+    });
+    shared.with(|state, _| state.engine.close(cause));
+}
+
+/// Tries until there is a connection, or until the client is closed. A connection counts as a failure too,
+/// until it has lasted.
+async fn reconnect(
+    shared: &Arc<Shared>,
+    options: &Options,
+    cause: Lost,
+    failures: &mut u32,
+) -> Option<(TcpStream, Connected)> {
+    let mut retry_in = options.reconnect.wait(*failures)?;
     shared.tell(Event::Lost {
         cause,
         retry_in: Some(retry_in),
@@ -66,15 +82,20 @@ async fn reconnect(shared: &Arc<Shared>, options: &Options, cause: Lost) -> Opti
             sleep(retry_in).await;
             attempt(shared, options).await
         };
-        let error = tokio::select! {
-            attempt = attempt => match attempt {
-                Ok(connected) => return Some(connected),
-                Err(error) => error,
-            },
+        let attempt = tokio::select! {
+            attempt = attempt => attempt,
             _ = shared.closed() => return None,
         };
-        failures += 1;
-        retry_in = options.reconnect.wait(failures)?;
+        *failures = failures.saturating_add(1);
+        let error = match attempt {
+            Ok(connected) => return Some(connected),
+            Err(error) => error,
+        };
+        if let Some(cause) = lost_for_good(&error) {
+            give_up(shared, &cause);
+            return None;
+        }
+        retry_in = options.reconnect.wait(*failures)?;
         let refusal = match &error {
             ConnectError::Refused { refusal, .. } => Some(refusal.clone()),
             _ => None,
@@ -85,6 +106,16 @@ async fn reconnect(shared: &Arc<Shared>, options: &Options, cause: Lost) -> Opti
             retry_in,
         });
     }
+}
+
+/// Why another attempt would end as this one did.
+fn lost_for_good(error: &ConnectError) -> Option<Lost> {
+    let cause = match error {
+        ConnectError::Refused { refusal, .. } => Lost::Refused(refusal.clone()),
+        ConnectError::Lost { cause, .. } => cause.clone(),
+        _ => return None,
+    };
+    (!cause.may_pass()).then_some(cause)
 }
 
 /// One attempt to connect, in as many versions as the protocol allows.
@@ -273,7 +304,7 @@ fn lost(shared: &Shared, error: &io::Error) {
         BrokenPipe | ConnectionAborted | ConnectionReset => Lost::Closed,
         kind => Lost::Io {
             kind,
-            text: error.to_string(),
+            text: said(error),
         },
     };
     shared.with(|state, now_ms| state.engine.lost(now_ms, cause));
@@ -319,7 +350,15 @@ impl Reconnect {
     fn wait(self, failures: u32) -> Option<Duration> {
         match self {
             Self::Never => None,
-            Self::After { first, max } => Some(first.saturating_mul(1 << failures.min(20)).min(max)),
+            Self::After { first, max, .. } => Some(first.saturating_mul(1 << failures.min(20)).min(max)),
+        }
+    }
+
+    /// Whether a connection that was up for so long was a good one: the next wait is the first.
+    fn has_lasted(self, up: Duration) -> bool {
+        match self {
+            Self::Never => true,
+            Self::After { reset_after, .. } => up >= reset_after,
         }
     }
 }

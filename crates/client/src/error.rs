@@ -88,6 +88,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Whether the server may think better of it: the same CONNECT is worth another try, later.
+    pub const fn may_pass(&self) -> bool {
+        may_pass(self.reason)
+    }
+
     /// The reason string, if there is one.
     pub fn reason_string(&self) -> Option<&str> {
         self.properties.as_properties().reason_string()
@@ -126,12 +131,58 @@ pub enum Lost {
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Violation(Violation),
+    /// What came instead of an answer to CONNECT is not MQTT.
+    #[error("the server does not speak MQTT: its answer begins with '{began}'")]
+    NotMqtt {
+        /// Its first line or the start of it, what cannot be printed escaped.
+        began: String,
+    },
     /// The server refused the connection.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
     /// This side disconnected.
     #[error("this client disconnected")]
     ByUs,
+}
+
+impl Lost {
+    /// Whether a new connection may fare better. Not after a reason that the same client meets again,
+    /// such as "session taken over" by another client or "packet too large", nor when the server breaks
+    /// the protocol.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Closed | Self::Io { .. } | Self::PingTimeout { .. } => true,
+            Self::Disconnected { reason, .. } => may_pass(*reason),
+            Self::Refused(refusal) => refusal.may_pass(),
+            Self::Violation(_) | Self::NotMqtt { .. } | Self::ByUs => false,
+        }
+    }
+}
+
+/// Whether a server that said so may say otherwise later, to the same client.
+const fn may_pass(reason: ReasonCode) -> bool {
+    !reason.is_error()
+        || matches!(
+            reason,
+            ReasonCode::Unspecified
+                | ReasonCode::ServerUnavailable
+                | ReasonCode::ServerBusy
+                | ReasonCode::ServerShuttingDown
+                | ReasonCode::KeepAliveTimeout
+                | ReasonCode::MessageRateTooHigh
+                | ReasonCode::QuotaExceeded
+                | ReasonCode::AdministrativeAction
+                | ReasonCode::UseAnotherServer
+                | ReasonCode::ConnectionRateExceeded
+                | ReasonCode::MaximumConnectTime
+        )
+}
+
+/// What the system said, without its number.
+pub(crate) fn said(error: &io::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" (os error ").unwrap_or(text.len());
+    text[..end].to_owned()
 }
 
 /// A command that the engine does not take, because it cannot or must not be sent.
@@ -236,5 +287,32 @@ fn reason_string(properties: &PropertiesBuf) -> String {
     match properties.as_properties().reason_string() {
         Some(text) => format!(" ({text})"),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_retry_can_mend() {
+        let passing: Vec<u8> = martlet_codec::reason_code::ALL
+            .iter()
+            .filter(|reason| reason.is_error() && may_pass(**reason))
+            .map(|reason| reason.as_u8())
+            .collect();
+        assert_eq!(
+            passing,
+            [0x80, 0x88, 0x89, 0x8b, 0x8d, 0x96, 0x97, 0x98, 0x9c, 0x9f, 0xa0]
+        );
+        assert!(Lost::Closed.may_pass() && Lost::PingTimeout { after_ms: 1 }.may_pass());
+        assert!(!Lost::ByUs.may_pass() && !Lost::Violation(Violation::PacketType).may_pass());
+    }
+
+    #[test]
+    fn no_numbers_of_the_system() {
+        let text = said(&io::Error::from_raw_os_error(111));
+        assert!(!text.is_empty() && !text.contains("os error"), "{text}");
+        assert_eq!(said(&io::Error::other("odd")), "odd");
     }
 }

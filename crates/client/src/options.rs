@@ -53,7 +53,10 @@ pub enum Reconnect {
     /// The client is closed.
     #[default]
     Never,
-    /// Try again after a wait that doubles from `first` to `max` with each failure.
+    /// Try again after a wait that doubles from `first` to `max` with each failure. A connection that
+    /// was lost before it lasted for `reset_after` counts as a failure too.
+    ///
+    /// What no new connection can mend closes the client, see [`Lost::may_pass`](crate::Lost::may_pass).
     ///
     /// Messages that are not acknowledged are kept; a session that the server lost is subscribed again.
     After {
@@ -61,6 +64,8 @@ pub enum Reconnect {
         first: Duration,
         /// The longest wait.
         max: Duration,
+        /// How long a connection must last for the wait to begin at `first` again.
+        reset_after: Duration,
     },
 }
 
@@ -104,8 +109,8 @@ pub struct Options {
     pub(crate) packet_log: Option<PacketLog>,
 }
 
-/// Called with each packet in mosquitto's words, see [`Options::packet_log`].
-pub(crate) type PacketLog = Arc<dyn Fn(&str) + Send + Sync>;
+/// Called with the client identifier and each packet in mosquitto's words, see [`Options::packet_log`].
+pub(crate) type PacketLog = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
 impl Options {
     /// Defaults for a server at `host` and `port`: a new session that ends with the connection, keep
@@ -297,11 +302,12 @@ impl Options {
         self
     }
 
-    /// A function that is told of each packet in mosquitto's words, for example
+    /// A function that is told of each packet: the client identifier, empty as long as the server has not
+    /// assigned one, and the packet in mosquitto's words, for example
     /// `sending PUBLISH (d0, q1, r0, m1, 'a/b', ... (5 bytes))`; what mosquitto's tools print behind
     /// `Client NAME ` with `-d`. It runs on the connection's task: it must not block.
     #[must_use]
-    pub fn packet_log(mut self, log: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn packet_log(mut self, log: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
         self.packet_log = Some(Arc::new(log));
         self
     }

@@ -260,10 +260,13 @@ impl Shared {
     pub(crate) fn tell_packet_log(&self) {
         let Some(log) = &self.packet_log else { return };
         loop {
-            let Some(line) = self.lock().engine.poll_packet_log() else {
+            let mut state = self.lock();
+            let Some(line) = state.engine.poll_packet_log() else {
                 return;
             };
-            log(&line);
+            let client_id = state.engine.client_id().to_owned();
+            drop(state);
+            log(&client_id, &line);
         }
     }
 

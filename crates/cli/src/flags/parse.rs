@@ -181,7 +181,7 @@ impl<'a> Arguments<'a> {
             Id::Version => return Ok(Some(Asked::Version)),
             Id::Property => {
                 settings.version = Some(Version::V5);
-                settings.needs_v5.get_or_insert("-D");
+                settings.need_v5("-D");
                 property::read(settings, || {
                     Ok(self.rest.next().ok_or(Wrong::Missing(flag))?.as_os_str())
                 })?;
@@ -221,7 +221,7 @@ fn set_switch(settings: &mut Settings, flag: &'static Flag) -> Result<(), Wrong>
         Id::RemoveRetained => settings.remove_retained = true,
         Id::RetainAsPublished => {
             settings.retain_as_published = true;
-            settings.needs_v5.get_or_insert("--retain-as-published");
+            settings.need_v5("--retain-as-published");
         }
         Id::RetainedOnly => settings.retained_only = true,
         Id::Verbose => settings.verbose = true,
@@ -270,7 +270,7 @@ fn set(settings: &mut Settings, flag: &'static Flag, value: &OsStr) -> Result<()
         }
         // Read before all others.
         Id::Options => {}
-        Id::Port => settings.port = Some(text()?.parse().map_err(|_| Wrong::Port(lossy(value)))?),
+        Id::Port => settings.port = Some(port(&text()?)?),
         Id::Password => settings.password = Some(value.as_encoded_bytes().to_vec()),
         Id::Qos => settings.qos = qos(&text()?).ok_or_else(|| Wrong::Qos(lossy(value)))?,
         Id::RandomFilter => {
@@ -289,7 +289,7 @@ fn set(settings: &mut Settings, flag: &'static Flag, value: &OsStr) -> Result<()
         Id::RetainHandling => {
             let handling = retain_handling(&text()?);
             settings.retain_handling = handling.ok_or_else(|| Wrong::RetainHandling(lossy(value)))?;
-            settings.needs_v5.get_or_insert("--retain-handling");
+            settings.need_v5("--retain-handling");
         }
         Id::Topic => add_topic(settings, &text()?)?,
         Id::FilterOut => settings.filters_out.push(filter(&text()?, TopicUse::FilterOut)?),
@@ -308,7 +308,7 @@ fn set(settings: &mut Settings, flag: &'static Flag, value: &OsStr) -> Result<()
         Id::SessionExpiry => {
             settings.session_expiry_s = Some(session_expiry(&text()?)?);
             settings.version = Some(Version::V5);
-            settings.needs_v5.get_or_insert("-x");
+            settings.need_v5("-x");
         }
         Id::Later(later) => return Err(Wrong::Later(flag.name(), later)),
         id => unreachable!("{id:?} is a switch"),
@@ -356,6 +356,12 @@ fn filter(text: &str, topic_use: TopicUse) -> Result<FilterBuf, Wrong> {
 
 fn at_least_one(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| (1..=i32::MAX as u32).contains(n))
+}
+
+/// 1 to 65,535.
+pub(super) fn port(text: &str) -> Result<u16, Wrong> {
+    let number = text.parse().ok().filter(|port| *port > 0);
+    number.ok_or_else(|| Wrong::Port(text.to_owned()))
 }
 
 fn qos(text: &str) -> Option<Qos> {

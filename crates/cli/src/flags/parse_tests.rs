@@ -176,7 +176,7 @@ fn properties_of_packets() {
 
 #[test]
 fn wrong_properties() {
-    use BadProperty::{Command, Name, NotAllowed, NotNumber, NotSupported, OutOfRange, Refused};
+    use BadProperty::{Command, Name, NotAllowed, NotNumber, NotSupported, OutOfRange, Refused, Twice};
     let cases = [
         ("foo content-type x", Command("foo".into())),
         ("publish foo x", Name("foo".into())),
@@ -201,11 +201,29 @@ fn wrong_properties() {
             "connect receive-maximum -1",
             OutOfRange(-1, "receive-maximum".into()),
         ),
-        ("connect receive-maximum 0", Refused("receive-maximum".into())),
-        ("publish response-topic a/+", Refused("response-topic".into())),
+        (
+            "connect receive-maximum 0",
+            OutOfRange(0, "receive-maximum".into()),
+        ),
+        (
+            "subscribe subscription-identifier 0",
+            OutOfRange(0, "subscription-identifier".into()),
+        ),
+        ("publish topic-alias 0", OutOfRange(0, "topic-alias".into())),
+        (
+            "publish response-topic a/+",
+            Refused(
+                "response-topic".into(),
+                "it has a wildcard ('+' or '#'), and those belong in topic filters only".into(),
+            ),
+        ),
         (
             "publish content-type a -D publish content-type b",
-            Refused("content-type".into()),
+            Twice("content-type".into()),
+        ),
+        (
+            "connect authentication-data a -D connect authentication-data b",
+            Twice("authentication-data".into()),
         ),
     ];
     for (line, bad) in cases {
@@ -425,6 +443,38 @@ fn the_options_file() {
 }
 
 #[test]
+fn ports_and_identifiers() {
+    for (manner, line) in [
+        (Manner::Martlet, "-t a -m b -p 0"),
+        (Manner::Mosquitto, "-t a -m b -p 0"),
+        (Manner::Martlet, "-t a -m b -p 65536"),
+    ] {
+        let wrong = read(role(Program::Pub, manner), line);
+        assert!(matches!(wrong, Err(Wrong::Port(_))), "{line}: {wrong:?}");
+    }
+    let with_empty_id = |role: Role, version: &str| {
+        let args = ["-t", "a", "-m", "b", "-i", "", "-V", version].map(OsString::from);
+        let mut settings = Settings::new(role);
+        Arguments::new(role, &args).read_into(&mut settings).unwrap();
+        rules::check(&mut settings)
+    };
+    let theirs = role(Program::Pub, Manner::Mosquitto);
+    let wrong = with_empty_id(theirs, "311").unwrap_err();
+    assert_eq!(wrong.mosquitto(theirs), "Error: Invalid id.\n");
+    assert!(with_empty_id(theirs, "5").is_ok());
+    assert!(with_empty_id(role(Program::Pub, Manner::Martlet), "311").is_ok());
+}
+
+#[test]
+fn all_options_that_need_5_0_are_known() {
+    let settings = ours(
+        Program::Sub,
+        "-t a -x 5 -D connect user-property k v -x 6 --retain-handling new",
+    );
+    assert_eq!(settings.needs_v5, ["-x", "-D", "--retain-handling"]);
+}
+
+#[test]
 fn sentences_help() {
     let sentence = |program, line: &str| {
         let wrong = read(role(program, Manner::Martlet), line).unwrap_err();
@@ -440,6 +490,15 @@ fn sentences_help() {
         (
             "-t a -m b -D publish contet-type x",
             "there is no property 'contet-type'. Did you mean 'content-type'?",
+        ),
+        (
+            "-t a -m b -D publish response-topic a/#",
+            "the value of response-topic is not valid: it has a wildcard ('+' or '#'), and those belong in topic \
+             filters only.",
+        ),
+        (
+            "-t a -m b -D publish content-type x -D publish content-type y",
+            "content-type is given twice, and can stand once in a packet.",
         ),
         ("-t a", "a topic and a message are needed: -t TOPIC -m MESSAGE"),
     ];

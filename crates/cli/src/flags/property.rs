@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use martlet_codec::property::ValueType;
-use martlet_codec::{PacketType, Place, PropertiesBuf, PropertyId, Value};
+use martlet_codec::{PacketType, Place, PropertiesBuf, PropertyId, Topic, Value, Violation};
 
 use super::parse::whole_number;
 use crate::settings::Settings;
@@ -26,8 +26,10 @@ pub(crate) enum BadProperty {
     OutOfRange(i64, String),
     /// More than 65,535 bytes.
     TooLong(String),
-    /// A string that MQTT does not carry, or a property given twice.
-    Refused(String),
+    /// Given twice, where once is all that MQTT has.
+    Twice(String),
+    /// A value that MQTT does not carry, and why.
+    Refused(String, String),
 }
 
 /// Takes the values from `next` and adds the property to its packet.
@@ -80,7 +82,14 @@ fn add(
     };
     if let Some(max) = max {
         let number = whole_number(value).ok_or_else(|| BadProperty::NotNumber(value.to_owned()))?;
-        let fits = u32::try_from(number).ok().filter(|number| *number <= max);
+        // The wire can carry a topic alias of 0, and no server takes it [MQTT5-3.3.2-8].
+        let min = match id.value_type() {
+            ValueType::NonZeroU16 | ValueType::NonZeroU32 | ValueType::Varint => 1,
+            _ => u32::from(id == PropertyId::TopicAlias),
+        };
+        let fits = u32::try_from(number)
+            .ok()
+            .filter(|number| (min..=max).contains(number));
         properties.number(id, fits.ok_or_else(|| BadProperty::OutOfRange(number, name()))?);
     } else {
         properties.push(
@@ -93,11 +102,21 @@ fn add(
         );
     }
     // The authentication method may come after its data: it is looked at when all are read.
-    if id != PropertyId::AuthenticationData && properties.check(place).is_err() {
+    let checked = match properties.check(place) {
+        Err(Violation::AuthDataWithoutMethod) => Ok(()),
+        checked => checked,
+    };
+    checked.map_err(|violation| {
         *properties = before;
-        return Err(BadProperty::Refused(name()));
-    }
-    Ok(())
+        match violation {
+            Violation::PropertyTwice => BadProperty::Twice(name()),
+            Violation::ResponseTopic => {
+                let why = Topic::new(value).err().map(|why| why.to_string());
+                BadProperty::Refused(name(), why.unwrap_or_else(|| violation.to_string()))
+            }
+            violation => BadProperty::Refused(name(), violation.to_string()),
+        }
+    })
 }
 
 /// The largest variable byte integer.

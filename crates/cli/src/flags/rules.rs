@@ -17,6 +17,10 @@ pub(super) fn check(settings: &mut Settings) -> Result<(), Wrong> {
         }
     }
     session(settings)?;
+    let is_empty = settings.client_id.as_ref().is_some_and(String::is_empty);
+    if is_empty && settings.role.is_mosquitto() && settings.first_version() != Version::V5 {
+        return Err(Wrong::EmptyId);
+    }
     match settings.role.program {
         Program::Sub => {
             if settings.filters.is_empty() && settings.unsubscribe.is_empty() {
@@ -45,7 +49,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<(), Wrong> {
     if settings.port == Some(PORT_TLS) && !settings.no_tls {
         return Err(Wrong::Later(format!("-p {PORT_TLS}"), Later::Tls));
     }
-    match settings.needs_v5 {
+    match settings.needs_v5.first().copied() {
         Some(flag) if !settings.role.is_mosquitto() && settings.first_version() != Version::V5 => {
             Err(Wrong::NeedsV5(flag))
         }

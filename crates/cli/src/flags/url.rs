@@ -1,7 +1,7 @@
 //! `-L mqtt://[user[:password]@]host[:port]/topic`.
 
 use super::Later;
-use super::parse::add_topic;
+use super::parse::{self, add_topic};
 use crate::settings::{PORT, Settings};
 use crate::wrong::Wrong;
 
@@ -33,7 +33,7 @@ pub(super) fn read(settings: &mut Settings, url: &str) -> Result<(), Wrong> {
     let (host, port) = split_port(host);
     host.clone_into(&mut settings.host);
     settings.port = Some(match port {
-        Some(port) => port.parse().map_err(|_| Wrong::Port(port.to_owned()))?,
+        Some(port) => parse::port(port)?,
         None => PORT,
     });
     Ok(())
@@ -94,6 +94,7 @@ mod tests {
         assert!(matches!(settings("http://h/t"), Err(Wrong::UrlScheme)));
         assert!(matches!(settings("h/t"), Err(Wrong::UrlScheme)));
         assert!(matches!(settings("mqtt://h:x/t"), Err(Wrong::Port(_))));
+        assert!(matches!(settings("mqtt://h:0/t"), Err(Wrong::Port(_))));
         assert!(matches!(
             settings("mqtts://h/t"),
             Err(Wrong::Later(_, Later::Tls))

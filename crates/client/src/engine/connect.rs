@@ -4,7 +4,7 @@ use martlet_codec::{ConnAck, Connect, Packet, PropertyId, ReasonCode, Version, V
 use martlet_session::{AliasesIn, ClientAgreed, PingTimer, Received, Speech};
 
 use super::{Engine, Event, Phase};
-use crate::error::Refusal;
+use crate::error::{Lost, Refusal};
 use crate::event::Connected;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -19,6 +19,28 @@ pub(super) fn made_up_client_id(seed: u64) -> String {
     }
     id
 }
+
+/// What is wrong with these bytes as the start of an answer to CONNECT, as the first of them tells: nobody
+/// waits for the rest of a web page.
+pub(super) fn no_answer(bytes: &[u8]) -> Option<Lost> {
+    const CONNACK: u8 = 0x20;
+    const AUTH: u8 = 0xf0;
+    const PUBLISH: u8 = 0x30;
+    let first = *bytes.first()?;
+    match (first & 0xf0, first & 0x0f) {
+        // There is no packet of type 0; the decoder says so.
+        (CONNACK | AUTH | 0, 0) => None,
+        (PUBLISH, _) | (_, 0 | 2) => Some(Lost::Violation(Violation::BeforeConnAck)),
+        _ => {
+            let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+            let began = line[..line.len().min(SHOWN_BYTES_MAX)].escape_ascii().to_string();
+            Some(Lost::NotMqtt { began })
+        }
+    }
+}
+
+/// Bytes that are shown of what is not MQTT.
+const SHOWN_BYTES_MAX: usize = 32;
 
 impl Engine {
     /// A connection is up: CONNECT lies in the output. `false`: the client was closed meanwhile.

@@ -152,8 +152,11 @@ impl Engine {
             let mut partial = std::mem::take(&mut self.partial);
             partial.extend_from_slice(bytes);
             let used = self.packets(&partial);
-            partial.drain(..used);
-            self.partial = partial;
+            // The next connection begins with bytes of its own.
+            if self.is_connected() {
+                partial.drain(..used);
+                self.partial = partial;
+            }
         }
         self.pump();
     }
@@ -166,6 +169,12 @@ impl Engine {
         };
         let mut used = 0;
         while self.is_connected() {
+            if self.phase == Phase::Connecting
+                && let Some(cause) = connect::no_answer(&bytes[used..])
+            {
+                self.ended(cause);
+                break;
+            }
             match Packet::decode(&bytes[used..], Some(self.wire.version), &limits) {
                 Ok(Decoded::Packet(packet, n)) => {
                     used += n;
@@ -307,6 +316,11 @@ impl Engine {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// The client identifier; empty until one is assigned.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// The next line for the packet log.

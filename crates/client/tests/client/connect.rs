@@ -153,6 +153,43 @@ fn a_server_that_knows_no_version_5_is_asked_in_3_1_1() {
 }
 
 #[test]
+fn what_is_not_mqtt_is_known_by_its_first_byte() {
+    for (bytes, expected) in [
+        (&b"HTTP/1.1 400 Bad"[..], "HTTP/1.1 400 Bad"),
+        (b"SSH-2.0-x\r\nmore", "SSH-2.0-x"),
+        (b"\x15\x03\x01\0\x02\x02F", "\\x15\\x03\\x01\\x00\\x02\\x02F"),
+    ] {
+        for protocol in [V3_1, V3_1_1, V5] {
+            let mut bench = Bench::new(options(protocol));
+            bench.engine.connect(0);
+            bench.engine.input(0, bytes);
+            let began = expected.to_owned();
+            let lost = Event::Lost {
+                cause: Lost::NotMqtt { began },
+                retry_with: None,
+            };
+            assert_eq!(bench.event(), lost);
+        }
+    }
+    // This could be a PUBLISH, of which more must come; but not here.
+    let mut bench = Bench::new(options(V5));
+    bench.engine.connect(0);
+    bench.engine.input(0, b"220 ready\r\n");
+    assert_eq!(bench.violation(), Violation::BeforeConnAck);
+}
+
+#[test]
+fn a_connection_begins_without_the_bytes_that_ended_the_last_one() {
+    let mut bench = Bench::up(options(V5));
+    // In two pieces: a packet of a type that there is not.
+    bench.engine.input(0, &[0x30]);
+    bench.engine.input(0, &[0xff, 0xff, 0xff, 0xff, 0xff]);
+    bench.violation();
+    bench.reconnect(false, &PropertiesBuf::new());
+    assert!(matches!(bench.event(), Event::Connected(_)));
+}
+
+#[test]
 fn what_only_a_server_can_do_wrong() {
     let refused_with_session: &[u8] = &[0x20, 3, 1, 0x87, 0];
     let kept_what_was_clean: &[u8] = &[0x20, 3, 1, 0, 0];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use martlet_client::{
     Client, ConnectError, Connected, DeliveryError, Event, FilterBuf, Lost, Message, Messages, Options,
     PropertiesBuf, Protocol, PublishError, Qos, ReasonCode, Reconnect, RequestError, Subscribe, TopicBuf,
-    Version, Violation,
+    Version,
 };
 use martlet_codec::{ConnAck, Delivery, Disconnect, Packet, Properties, Publish, ReasonCodes, SubAck};
 use tokio::join;
@@ -41,6 +41,7 @@ fn subscribe(filter: &str) -> Subscribe {
 const AT_ONCE: Reconnect = Reconnect::After {
     first: Duration::from_millis(1),
     max: Duration::from_millis(10),
+    reset_after: Duration::from_secs(20),
 };
 
 #[tokio::test]
@@ -132,18 +133,15 @@ async fn why_there_is_no_connection() {
     let (error, _peer) = join!(refused(fake.options()), async {
         let mut peer = fake.accept().await;
         peer.read().await;
-        let page = format!("HTTP/1.1 400 Bad Request\r\n\r\n{:80}", "");
-        peer.send_bytes(page.as_bytes()).await;
+        // No more comes: what it says is known by its first byte.
+        peer.send_bytes(b"HTTP/1.1 400 Bad Request\r\n").await;
         peer
     });
-    let ConnectError::Lost {
-        cause: Lost::Violation(violation),
-        ..
-    } = error
-    else {
-        panic!("{error:?}")
-    };
-    assert_eq!(violation, Violation::FixedHeaderFlags);
+    let began = "HTTP/1.1 400 Bad Request".to_owned();
+    assert!(
+        matches!(&error, ConnectError::Lost { cause, .. } if *cause == Lost::NotMqtt { began }),
+        "{error:?}"
+    );
 
     let bind = "192.0.2.1".parse().unwrap();
     let error = refused(fake.options().bind_address(bind)).await;
@@ -508,7 +506,7 @@ async fn the_packet_log_speaks_mosquittos_words() {
     let options = fake
         .options()
         .protocol(Protocol::V3_1_1)
-        .packet_log(move |line| sender.send(line.to_owned()).unwrap());
+        .packet_log(move |id, line| sender.send(format!("{id} {line}")).unwrap());
     let (client, messages, _, mut peer) = connected(options, &fake).await;
     let delivery = client.publish(message("a/b", qos(1))).await.unwrap();
     peer.expect("PUBLISH a/b q1 1").await;
@@ -521,12 +519,110 @@ async fn the_packet_log_speaks_mosquittos_words() {
     assert_eq!(
         lines,
         [
-            "sending CONNECT",
-            "received CONNACK (0)",
-            "sending PUBLISH (d0, q1, r0, m1, 'a/b', ... (1 bytes))",
-            "received PUBACK (Mid: 1, RC:0)",
+            "c sending CONNECT",
+            "c received CONNACK (0)",
+            "c sending PUBLISH (d0, q1, r0, m1, 'a/b', ... (1 bytes))",
+            "c received PUBACK (Mid: 1, RC:0)",
         ]
     );
+}
+
+#[tokio::test]
+async fn the_packet_log_names_the_client_as_soon_as_the_server_has_named_it() {
+    let fake = Fake::bind().await;
+    let (sender, lines) = std::sync::mpsc::channel();
+    let options = fake
+        .options()
+        .client_id("")
+        .packet_log(move |id, line| sender.send(format!("{id} {line}")).unwrap());
+    let assigned = props(|p| {
+        p.text(martlet_client::PropertyId::AssignedClientIdentifier, "auto-1");
+    });
+    let (connected, _peer) = join!(within(Client::connect(options)), async {
+        let mut peer = fake.accept().await;
+        peer.expect("CONNECT 5.0 \"\" clean").await;
+        peer.send(&Packet::ConnAck(ConnAck {
+            session_present: false,
+            reason: ReasonCode::Success,
+            properties: assigned.as_properties(),
+        }))
+        .await;
+        peer
+    });
+    assert_eq!(connected.unwrap().2.client_id, "auto-1");
+    let lines: Vec<String> = lines.try_iter().take(2).collect();
+    assert_eq!(lines, [" sending CONNECT", "auto-1 received CONNACK (0)"]);
+}
+
+#[tokio::test]
+async fn what_no_retry_can_mend_closes_the_client() {
+    let fake = Fake::bind().await;
+    let (client, mut messages, _, mut peer) = connected(fake.options().reconnect(AT_ONCE), &fake).await;
+    let mut events = client.events();
+    peer.send(&Packet::Disconnect(Disconnect::new(ReasonCode::SessionTakenOver)))
+        .await;
+    let taken_over = Lost::Disconnected {
+        reason: ReasonCode::SessionTakenOver,
+        properties: PropertiesBuf::new(),
+    };
+    assert_eq!(within(client.closed()).await, taken_over);
+    let lost = Event::Lost {
+        cause: taken_over,
+        retry_in: None,
+    };
+    assert_eq!(within(events.recv()).await, Some(lost));
+    assert_eq!(within(messages.recv()).await, None);
+
+    // The same when a new connection is refused for good.
+    let (client, _messages, _, peer) = connected(fake.options().reconnect(AT_ONCE), &fake).await;
+    drop(peer);
+    let mut peer = fake.accept().await;
+    peer.read().await;
+    peer.send(&Packet::ConnAck(ConnAck {
+        session_present: false,
+        reason: ReasonCode::NotAuthorized,
+        properties: Properties::EMPTY,
+    }))
+    .await;
+    let cause = within(client.closed()).await;
+    assert!(
+        matches!(&cause, Lost::Refused(refusal) if refusal.reason == ReasonCode::NotAuthorized),
+        "{cause:?}"
+    );
+}
+
+/// The waits before the first attempts after connections that were lost at once.
+async fn waits(reset_after: Duration) -> Vec<Duration> {
+    let fake = Fake::bind().await;
+    let reconnect = Reconnect::After {
+        first: Duration::from_millis(1),
+        max: Duration::from_millis(4),
+        reset_after,
+    };
+    let (client, _messages, _, peer) = connected(fake.options().reconnect(reconnect), &fake).await;
+    let mut events = client.events();
+    drop(peer);
+    let mut waits = Vec::new();
+    while waits.len() < 4 {
+        match within(events.recv()).await {
+            Some(Event::Lost {
+                retry_in: Some(wait), ..
+            }) => {
+                waits.push(wait);
+                drop(fake.agree(false).await);
+            }
+            Some(Event::Connected(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    waits
+}
+
+#[tokio::test]
+async fn the_wait_begins_anew_only_after_a_connection_that_lasted() {
+    let ms = |all: [u64; 4]| all.map(Duration::from_millis);
+    assert_eq!(waits(Duration::from_secs(20)).await, ms([1, 2, 4, 4]));
+    assert_eq!(waits(Duration::ZERO).await, ms([1, 1, 1, 1]));
 }
 
 #[tokio::test]
