@@ -49,6 +49,17 @@ pub enum Event<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// A CONNECT was refused because of who the client is.
+    LoginDenied {
+        /// The client identifier that it gave.
+        client_id: &'a str,
+        /// Where it came from.
+        peer: Peer,
+        /// The user that it named.
+        user_name: Option<&'a str>,
+        /// Why; clients are not told.
+        reason: Reason,
+    },
     /// Clients take a session from each other again and again: two devices with one client identifier.
     Flapping {
         /// The client identifier.

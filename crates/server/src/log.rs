@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use martlet_broker::{Ending, Event, Reason};
+use martlet_broker::{Ending, Event, Peer, Reason};
 use tracing::field::{Field, Visit};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -198,6 +198,8 @@ impl Visit for Fields {
 #[derive(Debug)]
 pub(crate) struct EventLog {
     connection_messages: bool,
+    /// The port of each listener.
+    ports: Arc<[u16]>,
     drops: Vec<DropLines>,
     /// When something that was only counted is to be told.
     due: Option<Instant>,
@@ -212,7 +214,8 @@ struct DropLines {
 }
 
 impl EventLog {
-    pub(crate) fn new(connection_messages: bool) -> Self {
+    /// `ports` are those of the listeners, in the order of their rules.
+    pub(crate) fn new(connection_messages: bool, ports: Arc<[u16]>) -> Self {
         let now = Instant::now();
         let drops = Reason::ALL
             .iter()
@@ -224,6 +227,7 @@ impl EventLog {
             .collect();
         Self {
             connection_messages,
+            ports,
             drops,
             due: None,
         }
@@ -296,6 +300,22 @@ impl EventLog {
                     "client.refused"
                 );
             }
+            Event::LoginDenied {
+                client_id,
+                peer,
+                user_name,
+                reason,
+            } => {
+                tracing::warn!(
+                    user = user_name,
+                    reason = reason.key(),
+                    client = client_id,
+                    from = %peer.address,
+                    listener = self.port(&peer),
+                    text = reason.text(),
+                    "login.denied"
+                );
+            }
             Event::Flapping {
                 client_id,
                 takeovers,
@@ -359,6 +379,10 @@ impl EventLog {
         }
     }
 
+    fn port(&self, peer: &Peer) -> Option<u16> {
+        self.ports.get(usize::from(peer.listener)).copied()
+    }
+
     fn dropped(&mut self, client_id: Option<&str>, topic: &str, reason: Reason) {
         let lines = &mut self.drops[reason as usize];
         if lines.since.elapsed().as_secs() >= 1 {
@@ -384,7 +408,7 @@ impl EventLog {
     }
 }
 
-fn disconnected(client_id: Option<&str>, peer: &martlet_broker::Peer, ending: Ending, detail: Option<&str>) {
+fn disconnected(client_id: Option<&str>, peer: &Peer, ending: Ending, detail: Option<&str>) {
     let reason = ending.text();
     match ending {
         Ending::Violation(_) if client_id.is_none() => {

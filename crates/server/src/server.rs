@@ -35,6 +35,7 @@ impl Server {
         let files_max = raise_open_files();
         let sockets = open_all(config)?;
         let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
+        let ports = ports(config, &sockets);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = config
             .shards
@@ -69,7 +70,7 @@ impl Server {
             .map(|index| {
                 let shard_seed = Seed::new(seed.draw());
                 let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
-                let log = EventLog::new(config.log.connection_messages);
+                let log = EventLog::new(config.log.connection_messages, Arc::clone(&ports));
                 // The first shard accepts for all: with one of them, nobody has to be woken for it.
                 let reception = reception.take();
                 spawn(format!("shard-{index}"), move || {
@@ -188,6 +189,19 @@ fn resident_bytes() -> Option<u64> {
 struct Listening {
     listener: std::net::TcpListener,
     address: SocketAddr,
+}
+
+/// The port of each listener; with port 0 the one that the system chose.
+fn ports(config: &Config, sockets: &[(Listening, u16)]) -> Arc<[u16]> {
+    let mut ports: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| listener.place.port)
+        .collect();
+    for (socket, rules) in sockets {
+        ports[usize::from(*rules)] = socket.address.port();
+    }
+    ports.into()
 }
 
 /// All sockets of all listeners, each with the index of its rules.

@@ -278,3 +278,31 @@ fn more_than_the_receive_maximum() {
     }
     compare("more_than_the_receive_maximum", &found);
 }
+
+#[test]
+fn login_denied() {
+    let mut broker = Live::start("denied", &["allow_anonymous=false"]);
+    let mut found = String::new();
+    for (version, user) in [
+        (Version::V5, Some("alice")),
+        (Version::V3_1_1, Some("alice")),
+        (Version::V5, None),
+    ] {
+        let options = Options {
+            version,
+            user,
+            ..Options::new("sensor-4")
+        };
+        let mut client = Client::open(broker.address(), version);
+        client.raw(&options.encode());
+        let _ = writeln!(found, "{version}, {user:?}: {:?}", client.answer());
+        assert_eq!(client.answer(), Got::Closed);
+    }
+    wait("three lines", Duration::from_secs(10), || {
+        broker.log().matches("login.denied").count() == 3
+    });
+    let log = log_lines(&broker, &["client.refused", "login.denied"]);
+    let log = log.replace(&format!("listener={}", broker.port()), "listener=PORT");
+    compare("login_denied", &format!("{found}log:\n{log}"));
+    broker.wait_exit_by("TERM");
+}
