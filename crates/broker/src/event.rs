@@ -35,6 +35,8 @@ pub enum Event<'a> {
         peer: Peer,
         /// Why.
         ending: Ending,
+        /// Whether it had a will.
+        has_will: bool,
         /// More about the violation: a size, a limit.
         detail: Option<&'a str>,
     },

@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use martlet_broker::{Ending, Event, Peer, Reason};
+use martlet_codec::ReasonCode;
+use martlet_session::NEVER;
 use tracing::field::{Field, Visit};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -271,11 +273,12 @@ impl EventLog {
                     target: NOTICE,
                     client = client_id,
                     from = %peer.address,
+                    listener = self.port(&peer),
                     user = user_name,
                     version = %version,
                     clean = clean_start,
                     keep_alive_s,
-                    expiry_s,
+                    expiry_s = expiry(expiry_s),
                     session = if session_present { "resumed" } else { "new" },
                     "client.connected"
                 );
@@ -284,8 +287,16 @@ impl EventLog {
                 client_id,
                 peer,
                 ending,
+                has_will,
                 detail,
             } if self.connection_messages => {
+                // Clients say "with will" without having one; there was nothing to publish.
+                let ending = match ending {
+                    Ending::Client(ReasonCode::DisconnectWithWill) if !has_will => {
+                        Ending::Client(ReasonCode::Success)
+                    }
+                    ending => ending,
+                };
                 disconnected(client_id, &peer, ending, detail);
             }
             Event::Refused {
@@ -370,7 +381,7 @@ impl EventLog {
                 filter,
                 granted,
             } => {
-                tracing::debug!(target: SUBSCRIBE, client = client_id, filter, granted = %granted, "client.subscribed");
+                tracing::debug!(target: SUBSCRIBE, client = client_id, filter, granted = granted_text(granted), "client.subscribed");
             }
             Event::Unsubscribed { client_id, filter } => {
                 tracing::debug!(target: UNSUBSCRIBE, client = client_id, filter, "client.unsubscribed");
@@ -405,6 +416,23 @@ impl EventLog {
             count,
             "message.dropped"
         );
+    }
+}
+
+/// How long a session lives, in seconds.
+fn expiry(expiry_s: u32) -> String {
+    if expiry_s == NEVER {
+        "never".to_owned()
+    } else {
+        expiry_s.to_string()
+    }
+}
+
+/// What a SUBACK says. Its codes below 0x80 are numbers of QoS; as reason codes the first is a success.
+fn granted_text(granted: ReasonCode) -> String {
+    match granted.as_u8() {
+        qos @ 0..=2 => format!("qos {qos}"),
+        _ => granted.to_string(),
     }
 }
 

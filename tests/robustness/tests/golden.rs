@@ -306,3 +306,37 @@ fn login_denied() {
     compare("login_denied", &format!("{found}log:\n{log}"));
     broker.wait_exit_by("TERM");
 }
+
+/// DISCONNECT with code 4, "with will".
+const DISCONNECT_WITH_WILL: [u8; 3] = [0xe0, 1, 4];
+
+#[test]
+fn comings_and_goings() {
+    let mut broker = Live::start("comings", &["log_type=all"]);
+    let with = |id, user, expiry_s, will| Options {
+        user,
+        expiry_s,
+        will,
+        ..Options::new(id)
+    };
+    let clients = [
+        with("plain", None, 0, None),
+        with("named", Some("alice"), 60, Some(("a/will", "gone"))),
+        with("kept", None, u32::MAX, None),
+    ];
+    for options in &clients {
+        let mut client = Client::connect(broker.address(), options);
+        client.subscribe("a/0", 0);
+        client.subscribe("a/1", 1);
+        client.raw(&DISCONNECT_WITH_WILL);
+        assert_eq!(client.answer(), Got::Closed);
+    }
+    wait("all have left", Duration::from_secs(10), || {
+        broker.log().matches("client.disconnected").count() == clients.len()
+    });
+    let words = ["client.connected", "client.disconnected", "client.subscribed"];
+    let log = log_lines(&broker, &words);
+    let log = log.replace(&format!("listener={}", broker.port()), "listener=PORT");
+    compare("comings_and_goings", &log);
+    broker.assert_well();
+}
