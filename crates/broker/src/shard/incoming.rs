@@ -427,7 +427,7 @@ fn looks_like(buf: &[u8]) -> Option<&'static str> {
 }
 
 /// A number as people read it.
-fn grouped(n: usize) -> String {
+pub(super) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
