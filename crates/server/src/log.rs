@@ -1,5 +1,7 @@
 //! The log: lines of `level event key=value ...`, to where the configuration says.
 
+mod drops;
+
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -17,8 +19,9 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::drops::Drops;
 use crate::config::{Log, LogDestination, LogType, LogTypes, Timestamp};
-use crate::limits::{DROP_LINES_PER_S, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_VALUE_CHARS_MAX};
+use crate::limits::{LOG_FLUSH_MS, LOG_LINES_MAX, LOG_VALUE_CHARS_MAX};
 
 /// The target of lines that mosquitto calls a notice.
 pub(crate) const NOTICE: &str = "notice";
@@ -202,59 +205,27 @@ pub(crate) struct EventLog {
     connection_messages: bool,
     /// The port of each listener.
     ports: Arc<[u16]>,
-    drops: Vec<DropLines>,
-    /// When something that was only counted is to be told.
-    due: Option<Instant>,
-}
-
-/// Lines about one reason, few a second.
-#[derive(Debug)]
-struct DropLines {
-    since: Instant,
-    told: u32,
-    untold: u64,
+    drops: Drops,
 }
 
 impl EventLog {
     /// `ports` are those of the listeners, in the order of their rules.
     pub(crate) fn new(connection_messages: bool, ports: Arc<[u16]>) -> Self {
-        let now = Instant::now();
-        let drops = Reason::ALL
-            .iter()
-            .map(|_| DropLines {
-                since: now,
-                told: 0,
-                untold: 0,
-            })
-            .collect();
         Self {
             connection_messages,
             ports,
-            drops,
-            due: None,
+            drops: Drops::new(),
         }
     }
 
     /// When to call `tell_counted`, if something waits for it.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
+        self.drops.due()
     }
 
-    /// Tells what was only counted and had no later line to be told in.
+    /// Tells drops that were only counted.
     pub(crate) fn tell_counted(&mut self) {
-        self.due = None;
-        for (lines, reason) in self.drops.iter_mut().zip(Reason::ALL) {
-            if lines.untold > 0 {
-                lines.since = Instant::now();
-                lines.told = DROP_LINES_PER_S;
-                tracing::warn!(
-                    reason = reason.key(),
-                    text = reason.text(),
-                    count = std::mem::take(&mut lines.untold),
-                    "message.dropped"
-                );
-            }
-        }
+        self.drops.tell(Instant::now());
     }
 
     pub(crate) fn write(&mut self, event: Event<'_>) {
@@ -360,7 +331,7 @@ impl EventLog {
                 client_id,
                 topic,
                 reason,
-            } => self.dropped(client_id, topic, reason),
+            } => self.drops.add(Instant::now(), client_id, topic, reason),
             Event::SubscribeRefused {
                 client_id,
                 filter,
@@ -392,30 +363,6 @@ impl EventLog {
 
     fn port(&self, peer: &Peer) -> Option<u16> {
         self.ports.get(usize::from(peer.listener)).copied()
-    }
-
-    fn dropped(&mut self, client_id: Option<&str>, topic: &str, reason: Reason) {
-        let lines = &mut self.drops[reason as usize];
-        if lines.since.elapsed().as_secs() >= 1 {
-            lines.since = Instant::now();
-            lines.told = 0;
-        }
-        if lines.told >= DROP_LINES_PER_S {
-            lines.untold += 1;
-            self.due
-                .get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
-            return;
-        }
-        lines.told += 1;
-        let count = 1 + std::mem::take(&mut lines.untold);
-        tracing::warn!(
-            client = client_id,
-            topic,
-            reason = reason.key(),
-            text = reason.text(),
-            count,
-            "message.dropped"
-        );
     }
 }
 
@@ -454,5 +401,27 @@ fn disconnected(client_id: Option<&str>, peer: &Peer, ending: Ending, detail: Op
         _ => {
             tracing::info!(target: NOTICE, client = client_id, from = %peer.address, reason, "client.disconnected");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that something writes.
+    pub(super) fn lines_of(run: impl FnOnce()) -> Vec<String> {
+        let (queue, entries) = sync_channel(LOG_LINES_MAX);
+        let layer = Lines {
+            types: LogTypes::ALL,
+            timestamp: None,
+            queue,
+            lost: AtomicU64::new(0),
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), run);
+        let lines = entries.into_iter().filter_map(|entry| match entry {
+            Entry::Line(line) => Some(line.trim_end().to_owned()),
+            Entry::Flush(_) => None,
+        });
+        lines.collect()
     }
 }
