@@ -62,9 +62,7 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
 }
 
 fn start(config: &Config) -> Result<Server, Error> {
-    if let Err(error) = martlet_server::init_log(&config.log) {
-        eprintln!("warning: the log cannot be opened: {error}");
-    }
+    martlet_server::init_log(&config.log)?;
     for warning in &config.warnings {
         let mut text = String::new();
         if warning.write(&mut text, "warning").is_ok() {

@@ -1,6 +1,6 @@
 //! Why the broker did not start.
 
-use crate::config::{Errors, ListenError};
+use crate::config::{Code, Errors, Finding, ListenError};
 
 /// What kept the broker from starting. Its `Display` is what the user reads: codes, places, ways out.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +16,27 @@ pub enum Error {
 
 pub use crate::config::explain;
 
+impl Error {
+    /// Each thing that is wrong, in one line with its code, for the log.
+    pub fn lines(&self) -> Vec<(Code, String)> {
+        match self {
+            Self::Config(errors) => {
+                let lines = errors.findings.iter().map(|finding| (finding.code, finding.line()));
+                lines.collect()
+            }
+            Self::Listen(error) => vec![(error.code, error.line())],
+        }
+    }
+}
+
 impl From<ListenError> for Error {
     fn from(error: ListenError) -> Self {
         Self::Listen(Box::new(error))
+    }
+}
+
+impl From<Vec<Finding>> for Error {
+    fn from(findings: Vec<Finding>) -> Self {
+        Self::Config(Errors { findings, more: 0 })
     }
 }

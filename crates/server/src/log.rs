@@ -20,7 +20,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::drops::Drops;
-use crate::config::{Log, LogDestination, LogType, LogTypes, Timestamp};
+use crate::config::{Finding, Log, LogDestination, LogType, LogTypes, Timestamp};
+use crate::error::Error;
 use crate::limits::{LOG_FLUSH_MS, LOG_LINES_MAX, LOG_VALUE_CHARS_MAX};
 
 /// The target of lines that mosquitto calls a notice.
@@ -28,18 +29,20 @@ pub(crate) const NOTICE: &str = "notice";
 const SUBSCRIBE: &str = "subscribe";
 const UNSUBSCRIBE: &str = "unsubscribe";
 
-/// Sends the log where `log` says. The first call in a process holds.
+/// Sends the log where `log` says, or tells which files cannot be opened. The first call in a process holds.
 ///
 /// A thread writes; whoever logs only hands over a line and never waits. What does not fit the queue,
 /// because nobody reads the other end of a pipe or a disk hangs, is lost and counted in the next line.
-pub fn init(log: &Log) -> io::Result<()> {
-    let mut outputs: Vec<Box<dyn Write + Send>> = Vec::new();
+pub fn init(log: &Log) -> Result<(), Error> {
+    let (mut outputs, mut findings) = (Vec::new(), Vec::new());
     for destination in &log.destinations {
-        outputs.push(match destination {
-            LogDestination::Stderr => Box::new(io::stderr()),
-            LogDestination::Stdout => Box::new(io::stdout()),
-            LogDestination::File(path) => Box::new(append(path)?),
-        });
+        match Output::open(destination) {
+            Ok(output) => outputs.push(output),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    if !findings.is_empty() {
+        return Err(findings.into());
     }
     let (queue, lines) = sync_channel(LOG_LINES_MAX);
     let layer = Lines {
@@ -52,7 +55,8 @@ pub fn init(log: &Log) -> io::Result<()> {
     if tracing_subscriber::registry().with(layer).try_init().is_ok() {
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&lines, outputs))?;
+            .spawn(move || write_all(&lines, outputs))
+            .expect("the system starts a thread");
         let _ = QUEUE.set(queue);
     }
     Ok(())
@@ -81,7 +85,35 @@ enum Entry {
     Flush(SyncSender<()>),
 }
 
-fn write_all(entries: &Receiver<Entry>, mut outputs: Vec<Box<dyn Write + Send>>) {
+/// An open destination.
+enum Output {
+    Stderr(io::Stderr),
+    Stdout(io::Stdout),
+    File(File),
+}
+
+impl Output {
+    fn open(destination: &LogDestination) -> Result<Self, Finding> {
+        Ok(match destination {
+            LogDestination::Stderr => Self::Stderr(io::stderr()),
+            LogDestination::Stdout => Self::Stdout(io::stdout()),
+            LogDestination::File(file) => {
+                let opened = append(&file.path).map_err(|error| file.failed("the log", &error))?;
+                Self::File(opened)
+            }
+        })
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stderr(stderr) => stderr.write_all(bytes),
+            Self::Stdout(stdout) => stdout.write_all(bytes),
+            Self::File(file) => file.write_all(bytes),
+        }
+    }
+}
+
+fn write_all(entries: &Receiver<Entry>, mut outputs: Vec<Output>) {
     for entry in entries {
         match entry {
             Entry::Line(line) => {

@@ -168,6 +168,30 @@ fn wrong_configuration() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
+/// Files that the broker is to write, and that cannot be written: an error before anything listens.
+#[test]
+fn cannot_write() {
+    let folder = std::env::temp_dir().join(format!("martlet-golden-write-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the files");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("it can be written");
+    // Nobody can listen there: who looked at the files first, never tries.
+    let listener = "listener 1883 192.0.2.1\n";
+    let name = folder.to_string_lossy();
+    write(
+        "log.conf",
+        &format!("{listener}log_dest stderr\nlog_dest file {name}/none/a.log\nlog_dest file {name}\n"),
+    );
+    commands(
+        "cannot_write",
+        &[
+            "martlet broker -c FOLDER/log.conf",
+            "martlet help F022",
+        ],
+        &[(&name, "FOLDER")],
+    );
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
 #[test]
 fn another_protocol() {
     let mut broker = Live::start("mismatch", &[]);

@@ -213,8 +213,12 @@ fn log(global: &Values<'_>, overrides: &Overrides) -> Log {
     let mut destinations = Vec::new();
     for setting in global.all("log_dest") {
         match &setting.value {
-            Value::LogDest(Some(destination)) if !destinations.contains(destination) => {
-                destinations.push(destination.clone());
+            Value::LogDest(Some(destination))
+                if !destinations
+                    .iter()
+                    .any(|known: &LogDestination| known.is_same(destination)) =>
+            {
+                destinations.push(destination.clone().asked_by(&setting.origin));
             }
             Value::LogDest(None) => destinations.clear(),
             _ => {}

@@ -76,6 +76,18 @@ impl ListenError {
     }
 }
 
+impl ListenError {
+    /// The same in one line, for the log.
+    pub fn line(&self) -> String {
+        let fix = self
+            .fix
+            .as_ref()
+            .map_or(String::new(), |fix| format!(" fix: {fix}"));
+        let from = self.origin.short();
+        format!("cannot listen on {}: {} (from {from}).{fix}", self.at, self.why)
+    }
+}
+
 fn taken(holder: Option<&Holder>) -> String {
     match holder {
         None => "the port is taken".into(),
@@ -102,7 +114,7 @@ fn lowest_free_port() -> u16 {
 }
 
 /// The system's own words without its number.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();

@@ -23,6 +23,7 @@ mod overrides;
 mod reader;
 mod shown;
 mod value;
+mod written;
 
 use std::path::Path;
 
@@ -35,6 +36,8 @@ pub use log::{Log, LogDestination, LogType, LogTypes, TimeFormat, Timestamp};
 pub use markdown::render_markdown;
 pub use origin::Origin;
 pub use overrides::Overrides;
+pub use written::Written;
+pub(crate) use written::why;
 
 use draft::Draft;
 use reader::Reader;
