@@ -93,11 +93,23 @@ fn start(config: &Config) -> Result<Server, Error> {
     Ok(server)
 }
 
-/// SIGTERM and SIGINT, caught.
+/// What logrotate and `systemctl reload` ask for, as far as there is such a thing.
+fn hang_up() {
+    martlet_server::reopen_log();
+    tracing::warn!(
+        text = "the configuration is not read again in this version; the log files were opened anew",
+        "config.reload"
+    );
+}
+
+/// The signals that would end the process without a word, caught.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    /// SIGUSR1 and SIGUSR2 mean nothing here. To mosquitto they say "save" and "print what you hold".
+    _ignored: [Signal; 2],
 }
 
 impl Signals {
@@ -107,21 +119,30 @@ impl Signals {
             .build()
             .expect("the system has what a runtime needs");
         let inside = runtime.enter();
-        let terminate = signal(SignalKind::terminate()).expect("signals can be caught");
-        let interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
+        let catch = |kind| signal(kind).expect("signals can be caught");
+        let terminate = catch(SignalKind::terminate());
+        let interrupt = catch(SignalKind::interrupt());
+        let hang_up = catch(SignalKind::hangup());
+        let ignored = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(catch);
         drop(inside);
         Self {
             runtime,
             terminate,
             interrupt,
+            hang_up,
+            _ignored: ignored,
         }
     }
 
+    /// Waits for the end.
     fn wait(mut self) {
         self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = self.terminate.recv() => return,
+                    _ = self.interrupt.recv() => return,
+                    _ = self.hang_up.recv() => hang_up(),
+                }
             }
         });
     }

@@ -16,5 +16,5 @@ mod settings;
 mod worker;
 
 pub use error::Error;
-pub use log::{flush as flush_log, init as init_log};
+pub use log::{flush as flush_log, init as init_log, reopen as reopen_log};
 pub use server::Server;

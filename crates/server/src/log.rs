@@ -5,10 +5,10 @@ mod drops;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use martlet_broker::{Ending, Event, Peer, Reason};
@@ -20,7 +20,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::drops::Drops;
-use crate::config::{Finding, Log, LogDestination, LogType, LogTypes, Timestamp};
+use crate::config::{Log, LogDestination, LogType, LogTypes, Timestamp, why};
 use crate::error::Error;
 use crate::limits::{LOG_FLUSH_MS, LOG_LINES_MAX, LOG_VALUE_CHARS_MAX};
 
@@ -36,10 +36,17 @@ const UNSUBSCRIBE: &str = "unsubscribe";
 pub fn init(log: &Log) -> Result<(), Error> {
     let (mut outputs, mut findings) = (Vec::new(), Vec::new());
     for destination in &log.destinations {
-        match Output::open(destination) {
-            Ok(output) => outputs.push(output),
-            Err(finding) => findings.push(finding),
-        }
+        outputs.push(match destination {
+            LogDestination::Stderr => Output::Stderr(io::stderr()),
+            LogDestination::Stdout => Output::Stdout(io::stdout()),
+            LogDestination::File(file) => match append(&file.path) {
+                Ok(opened) => Output::File(file.path.clone(), opened),
+                Err(error) => {
+                    findings.push(file.failed("the log", &error));
+                    continue;
+                }
+            },
+        });
     }
     if !findings.is_empty() {
         return Err(findings.into());
@@ -62,6 +69,16 @@ pub fn init(log: &Log) -> Result<(), Error> {
     Ok(())
 }
 
+/// The files of the log are opened anew before the next line: somebody may have renamed them to begin new ones.
+pub fn reopen() {
+    REOPEN.store(true, Ordering::Release);
+    // If there is no room for it, there are lines to be written, which do as well.
+    let (done, _) = sync_channel(1);
+    if let Some(queue) = QUEUE.get() {
+        let _ = queue.try_send(Entry::Flush(done));
+    }
+}
+
 /// Waits until what was logged is written, but not for long.
 pub fn flush() {
     let Some(queue) = QUEUE.get() else { return };
@@ -80,6 +97,9 @@ pub fn flush() {
 
 static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
 
+/// Whether the thread that writes is to open its files anew.
+static REOPEN: AtomicBool = AtomicBool::new(false);
+
 enum Entry {
     Line(String),
     Flush(SyncSender<()>),
@@ -89,32 +109,36 @@ enum Entry {
 enum Output {
     Stderr(io::Stderr),
     Stdout(io::Stdout),
-    File(File),
+    File(PathBuf, File),
 }
 
 impl Output {
-    fn open(destination: &LogDestination) -> Result<Self, Finding> {
-        Ok(match destination {
-            LogDestination::Stderr => Self::Stderr(io::stderr()),
-            LogDestination::Stdout => Self::Stdout(io::stdout()),
-            LogDestination::File(file) => {
-                let opened = append(&file.path).map_err(|error| file.failed("the log", &error))?;
-                Self::File(opened)
-            }
-        })
-    }
-
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Stderr(stderr) => stderr.write_all(bytes),
             Self::Stdout(stdout) => stdout.write_all(bytes),
-            Self::File(file) => file.write_all(bytes),
+            Self::File(_, file) => file.write_all(bytes),
+        }
+    }
+
+    /// What cannot be opened goes on into the file that it was.
+    fn reopen(&mut self) {
+        let Self::File(path, file) = self else { return };
+        match append(path) {
+            Ok(opened) => *file = opened,
+            Err(error) => {
+                let reason = why(path, &error);
+                tracing::error!(path = %path.display(), reason, "log.not_reopened");
+            }
         }
     }
 }
 
 fn write_all(entries: &Receiver<Entry>, mut outputs: Vec<Output>) {
     for entry in entries {
+        if REOPEN.swap(false, Ordering::Acquire) {
+            outputs.iter_mut().for_each(Output::reopen);
+        }
         match entry {
             Entry::Line(line) => {
                 for output in &mut outputs {
