@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use martlet_server::config::{self, Config, Mode, Overrides};
+use martlet_server::config::{self, Config, Listener, Mode, Origin, Overrides};
 use martlet_server::{Error, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -63,13 +63,26 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
 
 fn start(config: &Config) -> Result<Server, Error> {
     martlet_server::init_log(&config.log)?;
+    // Who looks into the file alone is to see there what kept the broker from starting, or nobody from coming in.
+    let logs_more = config.log.leaves_stderr();
     for warning in &config.warnings {
         let mut text = String::new();
         if warning.write(&mut text, "warning").is_ok() {
             eprintln!("{}", text.trim_end());
         }
+        if logs_more {
+            tracing::warn!(
+                code = warning.code.as_str(),
+                text = warning.line(),
+                "config.warning"
+            );
+        }
     }
-    let server = Server::start(config)?;
+    let server = Server::start(config).inspect_err(|error| {
+        for (code, text) in error.lines().into_iter().filter(|_| logs_more) {
+            tracing::error!(code = code.as_str(), text, "broker.failed");
+        }
+    })?;
     for address in server.addresses() {
         tracing::info!(target: "notice", %address, version = env!("CARGO_PKG_VERSION"), "broker.listening");
     }
@@ -78,19 +91,22 @@ fn start(config: &Config) -> Result<Server, Error> {
         lost = "sessions, queues and retained messages are lost at exit",
         "broker.state"
     );
-    if config
-        .listeners
-        .iter()
-        .all(|listener| listener.place.bind.is_loopback())
-    {
-        tracing::info!(
-            target: "notice",
-            reach = "this machine only",
-            fix = "martlet broker --bind 0.0.0.0 --set allow_anonymous=true opens it to your network, for everybody",
-            "broker.reach"
-        );
-    }
+    tell_reach(&config.listeners);
     Ok(server)
+}
+
+/// Says so if only this machine can reach the broker, and how to change that, if that is all that keeps others out.
+fn tell_reach(listeners: &[Listener]) {
+    if !listeners.iter().all(|listener| listener.place.bind.is_loopback()) {
+        return;
+    }
+    let is_open = listeners.iter().any(|listener| listener.allow_anonymous);
+    // What stands in a file is changed there.
+    let is_in_file = |listener: &Listener| matches!(listener.origin, Origin::File { .. });
+    let fix =
+        "martlet broker --bind 0.0.0.0 --set allow_anonymous=true opens it to your network, for everybody";
+    let fix = (is_open && !listeners.iter().any(is_in_file)).then_some(fix);
+    tracing::info!(target: "notice", reach = "this machine only", fix, "broker.reach");
 }
 
 /// What logrotate and `systemctl reload` ask for, as far as there is such a thing.

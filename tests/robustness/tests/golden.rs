@@ -364,3 +364,41 @@ fn comings_and_goings() {
     compare("comings_and_goings", &log);
     broker.assert_well();
 }
+
+/// What a broker says at its start, with the log in a file too.
+#[test]
+fn what_the_log_says_of_the_start() {
+    let folder = std::env::temp_dir().join(format!("martlet-golden-start-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the log");
+    let path = folder.join("a.log");
+    let log_dest = format!("log_dest=file {}", path.display());
+    let mut found = String::new();
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    for anonymous in ["allow_anonymous=true", "allow_anonymous=false"] {
+        let mut broker = Live::start("start", &[anonymous, &log_dest]);
+        wait("its start", Duration::from_secs(10), || read().contains("broker.reach"));
+        let _ = writeln!(found, "{anonymous}");
+        let port = broker.port().to_string();
+        // The port is taken for a second one, which says so in the same file.
+        let output = Command::new(binary())
+            .args(["broker", "--bind", "127.0.0.1", "-p", &port, "--set", &log_dest])
+            .stdin(Stdio::null())
+            .output()
+            .expect("martlet runs");
+        assert_eq!(output.status.code(), Some(1));
+        let (log, pid) = (read(), broker.pid().to_string());
+        let lines = log
+            .lines()
+            .filter(|line| !line.contains("connection.closed"))
+            .map(|line| line.split_once(": ").map_or(line, |(_, line)| line));
+        for line in lines {
+            let line = line.replace(&format!(":{port}"), ":PORT");
+            let line = line.replace(&format!("(pid {pid})"), "(pid PID)");
+            let _ = writeln!(found, "{line}");
+        }
+        broker.wait_exit_by("TERM");
+        let _ = std::fs::remove_file(&path);
+    }
+    compare("what_the_log_says_of_the_start", &found);
+    let _ = std::fs::remove_dir_all(&folder);
+}
