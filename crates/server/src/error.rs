@@ -9,9 +9,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] Errors),
-    /// A listener could not be opened.
-    #[error(transparent)]
-    Listen(Box<ListenError>),
+    /// Listeners could not be opened; at least one.
+    #[error("{}", lines(.0))]
+    Listen(Vec<ListenError>),
 }
 
 pub use crate::config::explain;
@@ -24,15 +24,14 @@ impl Error {
                 let lines = errors.findings.iter().map(|finding| (finding.code, finding.line()));
                 lines.collect()
             }
-            Self::Listen(error) => vec![(error.code, error.line())],
+            Self::Listen(errors) => errors.iter().map(|error| (error.code, error.line())).collect(),
         }
     }
 }
 
-impl From<ListenError> for Error {
-    fn from(error: ListenError) -> Self {
-        Self::Listen(Box::new(error))
-    }
+fn lines(errors: &[ListenError]) -> String {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join("\n")
 }
 
 impl From<Vec<Finding>> for Error {

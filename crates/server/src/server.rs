@@ -204,17 +204,20 @@ fn ports(config: &Config, sockets: &[(Listening, u16)]) -> Arc<[u16]> {
     ports.into()
 }
 
-/// All sockets of all listeners, each with the index of its rules.
+/// All sockets of all listeners, each with the index of its rules; or all that cannot be opened.
 fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
-    let mut open = Vec::new();
+    let (mut open, mut errors) = (Vec::new(), Vec::new());
     for (rules, listener) in config.listeners.iter().enumerate() {
-        let before = open.len();
-        let mut failed = None;
-        let mut port = listener.place.port;
-        let addresses = listener
-            .place
-            .socket_addresses()
-            .map_err(|error| ListenError::unknown_name(&listener.place, &listener.origin, error))?;
+        let (place, origin) = (&listener.place, &listener.origin);
+        let addresses = match place.socket_addresses() {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                errors.push(ListenError::unknown_name(place, origin, error));
+                continue;
+            }
+        };
+        let (mut opened, mut failed) = (0, Vec::new());
+        let mut port = place.port;
         for mut address in addresses {
             // With port 0 all addresses of a listener get the same one.
             address.set_port(port);
@@ -222,20 +225,25 @@ fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
                 Ok(socket) => {
                     port = socket.address.port();
                     open.push((socket, rules as u16));
+                    opened += 1;
                 }
-                Err(error) => failed = Some((address, error)),
+                Err(error) => failed.push((address, error)),
             }
         }
-        if let Some((address, error)) = failed {
-            let is_tolerated = open.len() > before
-                && listener.place.may_lack_a_family()
-                && error.kind() != std::io::ErrorKind::AddrInUse;
-            if !is_tolerated {
-                return Err(ListenError::new(address, &listener.origin, error).into());
-            }
+        // That the machine lacks a family of addresses is not what is wrong if it has the other.
+        let is_taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+        if place.may_lack_a_family() && (opened > 0 || failed.iter().any(|(_, error)| is_taken(error))) {
+            failed.retain(|(_, error)| is_taken(error));
         }
+        let told = failed
+            .into_iter()
+            .map(|(address, error)| ListenError::new(address, origin, error));
+        errors.extend(told);
     }
-    Ok(open)
+    if errors.is_empty() {
+        return Ok(open);
+    }
+    Err(Error::Listen(ListenError::joined(errors)))
 }
 
 fn listen(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Listening> {

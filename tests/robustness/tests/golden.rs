@@ -119,6 +119,19 @@ fn port_in_use() {
     holder.assert_well();
     drop(holder);
 
+    // Without --bind it wants both families of the loopback interface, and names both.
+    let four = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = four.local_addr().expect("it is bound").port();
+    let six = TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, port)).expect("a free port, and IPv6");
+    let (port, pid) = (port.to_string(), std::process::id().to_string());
+    let name = std::fs::read_to_string("/proc/self/comm").expect("there is a name");
+    commands(
+        "port_in_use_twice",
+        &["martlet broker -p PORT"],
+        &[(&port, "PORT"), (&pid, "PID"), (name.trim(), "PROGRAM")],
+    );
+    drop((four, six));
+
     // The same from a file, and held by somebody else than a martlet.
     let folder = std::env::temp_dir().join(format!("martlet-golden-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the file");
@@ -126,8 +139,6 @@ fn port_in_use() {
     let port = listener.local_addr().expect("it is bound").port().to_string();
     let config = folder.join("martlet.conf");
     std::fs::write(&config, format!("# ours\nlistener {port} 127.0.0.1\n")).expect("it can be written");
-    let pid = std::process::id().to_string();
-    let name = std::fs::read_to_string("/proc/self/comm").expect("there is a name");
     commands(
         "port_in_use_from_file",
         &["martlet broker -c FOLDER/martlet.conf"],
