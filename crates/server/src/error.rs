@@ -10,7 +10,7 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] Errors),
     /// Listeners could not be opened; at least one.
-    #[error("{}", lines(.0))]
+    #[error("{}", paragraphs(.0))]
     Listen(Vec<ListenError>),
 }
 
@@ -21,7 +21,10 @@ impl Error {
     pub fn lines(&self) -> Vec<(Code, String)> {
         match self {
             Self::Config(errors) => {
-                let lines = errors.findings.iter().map(|finding| (finding.code, finding.line()));
+                let lines = errors
+                    .findings
+                    .iter()
+                    .map(|finding| (finding.code, finding.line()));
                 lines.collect()
             }
             Self::Listen(errors) => errors.iter().map(|error| (error.code, error.line())).collect(),
@@ -29,7 +32,7 @@ impl Error {
     }
 }
 
-fn lines(errors: &[ListenError]) -> String {
+fn paragraphs(errors: &[ListenError]) -> String {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     texts.join("\n")
 }

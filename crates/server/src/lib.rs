@@ -10,6 +10,7 @@ pub mod error;
 mod inbox;
 pub mod limits;
 mod log;
+mod pid_file;
 mod placement;
 mod server;
 mod settings;

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::inbox::{Inbox, Item};
 use crate::limits::{ASKED_BYTES, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
+use crate::pid_file::PidFile;
 use crate::settings;
 use crate::worker::{Clock, Worker};
 
@@ -27,6 +28,8 @@ pub struct Server {
     workers: Vec<JoinHandle<()>>,
     stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
     addresses: Vec<SocketAddr>,
+    /// Removed when all else has ended.
+    _pid_file: Option<PidFile>,
 }
 
 impl Server {
@@ -36,6 +39,7 @@ impl Server {
         let sockets = open_all(config)?;
         let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
         let ports = ports(config, &sockets);
+        let pid_file = config.pid_file.as_ref().map(PidFile::write).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = config
             .shards
@@ -95,6 +99,7 @@ impl Server {
             workers,
             stop_accepting: Some(stop_accepting),
             addresses,
+            _pid_file: pid_file,
         })
     }
 

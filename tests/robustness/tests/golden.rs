@@ -192,10 +192,19 @@ fn cannot_write() {
         "log.conf",
         &format!("{listener}log_dest stderr\nlog_dest file {name}/none/a.log\nlog_dest file {name}\n"),
     );
+    write(
+        "pid.conf",
+        &format!(
+            "port {}\nbind_address 127.0.0.1\npid_file {name}/none/pid\n",
+            free_port()
+        ),
+    );
     commands(
         "cannot_write",
         &[
             "martlet broker -c FOLDER/log.conf",
+            "martlet broker -c FOLDER/pid.conf",
+            "martlet broker --bind 127.0.0.1:0 --set pid_file=FOLDER",
             "martlet help F022",
         ],
         &[(&name, "FOLDER")],
@@ -387,7 +396,9 @@ fn what_the_log_says_of_the_start() {
     let read = || std::fs::read_to_string(&path).unwrap_or_default();
     for anonymous in ["allow_anonymous=true", "allow_anonymous=false"] {
         let mut broker = Live::start("start", &[anonymous, &log_dest]);
-        wait("its start", Duration::from_secs(10), || read().contains("broker.reach"));
+        wait("its start", Duration::from_secs(10), || {
+            read().contains("broker.reach")
+        });
         let _ = writeln!(found, "{anonymous}");
         let port = broker.port().to_string();
         // The port is taken for a second one, which says so in the same file.

@@ -126,3 +126,16 @@ fn on_sighup_the_log_files_are_opened_anew() {
     broker.wait_exit_by("TERM");
     let _ = std::fs::remove_dir_all(&folder);
 }
+
+#[test]
+fn the_pid_file_is_there_while_it_runs() {
+    let path = std::env::temp_dir().join(format!("martlet-stop-pid-{}", std::process::id()));
+    let pid_file = format!("pid_file={}", path.display());
+    let mut broker = Live::start("stop-pid", &[&pid_file]);
+    let content = format!("{}\n", broker.pid());
+    wait("the process identifier", Duration::from_secs(10), || {
+        std::fs::read_to_string(&path).is_ok_and(|found| found == content)
+    });
+    broker.wait_exit_by("TERM");
+    assert!(!path.exists(), "it is left behind");
+}

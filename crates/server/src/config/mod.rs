@@ -63,6 +63,8 @@ pub struct Config {
     pub tcp_nodelay: bool,
     /// How often `$SYS` is brought up to date; `None`: there is no `$SYS`.
     pub sys_interval_s: Option<u16>,
+    /// Where the process identifier stands while it runs.
+    pub pid_file: Option<Written>,
     /// Worth a line in the log at the start.
     pub warnings: Vec<Finding>,
 }
