@@ -62,6 +62,9 @@ pub const STOP_MS: u64 = 3_000;
 /// Files that are kept open beside connections.
 pub const FILES_RESERVED: u64 = 100;
 
+/// Connections below which the log warns of the limit of open files.
+pub const CONNECTIONS_FEW: u64 = 1_000;
+
 /// Milliseconds between two lines about messages that one client lost for one reason. What comes between is counted
 /// and told in the next.
 pub const DROP_LINE_INTERVAL_MS: u64 = 1_000;

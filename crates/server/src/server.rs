@@ -15,7 +15,7 @@ use crate::acceptor::Acceptor;
 use crate::config::{Config, ListenError};
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
-use crate::limits::{ASKED_BYTES, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
+use crate::limits::{ASKED_BYTES, CONNECTIONS_FEW, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
 use crate::pid_file::PidFile;
 use crate::settings;
@@ -46,6 +46,14 @@ impl Server {
             .map_or(cores, usize::from)
             .clamp(1, usize::from(u16::MAX));
         let connections_max = config.connections_max.unwrap_or(u64::MAX).min(files_max);
+        if connections_max == files_max && files_max < CONNECTIONS_FEW {
+            tracing::warn!(
+                connections_max,
+                text = "the limit of open files leaves room for few connections",
+                fix = "raise it (ulimit -n, LimitNOFILE)",
+                "connections.limit"
+            );
+        }
 
         let mut seed = Seed::new(random());
         let rules = config

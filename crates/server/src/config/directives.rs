@@ -69,7 +69,7 @@ const TABLE: &[Directive] = &[
     works("auto_id_prefix", PREFIX, Global, "auto-", "auto-",
         "How the client identifiers begin that the broker gives out."),
     works("global_max_connections", OR_MINUS_1, Global, "", "-1",
-        "Connections of all listeners at a time; one more is refused with 0x97. If not given: as many as the limit of open files allows."),
+        "Connections of all listeners at a time; one more waits to be accepted until another ends, and the log says so. Never more than the limit of open files allows."),
     works("global_max_clients", OR_MINUS_1, Global, "1000000", "-1",
         "Sessions, connected or not; a client that needs one more is refused with 0x97."),
     ours("max_half_open", number(1, COUNT_MAX, Unit::Plain), Global, "20000", "20000",

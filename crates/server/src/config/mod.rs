@@ -57,7 +57,7 @@ pub struct Config {
     pub connect_timeout_ms: u64,
     /// Connections without a complete CONNECT; one more waits to be accepted.
     pub half_open_max: u32,
-    /// Connections of all listeners; `None`: as many as the limit of open files allows.
+    /// Connections of all listeners; one more waits to be accepted. `None`: as many as the limit of open files allows.
     pub connections_max: Option<u64>,
     /// `TCP_NODELAY` on every connection.
     pub tcp_nodelay: bool,
