@@ -35,6 +35,8 @@ pub enum Event<'a> {
         peer: Peer,
         /// Why.
         ending: Ending,
+        /// Whether it had a will.
+        has_will: bool,
         /// More about the violation: a size, a limit.
         detail: Option<&'a str>,
     },
@@ -48,6 +50,17 @@ pub enum Event<'a> {
         code: ReasonCode,
         /// Why.
         reason: &'a str,
+    },
+    /// A CONNECT was refused because of who the client is.
+    LoginDenied {
+        /// The client identifier that it gave.
+        client_id: &'a str,
+        /// Where it came from.
+        peer: Peer,
+        /// The user that it named.
+        user_name: Option<&'a str>,
+        /// Why; clients are not told.
+        reason: Reason,
     },
     /// Clients take a session from each other again and again: two devices with one client identifier.
     Flapping {

@@ -65,8 +65,10 @@ reasons! {
     Violation = "protocol_violation", "the client broke a rule of MQTT";
     /// More unacknowledged messages than the receive maximum; it may be let off with a warning.
     ReceiveMaximum = "receive_maximum", "more unacknowledged messages than the receive maximum";
-    /// Anonymous clients are not allowed.
-    NotAuthorized = "not_authorised", "clients without a user are not allowed here";
+    /// It named no user, and anonymous clients are not allowed.
+    NoCredentials = "no_credentials", "clients without a user are not allowed here";
+    /// It named a user, and there are none yet.
+    UnknownUser = "unknown_user", "this version has no users, so none is authorised here";
     /// Nothing came for 1.5 times the keep alive.
     KeepAlive = "keep_alive", "nothing came for one and a half times the keep alive";
     /// No complete CONNECT in time.
@@ -111,7 +113,7 @@ impl Reason {
     /// The reason code that a publisher or a client is told.
     pub const fn code(self) -> ReasonCode {
         match self {
-            Self::ServerTopic | Self::NotAuthorized => ReasonCode::NotAuthorized,
+            Self::ServerTopic | Self::NoCredentials | Self::UnknownUser => ReasonCode::NotAuthorized,
             Self::PayloadTooLarge => ReasonCode::ImplementationSpecific,
             Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,

@@ -88,7 +88,7 @@ impl Sys {
             self.last_ms = now.mono_ms;
         }
         self.last = totals;
-        self.clients_max = self.clients_max.max(totals.sessions_connected);
+        self.clients_max = self.clients_max.max(totals.sessions);
         self.resident_bytes = shared.resident_bytes.load(Ordering::Relaxed);
         self.resident_bytes_max = self.resident_bytes_max.max(self.resident_bytes);
         let mut changed = Vec::new();
@@ -145,11 +145,12 @@ impl Sys {
         add("connections/socket/count", totals.sockets.to_string());
         {
             let router = shared.router.read();
-            add("subscriptions/count", router.subscriptions().to_string());
+            let shared = router.shared_subscriptions();
             add(
-                "shared_subscriptions/count",
-                router.shared_subscriptions().to_string(),
+                "subscriptions/count",
+                (router.subscriptions() - shared).to_string(),
             );
+            add("shared_subscriptions/count", shared.to_string());
         }
         add("retained messages/count", shared.retained.len().to_string());
         for (load, (name, _)) in self.loads.iter().zip(LOADS) {

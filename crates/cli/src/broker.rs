@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use martlet_server::config::{self, Config, Mode, Overrides};
+use martlet_server::config::{self, Config, Listener, Mode, Origin, Overrides};
 use martlet_server::{Error, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::wrong::{cause, without_number};
+use crate::wrong::without_number;
 
 /// What `martlet broker` takes; the rest stands in the configuration.
 #[derive(Debug, clap::Args)]
@@ -64,16 +64,27 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
 }
 
 fn start(config: &Config) -> Result<Server, Error> {
-    if let Err(error) = martlet_server::init_log(&config.log) {
-        eprintln!("warning: the log cannot be opened: {}.", cause(&error));
-    }
+    martlet_server::init_log(&config.log)?;
+    // Who looks into the file alone is to see there what kept the broker from starting, or nobody from coming in.
+    let logs_more = config.log.leaves_stderr();
     for warning in &config.warnings {
         let mut text = String::new();
         if warning.write(&mut text, "warning").is_ok() {
             eprintln!("{}", text.trim_end());
         }
+        if logs_more {
+            tracing::warn!(
+                code = warning.code.as_str(),
+                text = warning.line(),
+                "config.warning"
+            );
+        }
     }
-    let server = Server::start(config)?;
+    let server = Server::start(config).inspect_err(|error| {
+        for (code, text) in error.lines().into_iter().filter(|_| logs_more) {
+            tracing::error!(code = code.as_str(), text, "broker.failed");
+        }
+    })?;
     for address in server.addresses() {
         tracing::info!(target: "notice", %address, version = env!("CARGO_PKG_VERSION"), "broker.listening");
     }
@@ -82,26 +93,41 @@ fn start(config: &Config) -> Result<Server, Error> {
         lost = "sessions, queues and retained messages are lost at exit",
         "broker.state"
     );
-    if config
-        .listeners
-        .iter()
-        .all(|listener| listener.place.bind.is_loopback())
-    {
-        tracing::info!(
-            target: "notice",
-            reach = "this machine only",
-            fix = "martlet broker --bind 0.0.0.0 --set allow_anonymous=true opens it to your network, for everybody",
-            "broker.reach"
-        );
-    }
+    tell_reach(&config.listeners);
     Ok(server)
 }
 
-/// SIGTERM and SIGINT, caught.
+/// Says so if only this machine can reach the broker, and how to change that, if that is all that keeps others out.
+fn tell_reach(listeners: &[Listener]) {
+    if !listeners.iter().all(|listener| listener.place.bind.is_loopback()) {
+        return;
+    }
+    let is_open = listeners.iter().any(|listener| listener.allow_anonymous);
+    // What stands in a file is changed there.
+    let is_in_file = |listener: &Listener| matches!(listener.origin, Origin::File { .. });
+    let fix =
+        "martlet broker --bind 0.0.0.0 --set allow_anonymous=true opens it to your network, for everybody";
+    let fix = (is_open && !listeners.iter().any(is_in_file)).then_some(fix);
+    tracing::info!(target: "notice", reach = "this machine only", fix, "broker.reach");
+}
+
+/// What logrotate and `systemctl reload` ask for, as far as there is such a thing.
+fn hang_up() {
+    martlet_server::reopen_log();
+    tracing::warn!(
+        text = "the configuration is not read again in this version; the log files were opened anew",
+        "config.reload"
+    );
+}
+
+/// The signals that would end the process without a word, caught.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    /// SIGUSR1 and SIGUSR2 mean nothing here. To mosquitto they say "save" and "print what you hold".
+    _ignored: [Signal; 2],
 }
 
 impl Signals {
@@ -111,21 +137,30 @@ impl Signals {
             .build()
             .expect("the system has what a runtime needs");
         let inside = runtime.enter();
-        let terminate = signal(SignalKind::terminate()).expect("signals can be caught");
-        let interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
+        let catch = |kind| signal(kind).expect("signals can be caught");
+        let terminate = catch(SignalKind::terminate());
+        let interrupt = catch(SignalKind::interrupt());
+        let hang_up = catch(SignalKind::hangup());
+        let ignored = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(catch);
         drop(inside);
         Self {
             runtime,
             terminate,
             interrupt,
+            hang_up,
+            _ignored: ignored,
         }
     }
 
+    /// Waits for the end.
     fn wait(mut self) {
         self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = self.terminate.recv() => return,
+                    _ = self.interrupt.recv() => return,
+                    _ = self.hang_up.recv() => hang_up(),
+                }
             }
         });
     }

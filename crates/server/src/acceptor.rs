@@ -29,13 +29,17 @@ pub(crate) struct Acceptor {
 /// How long to wait before looking again whether there is room.
 const WAIT: Duration = Duration::from_millis(50);
 
+/// Between two lines that say that there is no room.
+const FULL_LINE_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Acceptor {
     /// Runs until it is dropped, on the thread of a shard: what stays in that shard needs no other thread.
     pub(crate) async fn run(self, here: &Rc<Worker>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
         let mut placement = Placement::new(Instant::now(), self.inboxes.len());
+        let mut fullness = Fullness::default();
         loop {
-            self.wait_for_room().await;
+            self.wait_for_room(&mut fullness).await;
             let accepted = listener.accept().await.and_then(|(stream, address)| {
                 let peer = Peer {
                     address,
@@ -70,16 +74,14 @@ impl Acceptor {
     }
 
     /// At the limits nobody is accepted: clients wait in the kernel, and the log says why.
-    async fn wait_for_room(&self) {
-        let mut told = false;
+    async fn wait_for_room(&self, fullness: &mut Fullness) {
         while let Some((reason, limit)) = self.full() {
-            if !told {
+            if fullness.begins(Instant::now()) {
                 tracing::warn!(address = %self.address, reason, limit, "listener.full");
-                told = true;
             }
             tokio::time::sleep(WAIT).await;
         }
-        if told {
+        if fullness.ends() {
             tracing::info!(address = %self.address, "listener.room");
         }
     }
@@ -109,10 +111,54 @@ impl Acceptor {
     }
 }
 
+/// What the log was told of the limits: near them, room comes and goes many times a second.
+#[derive(Debug, Default)]
+struct Fullness {
+    last: Option<Instant>,
+    is_told: bool,
+}
+
+impl Fullness {
+    /// There is no room; whether to say so.
+    fn begins(&mut self, now: Instant) -> bool {
+        let is_lately = self.last.is_some_and(|last| now < last + FULL_LINE_INTERVAL);
+        if self.is_told || is_lately {
+            return false;
+        }
+        self.last = Some(now);
+        self.is_told = true;
+        true
+    }
+
+    /// There is room; whether to say so, because the opposite was said.
+    fn ends(&mut self) -> bool {
+        std::mem::take(&mut self.is_told)
+    }
+}
+
 /// The client went away before it was accepted: nobody's fault.
 fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_and_room_are_told_once_a_second() {
+        let (mut fullness, start) = (Fullness::default(), Instant::now());
+        let mut told = [0, 0];
+        for at_ms in (0..=1_000).step_by(10) {
+            let now = start + Duration::from_millis(at_ms);
+            told[0] += u32::from(fullness.begins(now));
+            told[0] += u32::from(fullness.begins(now));
+            told[1] += u32::from(fullness.ends());
+        }
+        assert_eq!(told, [2, 2]);
+        assert!(!fullness.ends());
+    }
 }

@@ -10,11 +10,12 @@ pub mod error;
 mod inbox;
 pub mod limits;
 mod log;
+mod pid_file;
 mod placement;
 mod server;
 mod settings;
 mod worker;
 
 pub use error::Error;
-pub use log::{flush as flush_log, init as init_log};
+pub use log::{flush as flush_log, init as init_log, reopen as reopen_log};
 pub use server::Server;

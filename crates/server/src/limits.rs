@@ -62,8 +62,18 @@ pub const STOP_MS: u64 = 3_000;
 /// Files that are kept open beside connections.
 pub const FILES_RESERVED: u64 = 100;
 
-/// Lines about dropped messages, for each reason and second. The rest is counted and told in the next.
-pub const DROP_LINES_PER_S: u32 = 1;
+/// Connections below which the log warns of the limit of open files.
+pub const CONNECTIONS_FEW: u64 = 1_000;
+
+/// Milliseconds between two lines about messages that one client lost for one reason. What comes between is counted
+/// and told in the next.
+pub const DROP_LINE_INTERVAL_MS: u64 = 1_000;
+
+/// Clients that have such lines of their own, for each shard and reason. What more of them lose is told in one line.
+pub const DROP_CLIENTS_TOLD_MAX: usize = 16;
+
+/// Clients that are counted for that line. Beyond, it says "or more".
+pub const DROP_CLIENTS_COUNTED_MAX: usize = 4_096;
 
 /// Lines that wait to be written to the log. One more is lost, and counted in the next that fits.
 pub const LOG_LINES_MAX: usize = 8_192;

@@ -1,40 +1,55 @@
 //! The log: lines of `level event key=value ...`, to where the configuration says.
 
+mod drops;
+
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use martlet_broker::{Ending, Event, Reason};
+use martlet_broker::{Ending, Event, Peer, Reason};
+use martlet_codec::ReasonCode;
+use martlet_session::NEVER;
 use tracing::field::{Field, Visit};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogDestination, LogType, LogTypes, Timestamp};
-use crate::limits::{DROP_LINES_PER_S, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_VALUE_CHARS_MAX};
+use self::drops::Drops;
+use crate::config::{Log, LogDestination, LogType, LogTypes, Timestamp, why};
+use crate::error::Error;
+use crate::limits::{LOG_FLUSH_MS, LOG_LINES_MAX, LOG_VALUE_CHARS_MAX};
 
 /// The target of lines that mosquitto calls a notice.
 pub(crate) const NOTICE: &str = "notice";
 const SUBSCRIBE: &str = "subscribe";
 const UNSUBSCRIBE: &str = "unsubscribe";
 
-/// Sends the log where `log` says. The first call in a process holds.
+/// Sends the log where `log` says, or tells which files cannot be opened. The first call in a process holds.
 ///
 /// A thread writes; whoever logs only hands over a line and never waits. What does not fit the queue,
 /// because nobody reads the other end of a pipe or a disk hangs, is lost and counted in the next line.
-pub fn init(log: &Log) -> io::Result<()> {
-    let mut outputs: Vec<Box<dyn Write + Send>> = Vec::new();
+pub fn init(log: &Log) -> Result<(), Error> {
+    let (mut outputs, mut findings) = (Vec::new(), Vec::new());
     for destination in &log.destinations {
         outputs.push(match destination {
-            LogDestination::Stderr => Box::new(io::stderr()),
-            LogDestination::Stdout => Box::new(io::stdout()),
-            LogDestination::File(path) => Box::new(append(path)?),
+            LogDestination::Stderr => Output::Stderr(io::stderr()),
+            LogDestination::Stdout => Output::Stdout(io::stdout()),
+            LogDestination::File(file) => match append(&file.path) {
+                Ok(opened) => Output::File(file.path.clone(), opened),
+                Err(error) => {
+                    findings.push(file.failed("the log", &error));
+                    continue;
+                }
+            },
         });
+    }
+    if !findings.is_empty() {
+        return Err(findings.into());
     }
     let (queue, lines) = sync_channel(LOG_LINES_MAX);
     let layer = Lines {
@@ -47,10 +62,21 @@ pub fn init(log: &Log) -> io::Result<()> {
     if tracing_subscriber::registry().with(layer).try_init().is_ok() {
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&lines, outputs))?;
+            .spawn(move || write_all(&lines, outputs))
+            .expect("the system starts a thread");
         let _ = QUEUE.set(queue);
     }
     Ok(())
+}
+
+/// The files of the log are opened anew before the next line: somebody may have renamed them to begin new ones.
+pub fn reopen() {
+    REOPEN.store(true, Ordering::Release);
+    // If there is no room for it, there are lines to be written, which do as well.
+    let (done, _) = sync_channel(1);
+    if let Some(queue) = QUEUE.get() {
+        let _ = queue.try_send(Entry::Flush(done));
+    }
 }
 
 /// Waits until what was logged is written, but not for long.
@@ -71,13 +97,48 @@ pub fn flush() {
 
 static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
 
+/// Whether the thread that writes is to open its files anew.
+static REOPEN: AtomicBool = AtomicBool::new(false);
+
 enum Entry {
     Line(String),
     Flush(SyncSender<()>),
 }
 
-fn write_all(entries: &Receiver<Entry>, mut outputs: Vec<Box<dyn Write + Send>>) {
+/// An open destination.
+enum Output {
+    Stderr(io::Stderr),
+    Stdout(io::Stdout),
+    File(PathBuf, File),
+}
+
+impl Output {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stderr(stderr) => stderr.write_all(bytes),
+            Self::Stdout(stdout) => stdout.write_all(bytes),
+            Self::File(_, file) => file.write_all(bytes),
+        }
+    }
+
+    /// What cannot be opened goes on into the file that it was.
+    fn reopen(&mut self) {
+        let Self::File(path, file) = self else { return };
+        match append(path) {
+            Ok(opened) => *file = opened,
+            Err(error) => {
+                let reason = why(path, &error);
+                tracing::error!(path = %path.display(), reason, "log.not_reopened");
+            }
+        }
+    }
+}
+
+fn write_all(entries: &Receiver<Entry>, mut outputs: Vec<Output>) {
     for entry in entries {
+        if REOPEN.swap(false, Ordering::Acquire) {
+            outputs.iter_mut().for_each(Output::reopen);
+        }
         match entry {
             Entry::Line(line) => {
                 for output in &mut outputs {
@@ -198,57 +259,29 @@ impl Visit for Fields {
 #[derive(Debug)]
 pub(crate) struct EventLog {
     connection_messages: bool,
-    drops: Vec<DropLines>,
-    /// When something that was only counted is to be told.
-    due: Option<Instant>,
-}
-
-/// Lines about one reason, few a second.
-#[derive(Debug)]
-struct DropLines {
-    since: Instant,
-    told: u32,
-    untold: u64,
+    /// The port of each listener.
+    ports: Arc<[u16]>,
+    drops: Drops,
 }
 
 impl EventLog {
-    pub(crate) fn new(connection_messages: bool) -> Self {
-        let now = Instant::now();
-        let drops = Reason::ALL
-            .iter()
-            .map(|_| DropLines {
-                since: now,
-                told: 0,
-                untold: 0,
-            })
-            .collect();
+    /// `ports` are those of the listeners, in the order of their rules.
+    pub(crate) fn new(connection_messages: bool, ports: Arc<[u16]>) -> Self {
         Self {
             connection_messages,
-            drops,
-            due: None,
+            ports,
+            drops: Drops::new(),
         }
     }
 
     /// When to call `tell_counted`, if something waits for it.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
+        self.drops.due()
     }
 
-    /// Tells what was only counted and had no later line to be told in.
+    /// Tells drops that were only counted.
     pub(crate) fn tell_counted(&mut self) {
-        self.due = None;
-        for (lines, reason) in self.drops.iter_mut().zip(Reason::ALL) {
-            if lines.untold > 0 {
-                lines.since = Instant::now();
-                lines.told = DROP_LINES_PER_S;
-                tracing::warn!(
-                    reason = reason.key(),
-                    text = reason.text(),
-                    count = std::mem::take(&mut lines.untold),
-                    "message.dropped"
-                );
-            }
-        }
+        self.drops.tell(Instant::now());
     }
 
     pub(crate) fn write(&mut self, event: Event<'_>) {
@@ -267,11 +300,12 @@ impl EventLog {
                     target: NOTICE,
                     client = client_id,
                     from = %peer.address,
+                    listener = self.port(&peer),
                     user = user_name,
                     version = %version,
                     clean = clean_start,
                     keep_alive_s,
-                    expiry_s,
+                    expiry_s = expiry(expiry_s),
                     session = if session_present { "resumed" } else { "new" },
                     "client.connected"
                 );
@@ -280,8 +314,16 @@ impl EventLog {
                 client_id,
                 peer,
                 ending,
+                has_will,
                 detail,
             } if self.connection_messages => {
+                // Clients say "with will" without having one; there was nothing to publish.
+                let ending = match ending {
+                    Ending::Client(ReasonCode::DisconnectWithWill) if !has_will => {
+                        Ending::Client(ReasonCode::Success)
+                    }
+                    ending => ending,
+                };
                 disconnected(client_id, &peer, ending, detail);
             }
             Event::Refused {
@@ -294,6 +336,22 @@ impl EventLog {
                     target: NOTICE,
                     client = client_id, from = %peer.address, code = format!("0x{:02x}", code.as_u8()), reason,
                     "client.refused"
+                );
+            }
+            Event::LoginDenied {
+                client_id,
+                peer,
+                user_name,
+                reason,
+            } => {
+                tracing::warn!(
+                    user = user_name,
+                    reason = reason.key(),
+                    client = client_id,
+                    from = %peer.address,
+                    listener = self.port(&peer),
+                    text = reason.text(),
+                    "login.denied"
                 );
             }
             Event::Flapping {
@@ -329,7 +387,7 @@ impl EventLog {
                 client_id,
                 topic,
                 reason,
-            } => self.dropped(client_id, topic, reason),
+            } => self.drops.add(Instant::now(), client_id, topic, reason),
             Event::SubscribeRefused {
                 client_id,
                 filter,
@@ -350,7 +408,7 @@ impl EventLog {
                 filter,
                 granted,
             } => {
-                tracing::debug!(target: SUBSCRIBE, client = client_id, filter, granted = %granted, "client.subscribed");
+                tracing::debug!(target: SUBSCRIBE, client = client_id, filter, granted = granted_text(granted), "client.subscribed");
             }
             Event::Unsubscribed { client_id, filter } => {
                 tracing::debug!(target: UNSUBSCRIBE, client = client_id, filter, "client.unsubscribed");
@@ -359,32 +417,29 @@ impl EventLog {
         }
     }
 
-    fn dropped(&mut self, client_id: Option<&str>, topic: &str, reason: Reason) {
-        let lines = &mut self.drops[reason as usize];
-        if lines.since.elapsed().as_secs() >= 1 {
-            lines.since = Instant::now();
-            lines.told = 0;
-        }
-        if lines.told >= DROP_LINES_PER_S {
-            lines.untold += 1;
-            self.due
-                .get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
-            return;
-        }
-        lines.told += 1;
-        let count = 1 + std::mem::take(&mut lines.untold);
-        tracing::warn!(
-            client = client_id,
-            topic,
-            reason = reason.key(),
-            text = reason.text(),
-            count,
-            "message.dropped"
-        );
+    fn port(&self, peer: &Peer) -> Option<u16> {
+        self.ports.get(usize::from(peer.listener)).copied()
     }
 }
 
-fn disconnected(client_id: Option<&str>, peer: &martlet_broker::Peer, ending: Ending, detail: Option<&str>) {
+/// How long a session lives, in seconds.
+fn expiry(expiry_s: u32) -> String {
+    if expiry_s == NEVER {
+        "never".to_owned()
+    } else {
+        expiry_s.to_string()
+    }
+}
+
+/// What a SUBACK says. Its codes below 0x80 are numbers of QoS; as reason codes the first is a success.
+fn granted_text(granted: ReasonCode) -> String {
+    match granted.as_u8() {
+        qos @ 0..=2 => format!("qos {qos}"),
+        _ => granted.to_string(),
+    }
+}
+
+fn disconnected(client_id: Option<&str>, peer: &Peer, ending: Ending, detail: Option<&str>) {
     let reason = ending.text();
     match ending {
         Ending::Violation(_) if client_id.is_none() => {
@@ -402,5 +457,27 @@ fn disconnected(client_id: Option<&str>, peer: &martlet_broker::Peer, ending: En
         _ => {
             tracing::info!(target: NOTICE, client = client_id, from = %peer.address, reason, "client.disconnected");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that something writes.
+    pub(super) fn lines_of(run: impl FnOnce()) -> Vec<String> {
+        let (queue, entries) = sync_channel(LOG_LINES_MAX);
+        let layer = Lines {
+            types: LogTypes::ALL,
+            timestamp: None,
+            queue,
+            lost: AtomicU64::new(0),
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), run);
+        let lines = entries.into_iter().filter_map(|entry| match entry {
+            Entry::Line(line) => Some(line.trim_end().to_owned()),
+            Entry::Flush(_) => None,
+        });
+        lines.collect()
     }
 }

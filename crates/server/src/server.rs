@@ -15,8 +15,9 @@ use crate::acceptor::Acceptor;
 use crate::config::{Config, ListenError};
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
-use crate::limits::{ASKED_BYTES, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
+use crate::limits::{ASKED_BYTES, CONNECTIONS_FEW, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
+use crate::pid_file::PidFile;
 use crate::settings;
 use crate::worker::{Clock, Worker};
 
@@ -27,6 +28,8 @@ pub struct Server {
     workers: Vec<JoinHandle<()>>,
     stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
     addresses: Vec<SocketAddr>,
+    /// Removed when all else has ended.
+    _pid_file: Option<PidFile>,
 }
 
 impl Server {
@@ -35,12 +38,22 @@ impl Server {
         let files_max = raise_open_files();
         let sockets = open_all(config)?;
         let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
+        let ports = ports(config, &sockets);
+        let pid_file = config.pid_file.as_ref().map(PidFile::write).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = config
             .shards
             .map_or(cores, usize::from)
             .clamp(1, usize::from(u16::MAX));
         let connections_max = config.connections_max.unwrap_or(u64::MAX).min(files_max);
+        if connections_max == files_max && files_max < CONNECTIONS_FEW {
+            tracing::warn!(
+                connections_max,
+                text = "the limit of open files leaves room for few connections",
+                fix = "raise it (ulimit -n, LimitNOFILE)",
+                "connections.limit"
+            );
+        }
 
         let mut seed = Seed::new(random());
         let rules = config
@@ -69,7 +82,7 @@ impl Server {
             .map(|index| {
                 let shard_seed = Seed::new(seed.draw());
                 let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
-                let log = EventLog::new(config.log.connection_messages);
+                let log = EventLog::new(config.log.connection_messages, Arc::clone(&ports));
                 // The first shard accepts for all: with one of them, nobody has to be woken for it.
                 let reception = reception.take();
                 spawn(format!("shard-{index}"), move || {
@@ -94,6 +107,7 @@ impl Server {
             workers,
             stop_accepting: Some(stop_accepting),
             addresses,
+            _pid_file: pid_file,
         })
     }
 
@@ -190,17 +204,33 @@ struct Listening {
     address: SocketAddr,
 }
 
-/// All sockets of all listeners, each with the index of its rules.
+/// The port of each listener; with port 0 the one that the system chose.
+fn ports(config: &Config, sockets: &[(Listening, u16)]) -> Arc<[u16]> {
+    let mut ports: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| listener.place.port)
+        .collect();
+    for (socket, rules) in sockets {
+        ports[usize::from(*rules)] = socket.address.port();
+    }
+    ports.into()
+}
+
+/// All sockets of all listeners, each with the index of its rules; or all that cannot be opened.
 fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
-    let mut open = Vec::new();
+    let (mut open, mut errors) = (Vec::new(), Vec::new());
     for (rules, listener) in config.listeners.iter().enumerate() {
-        let before = open.len();
-        let mut failed = None;
-        let mut port = listener.place.port;
-        let addresses = listener
-            .place
-            .socket_addresses()
-            .map_err(|error| ListenError::unknown_name(&listener.place, &listener.origin, error))?;
+        let (place, origin) = (&listener.place, &listener.origin);
+        let addresses = match place.socket_addresses() {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                errors.push(ListenError::unknown_name(place, origin, error));
+                continue;
+            }
+        };
+        let (mut opened, mut failed) = (0, Vec::new());
+        let mut port = place.port;
         for mut address in addresses {
             // With port 0 all addresses of a listener get the same one.
             address.set_port(port);
@@ -208,20 +238,25 @@ fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
                 Ok(socket) => {
                     port = socket.address.port();
                     open.push((socket, rules as u16));
+                    opened += 1;
                 }
-                Err(error) => failed = Some((address, error)),
+                Err(error) => failed.push((address, error)),
             }
         }
-        if let Some((address, error)) = failed {
-            let is_tolerated = open.len() > before
-                && listener.place.may_lack_a_family()
-                && error.kind() != std::io::ErrorKind::AddrInUse;
-            if !is_tolerated {
-                return Err(ListenError::new(address, &listener.origin, error).into());
-            }
+        // That the machine lacks a family of addresses is not what is wrong if it has the other.
+        let is_taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+        if place.may_lack_a_family() && (opened > 0 || failed.iter().any(|(_, error)| is_taken(error))) {
+            failed.retain(|(_, error)| is_taken(error));
         }
+        let told = failed
+            .into_iter()
+            .map(|(address, error)| ListenError::new(address, origin, error));
+        errors.extend(told);
     }
-    Ok(open)
+    if errors.is_empty() {
+        return Ok(open);
+    }
+    Err(Error::Listen(ListenError::joined(errors)))
 }
 
 fn listen(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Listening> {

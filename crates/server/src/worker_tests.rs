@@ -31,7 +31,7 @@ impl Lone {
                 let clock = Clock::start();
                 let (shared, inboxes) = (Arc::clone(&self.shared), Arc::clone(&self.inboxes));
                 let shard = Shard::new(0, shared, Box::new(MemoryStore), Seed::new(2), clock.now());
-                let worker = Worker::new(0, shard, inboxes, EventLog::new(true), clock);
+                let worker = Worker::new(0, shard, inboxes, EventLog::new(true, Arc::from([1_883])), clock);
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 LocalSet::new().block_on(&runtime, worker.run());
             });

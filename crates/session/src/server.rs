@@ -28,6 +28,8 @@ pub struct Link {
     pub keep_alive: KeepAlive,
     /// Whether the log told that the client exceeds our receive maximum: once is enough.
     pub is_warned: bool,
+    /// Reason strings of acknowledgements that are owed: few have one.
+    words: Vec<(Owed, Box<str>)>,
     aliases_in: AliasesIn,
     aliases_out: AliasesOut,
 }
@@ -40,6 +42,7 @@ impl Link {
             output: Output::default(),
             keep_alive: KeepAlive::new(agreed.keep_alive_s, now.mono_ms),
             is_warned: false,
+            words: Vec::new(),
             aliases_in: AliasesIn::new(agreed.alias_in_max),
             aliases_out: AliasesOut::new(agreed.alias_out_max),
         }
@@ -466,6 +469,16 @@ impl Session {
         self.received.pubrel(id)
     }
 
+    /// The reason string of an acknowledgement that is owed next, for a client that wants it [MQTT5-3.1.2-29].
+    pub fn explain(&mut self, owed: Owed, text: &str) {
+        if let Some(link) = &mut self.link
+            && link.agreed.can_refuse_publish
+            && link.agreed.problem_information
+        {
+            link.words.push((owed, text.into()));
+        }
+    }
+
     /// Owes an acknowledgement; it leaves when its commit has ended and all before it have left.
     /// `false`: the client cannot be told what it says, and must be closed.
     #[must_use]
@@ -555,7 +568,15 @@ fn write_ack(link: &mut Link, owed: Owed) -> bool {
     if owed.reason == ReasonCode::QuotaExceeded && !link.agreed.can_refuse_publish {
         return false;
     }
-    let ack = Ack::new(owed.id, owed.reason);
+    let words = link.words.iter().position(|(of, _)| *of == owed);
+    let mut properties = PropertiesBuf::new();
+    if let Some(at) = words {
+        properties.text(PropertyId::ReasonString, &link.words.remove(at).1);
+    }
+    let ack = Ack {
+        properties: properties.as_properties(),
+        ..Ack::new(owed.id, owed.reason)
+    };
     link.answer(&match owed.kind {
         AckKind::PubAck => Packet::PubAck(ack),
         AckKind::PubRec => Packet::PubRec(ack),

@@ -106,6 +106,13 @@ impl Live {
         assert!(status.expect("there is kill").success());
     }
 
+    /// Ends it by a signal, for brokers that let nobody in who could ask whether they are well.
+    pub fn wait_exit_by(&mut self, signal: &str) {
+        self.signal(signal);
+        let (status, _) = self.wait_exit(Duration::from_secs(10));
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+
     /// Waits for its end.
     pub fn wait_exit(&mut self, bound: Duration) -> (ExitStatus, Duration) {
         let start = Instant::now();

@@ -26,6 +26,8 @@ pub struct Options<'a> {
     pub expiry_s: u32,
     /// Keep alive in seconds.
     pub keep_alive_s: u16,
+    /// The user name.
+    pub user: Option<&'a str>,
     /// Topic and payload of a will.
     pub will: Option<(&'static str, &'a str)>,
     /// Will delay in seconds; version 5 only.
@@ -41,6 +43,7 @@ impl<'a> Options<'a> {
             clean: true,
             expiry_s: 0,
             keep_alive_s: 0,
+            user: None,
             will: None,
             will_delay_s: 0,
         }
@@ -71,7 +74,7 @@ impl<'a> Options<'a> {
             keep_alive_s: self.keep_alive_s,
             client_id: self.id,
             will,
-            user_name: None,
+            user_name: self.user,
             password: None,
             properties: properties.as_properties(),
         };

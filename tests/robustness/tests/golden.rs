@@ -119,6 +119,19 @@ fn port_in_use() {
     holder.assert_well();
     drop(holder);
 
+    // Without --bind it wants both families of the loopback interface, and names both.
+    let four = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = four.local_addr().expect("it is bound").port();
+    let six = TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, port)).expect("a free port, and IPv6");
+    let (port, pid) = (port.to_string(), std::process::id().to_string());
+    let name = std::fs::read_to_string("/proc/self/comm").expect("there is a name");
+    commands(
+        "port_in_use_twice",
+        &["martlet broker -p PORT"],
+        &[(&port, "PORT"), (&pid, "PID"), (name.trim(), "PROGRAM")],
+    );
+    drop((four, six));
+
     // The same from a file, and held by somebody else than a martlet.
     let folder = std::env::temp_dir().join(format!("martlet-golden-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the file");
@@ -126,8 +139,6 @@ fn port_in_use() {
     let port = listener.local_addr().expect("it is bound").port().to_string();
     let config = folder.join("martlet.conf");
     std::fs::write(&config, format!("# ours\nlistener {port} 127.0.0.1\n")).expect("it can be written");
-    let pid = std::process::id().to_string();
-    let name = std::fs::read_to_string("/proc/self/comm").expect("there is a name");
     commands(
         "port_in_use_from_file",
         &["martlet broker -c FOLDER/martlet.conf"],
@@ -168,6 +179,39 @@ fn wrong_configuration() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
+/// Files that the broker is to write, and that cannot be written: an error before anything listens.
+#[test]
+fn cannot_write() {
+    let folder = std::env::temp_dir().join(format!("martlet-golden-write-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the files");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("it can be written");
+    // Nobody can listen there: who looked at the files first, never tries.
+    let listener = "listener 1883 192.0.2.1\n";
+    let name = folder.to_string_lossy();
+    write(
+        "log.conf",
+        &format!("{listener}log_dest stderr\nlog_dest file {name}/none/a.log\nlog_dest file {name}\n"),
+    );
+    write(
+        "pid.conf",
+        &format!(
+            "port {}\nbind_address 127.0.0.1\npid_file {name}/none/pid\n",
+            free_port()
+        ),
+    );
+    commands(
+        "cannot_write",
+        &[
+            "martlet broker -c FOLDER/log.conf",
+            "martlet broker -c FOLDER/pid.conf",
+            "martlet broker --bind 127.0.0.1:0 --set pid_file=FOLDER",
+            "martlet help F022",
+        ],
+        &[(&name, "FOLDER")],
+    );
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
 #[test]
 fn another_protocol() {
     let mut broker = Live::start("mismatch", &[]);
@@ -188,7 +232,8 @@ fn another_protocol() {
     stream.set_read_timeout(bound).expect("a bound above 0");
     stream.read_to_end(&mut nothing).expect("it closes");
     broker.wait_log("got=tls");
-    let log = log_lines(&broker, &["listener.mismatch"]);
+    // One line for each, and no word of the rules of MQTT that other bytes happen to break.
+    let log = log_lines(&broker, &["listener.mismatch", "connection.refused"]);
     let answer = answer.replace("\r\n", "\n");
     compare(
         "another_protocol",
@@ -276,4 +321,106 @@ fn more_than_the_receive_maximum() {
         broker.assert_well();
     }
     compare("more_than_the_receive_maximum", &found);
+}
+
+#[test]
+fn login_denied() {
+    let mut broker = Live::start("denied", &["allow_anonymous=false"]);
+    let mut found = String::new();
+    for (version, user) in [
+        (Version::V5, Some("alice")),
+        (Version::V3_1_1, Some("alice")),
+        (Version::V5, None),
+    ] {
+        let options = Options {
+            version,
+            user,
+            ..Options::new("sensor-4")
+        };
+        let mut client = Client::open(broker.address(), version);
+        client.raw(&options.encode());
+        let _ = writeln!(found, "{version}, {user:?}: {:?}", client.answer());
+        assert_eq!(client.answer(), Got::Closed);
+    }
+    wait("three lines", Duration::from_secs(10), || {
+        broker.log().matches("login.denied").count() == 3
+    });
+    let log = log_lines(&broker, &["client.refused", "login.denied"]);
+    let log = log.replace(&format!("listener={}", broker.port()), "listener=PORT");
+    compare("login_denied", &format!("{found}log:\n{log}"));
+    broker.wait_exit_by("TERM");
+}
+
+/// DISCONNECT with code 4, "with will".
+const DISCONNECT_WITH_WILL: [u8; 3] = [0xe0, 1, 4];
+
+#[test]
+fn comings_and_goings() {
+    let mut broker = Live::start("comings", &["log_type=all"]);
+    let with = |id, user, expiry_s, will| Options {
+        user,
+        expiry_s,
+        will,
+        ..Options::new(id)
+    };
+    let clients = [
+        with("plain", None, 0, None),
+        with("named", Some("alice"), 60, Some(("a/will", "gone"))),
+        with("kept", None, u32::MAX, None),
+    ];
+    for options in &clients {
+        let mut client = Client::connect(broker.address(), options);
+        client.subscribe("a/0", 0);
+        client.subscribe("a/1", 1);
+        client.raw(&DISCONNECT_WITH_WILL);
+        assert_eq!(client.answer(), Got::Closed);
+    }
+    wait("all have left", Duration::from_secs(10), || {
+        broker.log().matches("client.disconnected").count() == clients.len()
+    });
+    let words = ["client.connected", "client.disconnected", "client.subscribed"];
+    let log = log_lines(&broker, &words);
+    let log = log.replace(&format!("listener={}", broker.port()), "listener=PORT");
+    compare("comings_and_goings", &log);
+    broker.assert_well();
+}
+
+/// What a broker says at its start, with the log in a file too.
+#[test]
+fn what_the_log_says_of_the_start() {
+    let folder = std::env::temp_dir().join(format!("martlet-golden-start-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the log");
+    let path = folder.join("a.log");
+    let log_dest = format!("log_dest=file {}", path.display());
+    let mut found = String::new();
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    for anonymous in ["allow_anonymous=true", "allow_anonymous=false"] {
+        let mut broker = Live::start("start", &[anonymous, &log_dest]);
+        wait("its start", Duration::from_secs(10), || {
+            read().contains("broker.reach")
+        });
+        let _ = writeln!(found, "{anonymous}");
+        let port = broker.port().to_string();
+        // The port is taken for a second one, which says so in the same file.
+        let output = Command::new(binary())
+            .args(["broker", "--bind", "127.0.0.1", "-p", &port, "--set", &log_dest])
+            .stdin(Stdio::null())
+            .output()
+            .expect("martlet runs");
+        assert_eq!(output.status.code(), Some(1));
+        let (log, pid) = (read(), broker.pid().to_string());
+        let lines = log
+            .lines()
+            .filter(|line| !line.contains("connection.closed"))
+            .map(|line| line.split_once(": ").map_or(line, |(_, line)| line));
+        for line in lines {
+            let line = line.replace(&format!(":{port}"), ":PORT");
+            let line = line.replace(&format!("(pid {pid})"), "(pid PID)");
+            let _ = writeln!(found, "{line}");
+        }
+        broker.wait_exit_by("TERM");
+        let _ = std::fs::remove_file(&path);
+    }
+    compare("what_the_log_says_of_the_start", &found);
+    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -1,9 +1,10 @@
 //! What a start costs.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use martlet_interop::{bare, binary, free_port};
+use martlet_robustness::wait;
 
 /// What the issue promises; the binary is the release build.
 const BINARY_BYTES_MAX: u64 = 12_000_000;
@@ -54,6 +55,27 @@ fn it_accepts_connections_soon() {
         cpus[cpus.len() - 1]
     );
     assert!(cpus[cpus.len() / 2] <= CPU_MAX, "{cpus:?} of CPU");
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_told_once() {
+    let log = std::env::temp_dir().join(format!("martlet-few-files-{}", std::process::id()));
+    let file = std::fs::File::create(&log).expect("a file for the log");
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 300; exec \"$0\" broker --bind 127.0.0.1:0"])
+        .arg(binary())
+        .stdin(Stdio::null())
+        .stderr(file)
+        .spawn()
+        .expect("there is sh");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    wait("its start", Duration::from_secs(10), || {
+        read().contains("broker.listening")
+    });
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    let told = "warn connections.limit connections_max=200 ";
+    assert_eq!(read().matches(told).count(), 1, "{}", read());
+    let _ = std::fs::remove_file(&log);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! SIGTERM and SIGINT: clients are told, wills go out, and the process ends in time.
+//! SIGTERM and SIGINT: clients are told, wills go out, and the process ends in time. Other signals do not end it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use martlet_codec::{ReasonCode, Version};
-use martlet_robustness::{Client, Got, Live, Options};
+use martlet_robustness::{Client, Got, Live, Options, wait};
 
 const EXIT_MAX: Duration = Duration::from_secs(5);
 
@@ -83,4 +84,58 @@ fn without_clients_it_ends_at_once() {
     broker.signal("TERM");
     let (status, took) = broker.wait_exit(Duration::from_secs(1));
     assert_eq!(status.code(), Some(0), "after {took:?}");
+}
+
+/// What logrotate does: the file is renamed, SIGHUP comes, and what is logged from then on is in a new file.
+#[test]
+fn on_sighup_the_log_files_are_opened_anew() {
+    let folder = std::env::temp_dir().join(format!("martlet-rotate-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the log");
+    let (path, old) = (folder.join("a.log"), folder.join("a.log.1"));
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let log_dest = format!("log_dest=file {}", path.display());
+    let mut broker = Live::start("stop-HUP", &[&log_dest]);
+    let mut client = broker.client("before");
+    let bound = Duration::from_secs(10);
+    wait("a line in the first file", bound, || {
+        read(&path).contains("client=before")
+    });
+
+    std::fs::rename(&path, &old).expect("it can be renamed");
+    broker.signal("HUP");
+    wait("a line in the second file", bound, || {
+        read(&path).contains("warn config.reload")
+    });
+    drop(broker.client("after"));
+    wait("the next", bound, || read(&path).contains("client=after"));
+    assert!(!read(&old).contains("config.reload") && !read(&old).contains("client=after"));
+
+    // Where it cannot be opened, lines go on into the file that there is.
+    std::fs::rename(&path, &old).expect("it can be renamed");
+    std::fs::create_dir(&path).expect("a folder in its place");
+    broker.signal("HUP");
+    wait("why", bound, || {
+        read(&old).contains("error log.not_reopened") && read(&old).contains("reason=\"it is a folder\"")
+    });
+
+    // Nor do these end it.
+    broker.signal("USR1");
+    broker.signal("USR2");
+    client.ping();
+    broker.assert_well();
+    broker.wait_exit_by("TERM");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn the_pid_file_is_there_while_it_runs() {
+    let path = std::env::temp_dir().join(format!("martlet-stop-pid-{}", std::process::id()));
+    let pid_file = format!("pid_file={}", path.display());
+    let mut broker = Live::start("stop-pid", &[&pid_file]);
+    let content = format!("{}\n", broker.pid());
+    wait("the process identifier", Duration::from_secs(10), || {
+        std::fs::read_to_string(&path).is_ok_and(|found| found == content)
+    });
+    broker.wait_exit_by("TERM");
+    assert!(!path.exists(), "it is left behind");
 }

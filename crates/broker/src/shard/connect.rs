@@ -38,7 +38,7 @@ impl Shard {
         };
         // Nothing of anybody's session is touched before this.
         if !rules.allow_anonymous {
-            return self.refuse_for(conn, connect, Reason::NotAuthorized, sink);
+            return self.deny_login(conn, connect, sink);
         }
         if rules
             .connections_max
@@ -193,16 +193,45 @@ impl Shard {
         refusal: handshake::Refusal,
         sink: &mut impl Sink,
     ) -> Flow {
-        self.counters().connects.add(1);
-        let connection = &mut self.connections[conn.index as usize];
-        let peer = connection.peer;
-        handshake::refuse(connect.version, refusal, connection.last_output());
         sink.event(Event::Refused {
             client_id: connect.client_id,
-            peer,
+            peer: self.connections[conn.index as usize].peer,
             code: refusal.reason,
             reason: refusal.text,
         });
+        self.turn_away(conn, connect, refusal, sink)
+    }
+
+    /// There are no users yet: whoever names one is unknown, and whoever names none may not come in here.
+    fn deny_login(&mut self, conn: ConnId, connect: &Connect<'_>, sink: &mut impl Sink) -> Flow {
+        let reason = match connect.user_name {
+            None => Reason::NoCredentials,
+            Some(_) => Reason::UnknownUser,
+        };
+        self.counters().count(reason, 1);
+        sink.event(Event::LoginDenied {
+            client_id: connect.client_id,
+            peer: self.connections[conn.index as usize].peer,
+            user_name: connect.user_name,
+            reason,
+        });
+        let refusal = handshake::Refusal {
+            reason: reason.code(),
+            text: reason.text(),
+        };
+        self.turn_away(conn, connect, refusal, sink)
+    }
+
+    fn turn_away(
+        &mut self,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        refusal: handshake::Refusal,
+        sink: &mut impl Sink,
+    ) -> Flow {
+        self.counters().connects.add(1);
+        let output = self.connections[conn.index as usize].last_output();
+        handshake::refuse(connect.version, refusal, output);
         self.close(conn, sink);
         Flow::Stop
     }

@@ -80,6 +80,7 @@ impl Shard {
                 client_id: None,
                 peer,
                 ending,
+                has_will: false,
                 detail,
             });
             self.close(conn, sink);
@@ -93,6 +94,7 @@ impl Shard {
             client_id: Some(&client_id),
             peer,
             ending,
+            has_will: slot.will.is_some(),
             detail,
         });
         slot.conn = None;

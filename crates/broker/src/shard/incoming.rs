@@ -366,6 +366,9 @@ impl Shard {
                 if got == "http" {
                     connection.last_output().raw(HTTP_ANSWER);
                 }
+                // That is all there is to say: which rule of MQTT other bytes break is chance.
+                self.counters().count(fault.violation.into(), 1);
+                return self.close(conn, sink);
             }
             handshake::refuse_fault(fault, connection.last_output());
         }
@@ -424,7 +427,7 @@ fn looks_like(buf: &[u8]) -> Option<&'static str> {
 }
 
 /// A number as people read it.
-fn grouped(n: usize) -> String {
+pub(super) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -6,7 +6,7 @@ use martlet_codec::{Delivery, PacketId, Publish, Qos, ReasonCode, Topic, Violati
 use martlet_session::{AckKind, Arrival, Message, MessageView, Now, Offer, Owed, Ticket, handshake, message};
 
 use super::commit::Pending;
-use super::incoming::Flow;
+use super::incoming::{Flow, grouped};
 use super::{Shard, Sink};
 use crate::connection::{ClientId, ConnId};
 use crate::event::{Ending, Event};
@@ -180,10 +180,20 @@ impl Shard {
             topic: view.topic.as_str(),
             reason,
         });
-        match acknowledgement(publish.delivery, reason.code()) {
-            Some(owed) => self.owe(now, from.conn, from.session, owed, None, sink),
-            None => Flow::Next,
+        let Some(owed) = acknowledgement(publish.delivery, reason.code()) else {
+            return Flow::Next;
+        };
+        let limit = self.shared.settings.payload_bytes_max;
+        let session = &mut self.sessions.get_mut(from.session).session;
+        match (reason, limit) {
+            (Reason::PayloadTooLarge, Some(limit)) => {
+                let (bytes, limit) = (grouped(publish.payload.len()), grouped(limit as usize));
+                let text = format!("payload is {bytes} bytes, limit is {limit} (message_size_limit)");
+                session.explain(owed, &text);
+            }
+            _ => session.explain(owed, reason.text()),
         }
+        self.owe(now, from.conn, from.session, owed, None, sink)
     }
 
     fn accept_publish(

@@ -11,6 +11,7 @@ use super::log::{Log, LogDestination, LogTypes, Timestamp};
 use super::origin::Origin;
 use super::overrides::Overrides;
 use super::value::{self, Value};
+use super::written::Written;
 use super::{BrokerSettings, Config, Overlapping, ReceiveMaximumExceeded};
 
 /// What is set, in layers of which the first that has a directive counts, then the defaults of a mode.
@@ -117,6 +118,7 @@ pub(super) fn build(mut draft: Draft, overrides: &Overrides, mode: Mode) -> Resu
         connections_max: global.number("global_max_connections"),
         tcp_nodelay: global.on("set_tcp_nodelay"),
         sys_interval_s: global.number("sys_interval"),
+        pid_file: pid_file(&global),
         warnings: std::mem::take(&mut findings.warnings),
     };
     findings.take_errors().map_or(Ok(config), Err)
@@ -209,8 +211,12 @@ fn log(global: &Values<'_>, overrides: &Overrides) -> Log {
     let mut destinations = Vec::new();
     for setting in global.all("log_dest") {
         match &setting.value {
-            Value::LogDest(Some(destination)) if !destinations.contains(destination) => {
-                destinations.push(destination.clone());
+            Value::LogDest(Some(destination))
+                if !destinations
+                    .iter()
+                    .any(|known: &LogDestination| known.is_same(destination)) =>
+            {
+                destinations.push(destination.clone().asked_by(&setting.origin));
             }
             Value::LogDest(None) => destinations.clear(),
             _ => {}
@@ -246,6 +252,17 @@ fn log(global: &Values<'_>, overrides: &Overrides) -> Log {
         timestamp: global.on("log_timestamp").then_some(timestamp),
         connection_messages: global.on("connection_messages"),
     }
+}
+
+fn pid_file(global: &Values<'_>) -> Option<Written> {
+    let setting = global.set("pid_file")?;
+    let Value::Path(path) = &setting.value else {
+        panic!("pid_file is not a path: {:?}", setting.value)
+    };
+    Some(Written {
+        path: path.clone(),
+        origin: setting.origin.clone(),
+    })
 }
 
 /// A listener before its settings are read.

@@ -27,7 +27,7 @@ const PSK: &str = "TLS with pre-shared keys";
 const USERS: &str = "users and passwords";
 const RIGHTS: &str = "access lists";
 const PLUGINS: &str = "plugins";
-const DISK: &str = "the store on disk";
+pub(super) const DISK: &str = "the store on disk";
 const BRIDGES: &str = "bridges";
 const WEBSOCKETS: &str = "WebSocket listeners";
 const PROXY: &str = "the PROXY protocol";
@@ -69,7 +69,7 @@ const TABLE: &[Directive] = &[
     works("auto_id_prefix", PREFIX, Global, "auto-", "auto-",
         "How the client identifiers begin that the broker gives out."),
     works("global_max_connections", OR_MINUS_1, Global, "", "-1",
-        "Connections of all listeners at a time; one more is refused with 0x97. If not given: as many as the limit of open files allows."),
+        "Connections of all listeners at a time; one more waits to be accepted until another ends, and the log says so. Never more than the limit of open files allows."),
     works("global_max_clients", OR_MINUS_1, Global, "1000000", "-1",
         "Sessions, connected or not; a client that needs one more is refused with 0x97."),
     ours("max_half_open", number(1, COUNT_MAX, Unit::Plain), Global, "20000", "20000",
@@ -128,6 +128,8 @@ const TABLE: &[Directive] = &[
         "Sends small packets at once instead of waiting for more (`TCP_NODELAY`)."),
     works("sys_interval", special(1, 65_535, Unit::Seconds, 0, "no `$SYS` tree"), Global, "10", "10",
         "How often the topics under `$SYS/broker` are brought up to date."),
+    works("pid_file", Path, Global, "", "",
+        "File that holds the process identifier while the broker runs."),
     works("include_dir", Path, Global, "", "",
         "Reads every file of a folder whose name ends in `.conf`, in the order of their names; in the main file only."),
     // Log
@@ -154,7 +156,6 @@ const TABLE: &[Directive] = &[
     later("use_username_as_clientid", Bool, Listener, USERS, &["false"], "Replaces the client identifier by the user name."),
     later("clientid_prefixes", WORD, Global, "client identifiers by prefix", &[], "Lets in only clients whose identifier begins like this."),
     later("memory_limit", BYTES, Global, "a limit of all memory", &["0"], "Heap that the broker may use."),
-    later("pid_file", Path, Global, "pid files", &[], "File to write the process identifier to."),
     later("log_facility", number(0, 7, Unit::Plain), Global, "the system log", &[], "Facility of the system log, local0 to local7."),
     later("enable_control_api", Bool, Global, "the `$CONTROL` topics", &["false"], "Answers requests on `$CONTROL` topics."),
     later("websockets_log_level", U16, Global, WEBSOCKETS, &["0"], "What the WebSocket library logs."),

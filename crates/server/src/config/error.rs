@@ -82,6 +82,8 @@ codes! {
     NoEffect "F020" "The option exists in old files and has no effect, in mosquitto too. Remove the line."
     /// A listener where no client can log in.
     NobodyMayConnect "F021" "Clients that name no user are refused at this listener, and this version of martlet has no users yet, so it refuses everybody. `allow_anonymous true` lets everybody in who can reach the port: do that only in a network that you trust."
+    /// A file that the broker writes cannot be written.
+    CannotWrite "F022" "The broker writes its log to a file, or its process identifier, and cannot. The folder must exist, and the user that runs the broker needs the right to write there: a service often runs as a user of its own."
 }
 
 /// What `martlet help CODE` says; `None` if there is no such code.
@@ -138,6 +140,20 @@ impl Finding {
     pub(super) fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
+    }
+
+    /// The finding in one line, for the log.
+    pub fn line(&self) -> String {
+        let mut line = match &self.place {
+            Place::Line { file, line, .. } => format!("{file}:{line}: {}", self.message),
+            Place::Flag(flag) => format!("{} (from {})", self.message, quoted(flag)),
+            Place::Whole => self.message.clone(),
+        };
+        for note in &self.notes {
+            line.push(' ');
+            line.push_str(note);
+        }
+        line
     }
 
     /// The finding under another heading than `error`.

@@ -9,12 +9,13 @@ use super::holder::{Holder, holder_of};
 use super::listener::ListenerPlace;
 use super::origin::Origin;
 
-/// A listener that could not be opened. Its `Display` is what the user reads, several lines.
+/// Addresses of a listener that could not be opened. Its `Display` is what the user reads, several lines.
 #[derive(Debug)]
 pub struct ListenError {
     /// The kind.
     pub code: Code,
-    at: String,
+    /// At least one.
+    at: Vec<String>,
     why: String,
     origin: Origin,
     fix: Option<String>,
@@ -33,7 +34,10 @@ impl ListenError {
 
     /// The name of a host could not be looked up.
     pub fn unknown_name(place: &ListenerPlace, origin: &Origin, source: io::Error) -> Self {
-        let (at, why) = (place.to_string(), format!("there is no host '{}'", place.bind));
+        let (at, why) = (
+            vec![place.to_string()],
+            format!("there is no host '{}'", place.bind),
+        );
         Self {
             code: Code::NameUnknown,
             at,
@@ -63,16 +67,51 @@ impl ListenError {
             ),
             _ => (Code::ListenFailed, plain(&source)),
         };
+        let another = match origin {
+            Origin::Default => "choose another port with --port",
+            Origin::File { .. } | Origin::Flag(_) => "choose another port",
+        };
         let unit = holder.and_then(|holder| holder.unit.as_ref());
-        let fix = unit.map(|unit| format!("sudo systemctl disable --now {unit}     or choose another port"));
+        let fix = (code == Code::PortTaken).then(|| match unit {
+            Some(unit) => format!("sudo systemctl disable --now {unit}     or {another}"),
+            None => another.to_owned(),
+        });
         Self {
             code,
-            at: address.to_string(),
+            at: vec![address.to_string()],
             why,
             origin: origin.clone(),
             fix,
             source,
         }
+    }
+}
+
+impl ListenError {
+    /// Those that differ in nothing but their addresses become one.
+    pub fn joined(errors: Vec<Self>) -> Vec<Self> {
+        let mut joined: Vec<Self> = Vec::new();
+        for mut error in errors {
+            let is_like = |known: &&mut Self| {
+                (known.code, &known.why, &known.origin) == (error.code, &error.why, &error.origin)
+            };
+            match joined.iter_mut().find(is_like) {
+                Some(known) => known.at.append(&mut error.at),
+                None => joined.push(error),
+            }
+        }
+        joined
+    }
+
+    /// The same in one line, for the log.
+    pub fn line(&self) -> String {
+        let fix = self
+            .fix
+            .as_ref()
+            .map_or(String::new(), |fix| format!(" fix: {fix}"));
+        let from = self.origin.short();
+        let at = self.at.join(" and ");
+        format!("cannot listen on {at}: {} (from {from}).{fix}", self.why)
     }
 }
 
@@ -102,7 +141,7 @@ fn lowest_free_port() -> u16 {
 }
 
 /// The system's own words without its number.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();
@@ -114,12 +153,9 @@ fn plain(error: &io::Error) -> String {
 impl Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            code,
-            at,
-            why,
-            origin,
-            ..
+            code, why, origin, ..
         } = self;
+        let at = self.at.join(" and ");
         write!(
             f,
             "error[{}]: cannot listen on {at}: {why}.\n  from: {origin}",
@@ -215,9 +251,46 @@ mod tests {
             ),
         ];
         for (address, kind, holder, code, why) in table {
-            let expected = format!("error[{code}]: cannot listen on {address}: {why}.{from}");
+            let fix = match code {
+                "B102" => "\n  fix: choose another port",
+                _ => "",
+            };
+            let expected = format!("error[{code}]: cannot listen on {address}: {why}.{from}{fix}");
             assert_eq!(shown(address, kind, holder), expected);
         }
+    }
+
+    #[test]
+    fn addresses_that_fail_alike_are_told_together() {
+        let failed = |address: &str, kind: io::ErrorKind| {
+            ListenError::with(
+                address.parse().unwrap(),
+                &Origin::Default,
+                kind.into(),
+                None,
+                1024,
+            )
+        };
+        let errors = vec![
+            failed("127.0.0.1:1883", io::ErrorKind::AddrInUse),
+            failed("10.9.9.9:1883", io::ErrorKind::AddrNotAvailable),
+            failed("[::1]:1883", io::ErrorKind::AddrInUse),
+        ];
+        let shown: Vec<String> = ListenError::joined(errors)
+            .iter()
+            .map(ListenError::line)
+            .collect();
+        let from = "(from the defaults).";
+        assert_eq!(
+            shown,
+            [
+                format!(
+                    "cannot listen on 127.0.0.1:1883 and [::1]:1883: the port is taken {from} \
+                     fix: choose another port with --port"
+                ),
+                format!("cannot listen on 10.9.9.9:1883: this machine has no address 10.9.9.9 {from}"),
+            ]
+        );
     }
 
     #[cfg(target_os = "linux")]
@@ -236,6 +309,9 @@ mod tests {
             text.contains("taken by another listener of this program"),
             "{text}"
         );
-        assert!(text.ends_with("\n  from: --port 1"), "{text}");
+        assert!(
+            text.ends_with("\n  from: --port 1\n  fix: choose another port"),
+            "{text}"
+        );
     }
 }

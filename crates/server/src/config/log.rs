@@ -1,7 +1,9 @@
 //! What is logged, where to, and how the time is written.
 
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
+
+use super::origin::Origin;
+use super::written::Written;
 
 /// The log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +26,33 @@ pub enum LogDestination {
     /// Standard output.
     Stdout,
     /// A file, appended to.
-    File(PathBuf),
+    File(Written),
+}
+
+impl Log {
+    /// Whether it goes anywhere but to standard error, where messages are printed in any case.
+    pub fn leaves_stderr(&self) -> bool {
+        self.destinations
+            .iter()
+            .any(|destination| *destination != LogDestination::Stderr)
+    }
+}
+
+impl LogDestination {
+    /// The same place, whatever asked for it.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(file), Self::File(other)) => file.path == other.path,
+            _ => self == other,
+        }
+    }
+
+    pub(super) fn asked_by(mut self, by: &Origin) -> Self {
+        if let Self::File(file) = &mut self {
+            file.origin = by.clone();
+        }
+        self
+    }
 }
 
 /// One sort of log line, with mosquitto's names.

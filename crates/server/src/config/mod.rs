@@ -23,6 +23,7 @@ mod overrides;
 mod reader;
 mod shown;
 mod value;
+mod written;
 
 use std::path::Path;
 
@@ -35,6 +36,8 @@ pub use log::{Log, LogDestination, LogType, LogTypes, TimeFormat, Timestamp};
 pub use markdown::render_markdown;
 pub use origin::Origin;
 pub use overrides::Overrides;
+pub use written::Written;
+pub(crate) use written::why;
 
 use draft::Draft;
 use reader::Reader;
@@ -54,12 +57,14 @@ pub struct Config {
     pub connect_timeout_ms: u64,
     /// Connections without a complete CONNECT; one more waits to be accepted.
     pub half_open_max: u32,
-    /// Connections of all listeners; `None`: as many as the limit of open files allows.
+    /// Connections of all listeners; one more waits to be accepted. `None`: as many as the limit of open files allows.
     pub connections_max: Option<u64>,
     /// `TCP_NODELAY` on every connection.
     pub tcp_nodelay: bool,
     /// How often `$SYS` is brought up to date; `None`: there is no `$SYS`.
     pub sys_interval_s: Option<u16>,
+    /// Where the process identifier stands while it runs.
+    pub pid_file: Option<Written>,
     /// Worth a line in the log at the start.
     pub warnings: Vec<Finding>,
 }

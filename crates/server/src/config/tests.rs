@@ -322,8 +322,11 @@ fn values_of_the_rest() {
     assert_eq!(config.broker.retain_expiry_s_max, Some(180));
     assert_eq!(config.broker.overlapping, Overlapping::Each);
     assert_eq!((config.sys_interval_s, config.log.timestamp), (None, None));
-    let file = LogDestination::File(PathBuf::from("/tmp/a b.log"));
-    assert_eq!(config.log.destinations, [file, LogDestination::Stdout]);
+    let [LogDestination::File(file), LogDestination::Stdout] = &config.log.destinations[..] else {
+        panic!("{:?}", config.log.destinations)
+    };
+    assert_eq!(file.path, PathBuf::from("/tmp/a b.log"));
+    assert!(matches!(file.origin, Origin::File { line: 6, .. }), "{file:?}");
     assert!(!config.broker.retain_available);
     assert_eq!(
         config.broker.receive_maximum_exceeded,

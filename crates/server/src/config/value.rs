@@ -7,7 +7,9 @@ use super::directive::{Directive, Kind, Range as NumberRange};
 use super::error::Code;
 use super::listener::{Bind, Versions};
 use super::log::{LogDestination, TimeFormat};
+use super::origin::Origin;
 use super::shown::quoted;
+use super::written::Written;
 
 /// A value of a directive, good as far as the table can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(super) enum Value {
     Path(PathBuf),
     Seconds(u64),
     Versions(Versions),
-    /// `None` is `none`.
+    /// `None` is `none`; what asked for a file is not known yet.
     LogDest(Option<LogDestination>),
     LogType(String),
     TimeFormat(TimeFormat),
@@ -251,7 +253,10 @@ impl Reader<'_> {
                         span,
                     });
                 }
-                return Ok(Some(LogDestination::File(path.into())));
+                return Ok(Some(LogDestination::File(Written {
+                    path: path.into(),
+                    origin: Origin::Default,
+                })));
             }
             "syslog" => return Err(not_yet_at(span, "'log_dest syslog'", "the system log")),
             "topic" => return Err(not_yet_at(span, "'log_dest topic'", "the log as topics")),
@@ -489,7 +494,10 @@ mod tests {
         let fifty = "x".repeat(50);
         assert!(text(&format!("auto_id_prefix {fifty}")).is_ok());
         assert_eq!(text(&format!("auto_id_prefix {fifty}x")), Err(Code::OutOfRange));
-        let file = Some(LogDestination::File("/var/log/a b.log".into()));
+        let file = Some(LogDestination::File(Written {
+            path: "/var/log/a b.log".into(),
+            origin: Origin::Default,
+        }));
         assert_eq!(text("log_dest file /var/log/a b.log"), Ok(Value::LogDest(file)));
         assert_eq!(text("log_dest file"), Err(Code::NoValue));
         assert_eq!(text("log_dest syslog"), Err(Code::NotYet));
