@@ -1,5 +1,7 @@
 //! A broker's end of one session: what survives connections, and the link of the one that is up.
 
+mod acks;
+
 use std::sync::Arc;
 
 use martlet_codec::limits::PACKET_BYTES_CEILING;
@@ -8,13 +10,14 @@ use martlet_codec::{
     ReasonCode, Violation,
 };
 
+use self::acks::write_ack;
 use crate::alias::Resolved;
 use crate::handshake::{Agreed, Beyond};
 use crate::inflight::{Acked, Inflight, Resend};
 use crate::limits::{Limits, QueueLimits};
 use crate::message::{MessageView, Offer};
 use crate::queue::{Queue, Queued};
-use crate::received::{AckKind, Arrival, Owed, Received, Ticket};
+use crate::received::{Arrival, Owed, Received, Ticket};
 use crate::{AliasesIn, AliasesOut, KeepAlive, Now, Output};
 
 /// The connection of a session, after its CONNACK.
@@ -560,29 +563,6 @@ impl Session {
     pub fn unreleased_len(&self) -> usize {
         self.received.unreleased_len()
     }
-}
-
-/// Writes PUBACK, PUBREC or PUBCOMP. Version 3 cannot say that the server did not take a message: then
-/// silence and a close are the truth.
-fn write_ack(link: &mut Link, owed: Owed) -> bool {
-    if owed.reason == ReasonCode::QuotaExceeded && !link.agreed.can_refuse_publish {
-        return false;
-    }
-    let words = link.words.iter().position(|(of, _)| *of == owed);
-    let mut properties = PropertiesBuf::new();
-    if let Some(at) = words {
-        properties.text(PropertyId::ReasonString, &link.words.remove(at).1);
-    }
-    let ack = Ack {
-        properties: properties.as_properties(),
-        ..Ack::new(owed.id, owed.reason)
-    };
-    link.answer(&match owed.kind {
-        AckKind::PubAck => Packet::PubAck(ack),
-        AckKind::PubRec => Packet::PubRec(ack),
-        AckKind::PubComp => Packet::PubComp(ack),
-    });
-    true
 }
 
 fn queued(target: Target<'_>, qos: Qos, offer: &mut Offer<'_>) -> Queued {

@@ -165,6 +165,8 @@ impl Shard {
         None
     }
 
+    /// Apart from the way of the many that are taken.
+    #[cold]
     fn refuse_publish(
         &mut self,
         now: Now,

@@ -308,6 +308,12 @@ impl<'a> Packet<'a> {
         if let Some(ack) = self.short_ack() {
             return out.extend_from_slice(&ack);
         }
+        self.encode_other(version, out);
+    }
+
+    /// Apart, so that what nearly all packets are does not pay for the registers that this needs.
+    #[inline(never)]
+    fn encode_other(&self, version: Version, out: &mut Vec<u8>) {
         let packet_type = self.packet_type();
         let start = out.len();
         out.extend_from_slice(&[packet_type.first_byte(), 0]);

@@ -1,0 +1,42 @@
+//! Acknowledgements of what a client publishes, into its output.
+
+use martlet_codec::{Ack, Packet, PropertiesBuf, PropertyId, ReasonCode};
+
+use super::Link;
+use crate::received::{AckKind, Owed};
+
+/// Writes PUBACK, PUBREC or PUBCOMP. Version 3 cannot say that the server did not take a message: then
+/// silence and a close are the truth.
+pub(super) fn write_ack(link: &mut Link, owed: Owed) -> bool {
+    if owed.reason == ReasonCode::QuotaExceeded && !link.agreed.can_refuse_publish {
+        return false;
+    }
+    if !link.words.is_empty() {
+        write_ack_in_words(link, owed);
+        return true;
+    }
+    link.answer(&ack_packet(owed, Ack::new(owed.id, owed.reason)));
+    true
+}
+
+/// The same where some have a reason string: apart, because nearly all have none.
+#[cold]
+fn write_ack_in_words(link: &mut Link, owed: Owed) {
+    let mut properties = PropertiesBuf::new();
+    if let Some(at) = link.words.iter().position(|(of, _)| *of == owed) {
+        properties.text(PropertyId::ReasonString, &link.words.remove(at).1);
+    }
+    let ack = Ack {
+        properties: properties.as_properties(),
+        ..Ack::new(owed.id, owed.reason)
+    };
+    link.answer(&ack_packet(owed, ack));
+}
+
+fn ack_packet(owed: Owed, ack: Ack<'_>) -> Packet<'_> {
+    match owed.kind {
+        AckKind::PubAck => Packet::PubAck(ack),
+        AckKind::PubRec => Packet::PubRec(ack),
+        AckKind::PubComp => Packet::PubComp(ack),
+    }
+}
