@@ -66,6 +66,7 @@ const BROKER: &[(&str, &str)] = &[
     ("F019", "a flag that could mean several listeners"),
     ("F020", "an option without effect"),
     ("F021", "nobody may connect"),
+    ("F022", "a file that cannot be written"),
 ];
 
 const ENTRIES: &[Entry] = &[
