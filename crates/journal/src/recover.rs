@@ -44,7 +44,7 @@ pub(crate) struct Recovery<'a, D: Disk, I> {
 pub(crate) struct Found {
     pub(crate) bytes: u32,
     /// By its name.
-    named_damaged: bool,
+    pub(crate) named_damaged: bool,
     pub(crate) damaged: bool,
     /// `None`: it has none that is right. An error: the disk could not read it.
     pub(crate) header: Result<Option<SegmentHeader>, String>,
@@ -313,17 +313,6 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
 
     /// Makes everything durable that is going to be served, and names damaged segments as such.
     fn secure(&mut self) -> Result<(), Error> {
-        for (number, found) in &mut self.found {
-            if found.damaged && !found.named_damaged {
-                let name = segments::name(*number, false);
-                let renamed = self.disk.rename(&name, &segments::name(*number, true));
-                renamed.map_err(Error::disk("rename", name))?;
-                found.named_damaged = true;
-                if let Some(segment) = self.segments.get_mut(*number) {
-                    segment.damaged = true;
-                }
-            }
-        }
         let newer = self
             .found
             .range(self.synced.segment..)
@@ -336,6 +325,18 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             };
             if from < bytes {
                 self.write_again(number, from, bytes)?;
+            }
+        }
+        // The name says that what is in it is durable, so it comes last.
+        for (number, found) in &mut self.found {
+            if found.damaged && !found.named_damaged {
+                let name = segments::name(*number, false);
+                let renamed = self.disk.rename(&name, &segments::name(*number, true));
+                renamed.map_err(Error::disk("rename", name))?;
+                found.named_damaged = true;
+                if let Some(segment) = self.segments.get_mut(*number) {
+                    segment.damaged = true;
+                }
             }
         }
         self.disk.sync_folder().map_err(Error::disk("sync", "the folder"))

@@ -26,6 +26,7 @@ enum Ended {
 impl<D: Disk, I: Index> Recovery<'_, D, I> {
     pub(crate) fn replay(&mut self) -> Result<(), Error> {
         let begin = self.end;
+        self.trust_damaged();
         for number in self
             .found
             .range(begin.segment..)
@@ -51,6 +52,18 @@ impl<D: Disk, I: Index> Recovery<'_, D, I> {
             }
         }
         Ok(())
+    }
+
+    /// A segment that was found damaged before was served and synced then, whatever said so and has gone since.
+    fn trust_damaged(&mut self) {
+        let named = self.found.iter().filter(|(_, found)| found.named_damaged);
+        if let Some((number, found)) = named.last() {
+            let end = Position {
+                segment: *number,
+                offset: found.bytes,
+            };
+            self.synced = self.synced.max(end);
+        }
     }
 
     /// Whether the segment follows what has been replayed.
