@@ -1,0 +1,71 @@
+//! How much of each thing there may be, and what happens at the limit.
+
+/// Limits of a journal. Sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment that has this many is closed and the next append begins another. A group larger than that
+    /// has a segment of its own. Taken as at least [`SEGMENT_BYTES_FLOOR`], at most
+    /// [`SEGMENT_BYTES_CEILING`].
+    pub segment_bytes: u32,
+    /// What is appended at once: at most this. Above it: [`Error::TooLarge`](crate::Error::TooLarge), and
+    /// nothing was written. Taken as at most [`GROUP_BYTES_CEILING`].
+    pub group_bytes_max: u32,
+    /// All segments together. Above it an append is refused with [`Error::Full`](crate::Error::Full), unless
+    /// it holds nothing but deaths, or is the journal's own, made by cleaning: these make room.
+    pub journal_bytes_max: u64,
+    /// Files that are open at a time, but for those that wait for a sync. At it the one that was used least
+    /// recently is closed. At least 2.
+    pub open_files_max: usize,
+    /// Snapshots on the disk. Above it the oldest is removed. At least 1; with 2, a damaged one does no harm.
+    pub snapshots_max: usize,
+    /// A segment is worth cleaning when this share of it is dead, in percent. 1 to 100.
+    pub dead_percent_min: u8,
+}
+
+/// The smallest segment: below it headers outweigh records.
+pub const SEGMENT_BYTES_FLOOR: u32 = 512;
+
+/// The largest segment, so that a segment and a group together stay below what an offset of 32 bits can say.
+pub const SEGMENT_BYTES_CEILING: u32 = 1 << 30;
+
+/// The largest group.
+pub const GROUP_BYTES_CEILING: u32 = 1 << 30;
+
+/// What a scan reads at once, and what a snapshot is cut into. A batch that is larger is held whole.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+/// The highest number of a segment. Beyond it: [`Error::Exhausted`](crate::Error::Exhausted); with segments of
+/// 64 MiB, after 256 PiB.
+pub(crate) const SEGMENT_MAX: u32 = u32::MAX - 1;
+
+/// A header of a snapshot: at most this many bytes are believed.
+pub(crate) const SNAPSHOT_HEADER_BYTES_MAX: u32 = 1 << 30;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            group_bytes_max: 272 << 20, // the largest MQTT packet, and what stands around it
+            journal_bytes_max: u64::MAX,
+            open_files_max: 128,
+            snapshots_max: 2,
+            dead_percent_min: 50,
+        }
+    }
+}
+
+impl Limits {
+    /// These limits, each within what the format allows.
+    pub(crate) fn clamped(self) -> Self {
+        Self {
+            segment_bytes: self
+                .segment_bytes
+                .clamp(SEGMENT_BYTES_FLOOR, SEGMENT_BYTES_CEILING),
+            group_bytes_max: self.group_bytes_max.min(GROUP_BYTES_CEILING),
+            journal_bytes_max: self.journal_bytes_max,
+            open_files_max: self.open_files_max.max(2),
+            snapshots_max: self.snapshots_max.max(1),
+            dead_percent_min: self.dead_percent_min.clamp(1, 100),
+        }
+    }
+}
