@@ -56,8 +56,8 @@ impl<D: Disk, I: Index> Recovery<'_, D, I> {
 
     /// A segment that was found damaged before was served and synced then, whatever said so and has gone since.
     fn trust_damaged(&mut self) {
-        let named = self.found.iter().filter(|(_, found)| found.named_damaged);
-        if let Some((number, found)) = named.last() {
+        let mut named = self.found.iter().filter(|(_, found)| found.named_damaged);
+        if let Some((number, found)) = named.next_back() {
             let end = Position {
                 segment: *number,
                 offset: found.bytes,
