@@ -65,24 +65,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
-        ConnId, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Relocated, Seed, Settings, Shared,
-        Sink,
-    };
-
-    struct Nowhere;
-
-    impl Sink for Nowhere {
-        fn close(&mut self, _: ConnId) {}
-        fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
-        fn has_room(&self, _: u16) -> bool {
-            true
-        }
-        fn parcels(&mut self, _: u16) -> &mut Parcels {
-            unreachable!("there is one shard")
-        }
-        fn event(&mut self, _: Event<'_>) {}
-    }
+    use crate::shard::nowhere::Nowhere;
+    use crate::{Input, ListenerRules, MemoryStore, Peer, Seed, Settings, Shared};
 
     const START: Now = Now {
         mono_ms: 0,

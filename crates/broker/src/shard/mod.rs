@@ -404,3 +404,23 @@ impl std::fmt::Debug for Shard {
 
 /// Empty buffers that a shard keeps for connections that have something to write.
 const BUFFERS_MAX: usize = 256;
+
+/// For the tests of the parts: a shard alone, whose effects nobody looks at.
+#[cfg(test)]
+mod nowhere {
+    use super::{ConnId, Event, Parcels, Relocated, Sink};
+
+    pub(super) struct Nowhere;
+
+    impl Sink for Nowhere {
+        fn close(&mut self, _: ConnId) {}
+        fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
+        fn has_room(&self, _: u16) -> bool {
+            true
+        }
+        fn parcels(&mut self, _: u16) -> &mut Parcels {
+            unreachable!("there is one shard")
+        }
+        fn event(&mut self, _: Event<'_>) {}
+    }
+}

@@ -98,21 +98,8 @@ mod tests {
     use martlet_codec::{Packet, PropertiesBuf, PropertyId};
 
     use super::*;
-    use crate::{Event, Input, ListenerRules, MemoryStore, Peer, Relocated, Seed, Settings, Shared};
-
-    struct Nowhere;
-
-    impl Sink for Nowhere {
-        fn close(&mut self, _: ConnId) {}
-        fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
-        fn has_room(&self, _: u16) -> bool {
-            true
-        }
-        fn parcels(&mut self, _: u16) -> &mut crate::Parcels {
-            unreachable!("there is one shard")
-        }
-        fn event(&mut self, _: Event<'_>) {}
-    }
+    use crate::shard::nowhere::Nowhere;
+    use crate::{Input, ListenerRules, MemoryStore, Peer, Seed, Settings, Shared};
 
     #[test]
     fn sessions_that_end_early_leave_no_timers_behind_without_end() {
