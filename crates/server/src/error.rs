@@ -25,10 +25,14 @@ impl Error {
         use martlet_store::Error as Store;
         let folder = config.folder.display();
         let (code, message) = match &error {
-            Store::Journal(Journal::Locked { holder, .. }) => {
-                (Code::StoreHeld, format!("the store in '{folder}' is in use by {holder}."))
-            }
-            Store::Format { .. } => (Code::StoreFormat, format!("the store in '{folder}' cannot be read: {error}.")),
+            Store::Journal(Journal::Locked { holder, .. }) => (
+                Code::StoreHeld,
+                format!("the store in '{folder}' is in use by {holder}."),
+            ),
+            Store::Format { .. } => (
+                Code::StoreFormat,
+                format!("the store in '{folder}' cannot be read: {error}."),
+            ),
             _ => {
                 let mut why = error.to_string();
                 let mut source = std::error::Error::source(&error);
@@ -36,7 +40,10 @@ impl Error {
                     why = format!("{why}: {cause}");
                     source = cause.source();
                 }
-                (Code::StoreNotOpened, format!("the store in '{folder}' cannot be opened: {why}."))
+                (
+                    Code::StoreNotOpened,
+                    format!("the store in '{folder}' cannot be opened: {why}."),
+                )
             }
         };
         Self::Store(Finding::new(code, config.origin.place(), message))

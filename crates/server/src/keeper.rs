@@ -145,10 +145,17 @@ fn tell(report: &Report, restored: &Restored, folder: &Path) {
 /// Puts what was stored into the shards' common state, and its sessions into the shards, in turn.
 pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard], clock: Clock) {
     let now = clock.now();
-    shared.numbers.store(restored.highest, std::sync::atomic::Ordering::Relaxed);
+    shared
+        .numbers
+        .store(restored.highest, std::sync::atomic::Ordering::Relaxed);
     for retained in restored.retained {
         let topic = retained.message.topic.clone();
-        shared.retained.set(topic.as_topic(), retained.message, retained.version, retained.expires_at_ms);
+        shared.retained.set(
+            topic.as_topic(),
+            retained.message,
+            retained.version,
+            retained.expires_at_ms,
+        );
     }
     let count = shards.len();
     for (at, session) in restored.sessions.into_iter().enumerate() {
@@ -319,7 +326,11 @@ impl Keeping {
         self.told.has_trouble = trouble.is_some();
         if lost > self.told.lost {
             let count = lost - self.told.lost;
-            tracing::error!(count, text = "changes that nobody waited for could not be stored", "store.lost");
+            tracing::error!(
+                count,
+                text = "changes that nobody waited for could not be stored",
+                "store.lost"
+            );
             self.told.lost = lost;
         }
         if unreadable > self.told.unreadable {
