@@ -84,7 +84,7 @@ pub(crate) fn open(
     salt: u32,
 ) -> Result<(Opened, Restored), Error> {
     let holder = format!("martlet broker, process {}", std::process::id());
-    let failed = |error| Error::store(config, error);
+    let failed = |error| Error::store(config, &error);
     let disk = RealDisk::open(&config.folder, &holder).map_err(|error| failed(error.into()))?;
     let folder = std::path::absolute(&config.folder).unwrap_or_else(|_| config.folder.clone());
     let limits = Limits::default();
@@ -342,5 +342,5 @@ impl Keeping {
 }
 
 fn ahead_ms(clock: Clock) -> i64 {
-    system_ms() as i64 - clock.now().wall_ms as i64
+    system_ms().cast_signed() - clock.now().wall_ms.cast_signed()
 }
