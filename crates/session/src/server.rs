@@ -295,6 +295,7 @@ impl Session {
     }
 
     /// What a message is stored as for this session; none: it is not.
+    #[inline]
     fn key(&self, target: &Target<'_>, qos: Qos, number: u64) -> Option<Key> {
         (self.number != 0 && number != 0 && !target.replay && qos != Qos::AtMostOnce)
             .then(|| Key::new(number, target.at))
@@ -311,6 +312,7 @@ impl Session {
         delivered
     }
 
+    #[inline]
     fn deliver_at(
         &mut self,
         qos: Qos,
@@ -780,6 +782,7 @@ pub struct Remains {
 const PAGE_MESSAGES_MAX: usize = 256;
 
 /// The QoS that a message is sent at.
+#[inline]
 pub fn granted(published: Qos, subscribed: Qos, limits: &Limits) -> Qos {
     if limits.upgrade_qos {
         subscribed
