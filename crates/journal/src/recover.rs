@@ -150,22 +150,31 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             .filter_map(|found| found.header.as_ref().ok()?.as_ref())
             .map(|header| header.salt)
             .next();
-        self.salt = of_header.or_else(|| self.salt_of_batches()).unwrap_or(salt);
+        // A header that stood alone among damage may have been set aside since it was read first.
+        let known = of_header.or_else(|| self.salt_of_aside());
+        self.salt = known.or_else(|| self.salt_of_batches()).unwrap_or(salt);
     }
 
+    /// The salt of the newest segment that was set aside and has a header.
+    fn salt_of_aside(&self) -> Option<u32> {
+        self.report.unused.iter().rev().find_map(|name| {
+            let number = u32::from_str_radix(name.get(..8)?, 16).ok()?;
+            let ours = [segments::TORN, segments::STALE, segments::EMPTIED];
+            let file = ours
+                .contains(&&name[8..])
+                .then(|| self.disk.open(name))?
+                .ok()?;
+            let mut header = [0; SEGMENT_HEADER_BYTES];
+            read_all(&file, 0, &mut header).ok()?;
+            SegmentHeader::decode(&header, number).map(|header| header.salt)
+        })
+    }
+
+    /// The salt of the first batch that is whole, for when no header is left.
     fn salt_of_batches(&self) -> Option<u32> {
         self.found.iter().find_map(|(number, found)| {
-            let file = self
-                .disk
-                .open(&segments::name(*number, found.named_damaged))
-                .ok()?;
-            scan::salt_of_first(
-                &file,
-                Position {
-                    segment: *number,
-                    offset: segments::FIRST_OFFSET,
-                },
-            )
+            let file = self.open_segment(*number).ok()?;
+            scan::salt_of_first(file, *number, found.bytes)
         })
     }
 
