@@ -106,6 +106,9 @@ impl<F: DiskFile> Scanner<F> {
 
     /// The header of the batch that begins here, if all of it is here and right.
     fn whole(&mut self) -> io::Result<Option<BatchHeader>> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
         let at = self.position();
         let Some(header) = BatchHeader::decode(self.bytes(BATCH_HEADER_BYTES)?, at) else {
             return Ok(None);
