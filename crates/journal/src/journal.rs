@@ -1,15 +1,15 @@
-//! The log: appending and reading.
+//! The log, and how it is appended to.
 
 use std::io;
 
 use crate::clean::Victim;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, is_space};
-use crate::frame::{self, RECORD_HEADER_BYTES, SegmentHeader};
+use crate::frame::SegmentHeader;
 use crate::group::Group;
 use crate::limits::{Limits, SEGMENT_MAX};
 use crate::place::{Place, Position};
-use crate::segments::{self, Segments, State};
+use crate::segments::{self, Segments};
 use crate::snapshot::Snapshot;
 
 /// A segmented log on a [`Disk`].
@@ -55,33 +55,6 @@ impl<D: Disk> Journal<D> {
             self.check_room(group)?;
         }
         self.append_anyway(group)
-    }
-
-    /// Reads a record into `payload`, in place of what is there. Returns its kind.
-    pub fn read(&mut self, place: Place, payload: &mut Vec<u8>) -> Result<u8, Error> {
-        let found = self
-            .segments
-            .get(place.segment)
-            .filter(|segment| segment.state != State::Removed);
-        let Some(segment) = found else {
-            return Err(Error::Gone { place });
-        };
-        if u64::from(place.offset) + place.record_bytes() > u64::from(segment.bytes) {
-            return Err(Error::Damaged { place });
-        }
-        let name = || segments::name(place.segment, false);
-        let file = self
-            .segments
-            .file(&self.disk, place.segment)
-            .map_err(Error::disk("open", name()))?;
-        payload.clear();
-        payload.resize(RECORD_HEADER_BYTES + place.bytes as usize, 0);
-        read_all(&file, u64::from(place.offset), payload).map_err(Error::disk("read", name()))?;
-        let kind = frame::check_record(place, payload).filter(|kind| *kind <= frame::KIND_MAX);
-        let kind = kind.ok_or(Error::Damaged { place })?;
-        payload.copy_within(RECORD_HEADER_BYTES.., 0);
-        payload.truncate(place.bytes as usize);
-        Ok(kind)
     }
 
     /// Where the next append goes: behind everything.

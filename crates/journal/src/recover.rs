@@ -160,10 +160,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
         self.report.unused.iter().rev().find_map(|name| {
             let number = u32::from_str_radix(name.get(..8)?, 16).ok()?;
             let ours = [segments::TORN, segments::STALE, segments::EMPTIED];
-            let file = ours
-                .contains(&&name[8..])
-                .then(|| self.disk.open(name))?
-                .ok()?;
+            let file = ours.contains(&&name[8..]).then(|| self.disk.open(name))?.ok()?;
             let mut header = [0; SEGMENT_HEADER_BYTES];
             read_all(&file, 0, &mut header).ok()?;
             SegmentHeader::decode(&header, number).map(|header| header.salt)
