@@ -34,8 +34,9 @@ pub const GROUP_BYTES_CEILING: u32 = 1 << 30;
 /// What a scan reads at once, and what a snapshot is cut into. A batch that is larger is held whole.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
-/// Records that are asked for together are read at once if at most this many bytes lie between them.
-pub(crate) const READ_GAP_BYTES_MAX: u64 = 4096;
+/// Records that are asked for together are read at once if at most this many bytes lie between them. Twice as many
+/// cost more than a read of their own does (`examples/journal_scale.rs`).
+pub(crate) const READ_GAP_BYTES_MAX: u64 = 8192;
 
 /// The highest number of a segment. Beyond it: [`Error::Exhausted`](crate::Error::Exhausted); with segments of
 /// 64 MiB, after 256 PiB.
