@@ -207,7 +207,7 @@ fn records_are_read_together_and_fail_alone() {
     rig.journal
         .records_reader(places.iter().copied())
         .read(&mut Vec::new(), |place, record| {
-            read.push((place, record.map(|record| record.payload.to_vec())))
+            read.push((place, record.map(|record| record.payload.to_vec())));
         });
     assert_eq!(read.len(), places.len());
     for (at, (place, record)) in read.into_iter().enumerate() {
