@@ -209,7 +209,7 @@ fn collect(folder: &Path, queues: usize) -> Outcome {
     for page in &pages {
         let reader = journal.records_reader(page.iter().copied());
         reader.read(&mut payload, |_, record| {
-            bytes += record.map_or(0, |record| record.payload.len())
+            bytes += record.map_or(0, |record| record.payload.len());
         });
     }
     meter.print(&format!("read together, one in {queues}"), RECORDS)?;
