@@ -174,9 +174,37 @@ fn main() -> Outcome {
     ] {
         queue(&folder, batch, count, outstanding)?;
     }
+    reserve(&folder)?;
     reopen(&folder, records)?;
     for queues in [1, 2, 4, 8, 16, 32, 64] {
         collect(&folder, queues)?;
+    }
+    Ok(())
+}
+
+/// What the reserve costs when a folder is new: the opening, and the first sync behind it.
+fn reserve(folder: &Path) -> Outcome {
+    for reserve_bytes in [0, Limits::default().reserve_bytes] {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        let disk = RealDisk::open(folder, "journal_scale")?;
+        let limits = Limits {
+            reserve_bytes,
+            ..Limits::default()
+        };
+        let began = Instant::now();
+        let (mut journal, _) = Journal::open(disk, limits, 1, &mut Queue::default())?;
+        let opened = began.elapsed();
+        let mut group = Group::new();
+        put(&mut group, 0);
+        journal.append(&mut group)?;
+        journal.sync()?;
+        println!(
+            "a new folder with a reserve of {} MB: opened in {opened:?}, first sync after {:?}",
+            reserve_bytes >> 20,
+            began.elapsed()
+        );
     }
     Ok(())
 }

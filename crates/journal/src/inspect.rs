@@ -52,6 +52,10 @@ impl<D: Disk> Inspection<D> {
     /// Looks at the journal in a folder and fills `index`, as opening does.
     pub fn new(disk: D, limits: Limits, index: &mut impl Index) -> Result<Self, Error> {
         let disk = Unchanged::new(disk).map_err(Error::disk("list", "the folder"))?;
+        let limits = Limits {
+            reserve_bytes: 0,
+            ..limits
+        };
         let (journal, mut report) = Journal::open(disk, limits, 0, index)?;
         report.rename(|name| journal.disk.name_of(name));
         Ok(Self { journal, report })

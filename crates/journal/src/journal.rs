@@ -9,6 +9,7 @@ use crate::frame::SegmentHeader;
 use crate::group::Group;
 use crate::limits::{Limits, SEGMENT_MAX};
 use crate::place::{Place, Position};
+use crate::reserve::Reserve;
 use crate::segments::{self, Segments};
 use crate::snapshot::Snapshot;
 
@@ -41,6 +42,9 @@ pub struct Journal<D: Disk> {
     pub(crate) doubtful: Vec<Snapshot>,
     /// How many were begun: each has a name of its own while it is written.
     pub(crate) snapshots_begun: u64,
+    pub(crate) reserve: Reserve,
+    /// The last put was refused for room, so less is enough for a segment to be worth cleaning.
+    pub(crate) pressed: bool,
 }
 
 impl<D: Disk> Journal<D> {
@@ -51,10 +55,16 @@ impl<D: Disk> Journal<D> {
     /// [`Error::Uncertain`] leaves that open. A batch that is open is closed.
     pub fn append(&mut self, group: &mut Group) -> Result<Position, Error> {
         group.end_batch();
-        if !group.only_kills() {
-            self.check_room(group)?;
+        self.check_poison()?;
+        if group.only_kills() {
+            return self.append_anyway(group);
         }
-        self.append_anyway(group)
+        let appended = self
+            .check_room(group)
+            .and_then(|()| self.fill_reserve())
+            .and_then(|()| self.append_now(group));
+        self.pressed = matches!(appended, Err(Error::Full { .. } | Error::NoSpace { .. }));
+        appended
     }
 
     /// Where the next append goes: behind everything.
@@ -95,8 +105,19 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Appends beyond the limit of the whole, as what makes room may. The group has no open batch.
+    /// Appends beyond the limit of the whole and at the cost of the reserve, as what makes room may. The group has no
+    /// open batch.
     pub(crate) fn append_anyway(&mut self, group: &mut Group) -> Result<Position, Error> {
+        loop {
+            let appended = self.append_now(group);
+            let full = matches!(appended, Err(Error::NoSpace { .. })) && self.poison.is_none();
+            if !full || !self.shorten_reserve(group.bytes() as u64) {
+                return appended;
+            }
+        }
+    }
+
+    fn append_now(&mut self, group: &mut Group) -> Result<Position, Error> {
         self.check_poison()?;
         let (bytes, bytes_max) = (group.bytes() as u64, u64::from(self.limits.group_bytes_max));
         if bytes > bytes_max {

@@ -53,6 +53,7 @@ mod read;
 mod recover;
 mod replay;
 pub mod report;
+mod reserve;
 mod scan;
 mod segments;
 mod snapshot;

@@ -13,6 +13,7 @@ use crate::journal::{Journal, read_all};
 use crate::limits::{CHUNK_BYTES, Limits};
 use crate::place::Position;
 use crate::report::{Damage, Report};
+use crate::reserve::{RESERVE, Reserve};
 use crate::scan;
 use crate::segments::{self, Segments};
 use crate::snapshot::{Counted, Header, Snapshot, SnapshotReader};
@@ -37,6 +38,7 @@ pub(crate) struct Recovery<'a, D: Disk, I> {
     /// Where the replay is, and at last where the log ends.
     pub(crate) end: Position,
     last_number: u32,
+    reserve: Reserve,
 }
 
 /// A segment's file.
@@ -84,6 +86,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             synced: Position::default(),
             end: Position::default(),
             last_number: 0,
+            reserve: Reserve::default(),
         }
     }
 
@@ -106,6 +109,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
                 (_, segments::TEMPORARY) => {
                     self.disk.remove(&name).map_err(Error::disk("remove", &name))?;
                 }
+                _ if name == RESERVE => self.reserve = Reserve::found(bytes),
                 _ => self.report.unused.push(name),
             }
         }
@@ -384,7 +388,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             .ok()
             .filter(|_| goes_on);
         let last_number = self.last_number.max(end.segment);
-        let journal = Journal {
+        let mut journal = Journal {
             disk: self.disk,
             limits: self.limits,
             salt: self.salt,
@@ -402,7 +406,12 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             snapshots: self.kept,
             doubtful: Vec::new(),
             snapshots_begun: 0,
+            reserve: self.reserve,
+            pressed: false,
         };
+        journal.fit_reserve();
+        // If there is no room for it, a put says so.
+        let _ = journal.fill_reserve();
         (journal, self.report)
     }
 }

@@ -7,7 +7,7 @@ mod rig;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use martlet_journal::disk::Faults;
-use martlet_journal::{Disk, Error, FaultyDisk};
+use martlet_journal::{Disk, Error, FaultyDisk, Limits};
 use planted::{BUGS, Bug, Planted};
 use rig::{Draws, LIMITS, Rig, Step, batches_of, check_reads, open};
 
@@ -173,7 +173,11 @@ fn failures_of_all_kinds_lose_nothing() {
 fn fail_now_and_then(seed: u64, bug: Option<Bug>, counts: &mut Counts) {
     let mut draws = Draws(seed);
     let disk = FaultyDisk::new(seed);
-    let mut rig = Rig::new(Planted::new(disk.clone(), bug), LIMITS);
+    let limits = Limits {
+        reserve_bytes: if seed.is_multiple_of(2) { 0 } else { 700 },
+        ..LIMITS
+    };
+    let mut rig = Rig::new(Planted::new(disk.clone(), bug), limits);
     let faults = Faults {
         writes_one_in: 10,
         syncs_one_in: 12,
@@ -201,7 +205,7 @@ fn fail_now_and_then(seed: u64, bug: Option<Bug>, counts: &mut Counts) {
 }
 
 fn come_back(rig: &mut Rig<Planted>, cut: bool, name: &str) {
-    let (journal, index, report) = open(rig.disk.clone(), LIMITS).unwrap();
+    let (journal, index, report) = open(rig.disk.clone(), rig.limits).unwrap();
     assert!(!report.has_damage(), "{name}: {report}");
     let count = batches_of(&index, &rig.states);
     assert!(
