@@ -1,6 +1,7 @@
 //! The broker as a whole: listeners, threads, and their end.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,7 @@ use crate::acceptor::Acceptor;
 use crate::config::{Config, ListenError};
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
+use crate::keeper::{self, Keeper};
 use crate::limits::{ASKED_BYTES, CONNECTIONS_FEW, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
 use crate::pid_file::PidFile;
@@ -28,6 +30,8 @@ pub struct Server {
     workers: Vec<JoinHandle<()>>,
     stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
     addresses: Vec<SocketAddr>,
+    keeper: Option<Keeper>,
+    store_folder: Option<PathBuf>,
     /// Removed when all else has ended.
     _pid_file: Option<PidFile>,
 }
@@ -36,15 +40,23 @@ impl Server {
     /// Opens all listeners, then starts the threads. Nothing is started if one listener fails.
     pub fn start(config: &Config) -> Result<Self, Error> {
         let files_max = raise_open_files();
-        let sockets = open_all(config)?;
-        let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
-        let ports = ports(config, &sockets);
-        let pid_file = config.pid_file.as_ref().map(PidFile::write).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = config
             .shards
             .map_or(cores, usize::from)
             .clamp(1, usize::from(u16::MAX));
+        let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
+        let mut clock = Clock::start();
+        let stored = config.store.as_ref();
+        let stored = stored.map(|store| keeper::open(store, &inboxes, clock, random() as u32));
+        let stored = stored.transpose()?;
+        if let Some((opened, _)) = &stored {
+            clock = opened.clock();
+        }
+        let sockets = open_all(config)?;
+        let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
+        let ports = ports(config, &sockets);
+        let pid_file = config.pid_file.as_ref().map(PidFile::write).transpose()?;
         let connections_max = config.connections_max.unwrap_or(u64::MAX).min(files_max);
         if connections_max == files_max && files_max < CONNECTIONS_FEW {
             tracing::warn!(
@@ -62,8 +74,21 @@ impl Server {
             .map(|listener| settings::rules(listener, &config.broker))
             .collect();
         let shared = Shared::new(settings::settings(config), rules, shards, &mut seed);
-        let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
-        let clock = Clock::start();
+        let (opened, restored) = stored.unzip();
+        let mut shard_list: Vec<_> = (0..shards as u16)
+            .map(|index| {
+                let (shared, seed) = (Arc::clone(&shared), Seed::new(seed.draw()));
+                match &opened {
+                    Some(opened) => opened.shard(index, shared, seed),
+                    None => Shard::new(index, shared, Box::new(MemoryStore), seed, clock.now()),
+                }
+            })
+            .collect();
+        if let Some(restored) = restored {
+            keeper::restore(restored, &shared, &mut shard_list, clock);
+        }
+        let store_folder = opened.as_ref().map(|opened| opened.folder().to_owned());
+        let keeper = opened.map(keeper::Opened::start);
         let acceptors: Vec<_> = sockets
             .into_iter()
             .map(|(socket, rules)| Acceptor {
@@ -78,16 +103,16 @@ impl Server {
             .collect();
         let (stop_accepting, stopped) = tokio::sync::oneshot::channel();
         let mut reception = Some((acceptors, stopped));
-        let workers = (0..shards as u16)
-            .map(|index| {
-                let shard_seed = Seed::new(seed.draw());
+        let workers = (0..)
+            .zip(shard_list)
+            .map(|(index, shard)| {
                 let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
                 let log = EventLog::new(config.log.connection_messages, Arc::clone(&ports));
                 // The first shard accepts for all: with one of them, nobody has to be woken for it.
                 let reception = reception.take();
                 spawn(format!("shard-{index}"), move || {
                     let measured = Arc::clone(&shared);
-                    let shard = Shard::new(index, shared, Box::new(MemoryStore), shard_seed, clock.now());
+                    drop(shared);
                     let worker = Worker::new(index, shard, inboxes, log, clock);
                     run_worker(async move {
                         if let Some((acceptors, stopped)) = reception {
@@ -107,6 +132,8 @@ impl Server {
             workers,
             stop_accepting: Some(stop_accepting),
             addresses,
+            keeper,
+            store_folder,
             _pid_file: pid_file,
         })
     }
@@ -114,6 +141,11 @@ impl Server {
     /// The addresses that it listens on; with port 0 those that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The folder of the store; none: state is memory.
+    pub fn store_folder(&self) -> Option<&Path> {
+        self.store_folder.as_deref()
     }
 
     /// Stops: nobody is accepted any more, wills go out, each client is told (DISCONNECT 0x8B where it
@@ -130,6 +162,9 @@ impl Server {
         }
         self.tell_all(|| Item::Exit);
         self.workers.drain(..).for_each(join);
+        if let Some(keeper) = self.keeper.take() {
+            keeper.stop();
+        }
     }
 
     fn tell_all(&self, item: impl Fn() -> Item) {
