@@ -81,6 +81,8 @@ impl<D: Disk> Importer<D> {
             line => {
                 let (kind, payload) = line.write().map_err(ImportError::Line)?;
                 self.group.put(kind, &payload);
+                // Each stands alone, so that damage costs no other.
+                self.group.end_batch();
             }
         }
         self.records += 1;
@@ -97,6 +99,8 @@ impl<D: Disk> Importer<D> {
             return Err(ImportError::Format);
         }
         self.journal.append(&mut self.group)?;
+        // What comes last says that all before it is durable, so damage to that is no torn end.
+        self.journal.sync()?;
         self.group.clear();
         self.group
             .put_with(kind::FORMAT, |out| Writer(out).number(FORMAT));
