@@ -21,7 +21,7 @@ pub(crate) struct BrokerArgs {
     /// Port to listen on (default: 1883; 0 picks a free one)
     #[arg(short, long)]
     pub(crate) port: Option<u16>,
-    /// Folder of the store (default: $STATE_DIRECTORY, else ./martlet-data)
+    /// Folder of the store (default: `$STATE_DIRECTORY`, else `./martlet-data`)
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
     /// What acknowledged messages survive: fsync (a power cut), os (the end of the broker), none
@@ -96,18 +96,19 @@ fn start(config: &Config) -> Result<Server, Error> {
     for address in server.addresses() {
         tracing::info!(target: "notice", %address, version = env!("CARGO_PKG_VERSION"), "broker.listening");
     }
-    match (server.store_folder(), &config.store) {
-        (Some(folder), Some(store)) => tracing::info!(
+    if let (Some(folder), Some(store)) = (server.store_folder(), &config.store) {
+        tracing::info!(
             target: "notice",
             folder = %folder.display(),
             survives = survives(store.durability),
             "broker.state"
-        ),
-        _ => tracing::warn!(
+        );
+    } else {
+        tracing::warn!(
             state = "memory",
             lost = "sessions, queues and retained messages are lost at exit",
             "broker.state"
-        ),
+        );
     }
     tell_reach(&config.listeners);
     Ok(server)

@@ -11,7 +11,7 @@ pub enum Error {
     Config(#[from] Errors),
     /// The store could not be opened.
     #[error("{0}")]
-    Store(Finding),
+    Store(Box<Finding>),
     /// Listeners could not be opened; at least one.
     #[error("{}", paragraphs(.0))]
     Listen(Vec<ListenError>),
@@ -20,26 +20,33 @@ pub enum Error {
 pub use crate::config::explain;
 
 impl Error {
-    pub(crate) fn store(config: &StoreConfig, error: martlet_store::Error) -> Self {
+    pub(crate) fn store(config: &StoreConfig, error: &martlet_store::Error) -> Self {
         use martlet_journal::Error as Journal;
         use martlet_store::Error as Store;
         let folder = config.folder.display();
-        let (code, message) = match &error {
-            Store::Journal(Journal::Locked { holder, .. }) => {
-                (Code::StoreHeld, format!("the store in '{folder}' is in use by {holder}."))
-            }
-            Store::Format { .. } => (Code::StoreFormat, format!("the store in '{folder}' cannot be read: {error}.")),
+        let (code, message) = match error {
+            Store::Journal(Journal::Locked { holder, .. }) => (
+                Code::StoreHeld,
+                format!("the store in '{folder}' is in use by {holder}."),
+            ),
+            Store::Format { .. } => (
+                Code::StoreFormat,
+                format!("the store in '{folder}' cannot be read: {error}."),
+            ),
             _ => {
                 let mut why = error.to_string();
-                let mut source = std::error::Error::source(&error);
+                let mut source = std::error::Error::source(error);
                 while let Some(cause) = source {
                     why = format!("{why}: {cause}");
                     source = cause.source();
                 }
-                (Code::StoreNotOpened, format!("the store in '{folder}' cannot be opened: {why}."))
+                (
+                    Code::StoreNotOpened,
+                    format!("the store in '{folder}' cannot be opened: {why}."),
+                )
             }
         };
-        Self::Store(Finding::new(code, config.origin.place(), message))
+        Self::Store(Box::new(Finding::new(code, config.origin.place(), message)))
     }
 
     /// Each thing that is wrong, in one line with its code, for the log.

@@ -84,7 +84,7 @@ pub(crate) fn open(
     salt: u32,
 ) -> Result<(Opened, Restored), Error> {
     let holder = format!("martlet broker, process {}", std::process::id());
-    let failed = |error| Error::store(config, error);
+    let failed = |error| Error::store(config, &error);
     let disk = RealDisk::open(&config.folder, &holder).map_err(|error| failed(error.into()))?;
     let folder = std::path::absolute(&config.folder).unwrap_or_else(|_| config.folder.clone());
     let limits = Limits::default();
@@ -145,10 +145,17 @@ fn tell(report: &Report, restored: &Restored, folder: &Path) {
 /// Puts what was stored into the shards' common state, and its sessions into the shards, in turn.
 pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard], clock: Clock) {
     let now = clock.now();
-    shared.numbers.store(restored.highest, std::sync::atomic::Ordering::Relaxed);
+    shared
+        .numbers
+        .store(restored.highest, std::sync::atomic::Ordering::Relaxed);
     for retained in restored.retained {
         let topic = retained.message.topic.clone();
-        shared.retained.set(topic.as_topic(), retained.message, retained.version, retained.expires_at_ms);
+        shared.retained.set(
+            topic.as_topic(),
+            retained.message,
+            retained.version,
+            retained.expires_at_ms,
+        );
     }
     let count = shards.len();
     for (at, session) in restored.sessions.into_iter().enumerate() {
@@ -319,7 +326,11 @@ impl Keeping {
         self.told.has_trouble = trouble.is_some();
         if lost > self.told.lost {
             let count = lost - self.told.lost;
-            tracing::error!(count, text = "changes that nobody waited for could not be stored", "store.lost");
+            tracing::error!(
+                count,
+                text = "changes that nobody waited for could not be stored",
+                "store.lost"
+            );
             self.told.lost = lost;
         }
         if unreadable > self.told.unreadable {
@@ -331,5 +342,5 @@ impl Keeping {
 }
 
 fn ahead_ms(clock: Clock) -> i64 {
-    system_ms() as i64 - clock.now().wall_ms as i64
+    system_ms().cast_signed() - clock.now().wall_ms.cast_signed()
 }

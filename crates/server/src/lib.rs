@@ -19,6 +19,6 @@ mod settings;
 mod worker;
 
 pub use error::Error;
-pub use martlet_broker::Durability;
 pub use log::{flush as flush_log, init as init_log, reopen as reopen_log};
+pub use martlet_broker::Durability;
 pub use server::Server;

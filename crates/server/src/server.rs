@@ -40,6 +40,10 @@ impl Server {
     /// Opens all listeners, then starts the threads. Nothing is started if one listener fails.
     pub fn start(config: &Config) -> Result<Self, Error> {
         let files_max = raise_open_files();
+        let sockets = open_all(config)?;
+        let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
+        let ports = ports(config, &sockets);
+        let pid_file = config.pid_file.as_ref().map(PidFile::write).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = config
             .shards
@@ -53,10 +57,6 @@ impl Server {
         if let Some((opened, _)) = &stored {
             clock = opened.clock();
         }
-        let sockets = open_all(config)?;
-        let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
-        let ports = ports(config, &sockets);
-        let pid_file = config.pid_file.as_ref().map(PidFile::write).transpose()?;
         let connections_max = config.connections_max.unwrap_or(u64::MAX).min(files_max);
         if connections_max == files_max && files_max < CONNECTIONS_FEW {
             tracing::warn!(
@@ -87,6 +87,8 @@ impl Server {
         if let Some(restored) = restored {
             keeper::restore(restored, &shared, &mut shard_list, clock);
         }
+        // Only now: who connects is served.
+        let sockets = listen_all(config, sockets)?;
         let store_folder = opened.as_ref().map(|opened| opened.folder().to_owned());
         let keeper = opened.map(keeper::Opened::start);
         let acceptors: Vec<_> = sockets
@@ -234,13 +236,19 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1_024)
 }
 
+/// A socket that has its address, and takes no connections yet.
+struct Bound {
+    socket: socket2::Socket,
+    address: SocketAddr,
+}
+
 struct Listening {
     listener: std::net::TcpListener,
     address: SocketAddr,
 }
 
 /// The port of each listener; with port 0 the one that the system chose.
-fn ports(config: &Config, sockets: &[(Listening, u16)]) -> Arc<[u16]> {
+fn ports(config: &Config, sockets: &[(Bound, u16)]) -> Arc<[u16]> {
     let mut ports: Vec<_> = config
         .listeners
         .iter()
@@ -253,7 +261,7 @@ fn ports(config: &Config, sockets: &[(Listening, u16)]) -> Arc<[u16]> {
 }
 
 /// All sockets of all listeners, each with the index of its rules; or all that cannot be opened.
-fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
+fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
     let (mut open, mut errors) = (Vec::new(), Vec::new());
     for (rules, listener) in config.listeners.iter().enumerate() {
         let (place, origin) = (&listener.place, &listener.origin);
@@ -269,7 +277,7 @@ fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
         for mut address in addresses {
             // With port 0 all addresses of a listener get the same one.
             address.set_port(port);
-            match listen(address, config.tcp_nodelay) {
+            match bind(address, config.tcp_nodelay) {
                 Ok(socket) => {
                     port = socket.address.port();
                     open.push((socket, rules as u16));
@@ -294,7 +302,7 @@ fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
     Err(Error::Listen(ListenError::joined(errors)))
 }
 
-fn listen(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Listening> {
+fn bind(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Bound> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -305,11 +313,33 @@ fn listen(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Listening> 
     // Connections inherit it from the socket that accepted them.
     socket.set_tcp_nodelay(tcp_nodelay)?;
     socket.bind(&address.into())?;
-    socket.listen(1_024)?;
-    let listener: std::net::TcpListener = socket.into();
-    let address = listener.local_addr()?;
-    Ok(Listening { listener, address })
+    let address = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok(Bound { socket, address })
 }
+
+/// Connections are taken from now on.
+fn listen_all(config: &Config, bound: Vec<(Bound, u16)>) -> Result<Vec<(Listening, u16)>, Error> {
+    let (mut open, mut errors) = (Vec::new(), Vec::new());
+    for (Bound { socket, address }, rules) in bound {
+        match socket.listen(BACKLOG) {
+            Ok(()) => {
+                let listener = socket.into();
+                open.push((Listening { listener, address }, rules));
+            }
+            Err(error) => {
+                let origin = &config.listeners[usize::from(rules)].origin;
+                errors.push(ListenError::new(address, origin, error));
+            }
+        }
+    }
+    if errors.is_empty() {
+        return Ok(open);
+    }
+    Err(Error::Listen(ListenError::joined(errors)))
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1_024;
 
 /// Raises the soft limit of open files to the hard one; the connections that it leaves room for.
 fn raise_open_files() -> u64 {
