@@ -38,8 +38,13 @@ pub(crate) enum StoreCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct FolderArgs {
-    /// Folder of the store (default: $STATE_DIRECTORY, else ./martlet-data)
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    // Help is no Markdown.
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = clap::ValueHint::DirPath,
+        help = "Folder of the store (default: $STATE_DIRECTORY, else ./martlet-data)"
+    )]
     data_dir: Option<PathBuf>,
 }
 

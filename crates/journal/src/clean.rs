@@ -147,7 +147,7 @@ impl<D: Disk> Journal<D> {
         let found = self.segments.emptiest(active, self.durable, |segment| {
             Some(segment.dead_percent()).filter(|dead| *dead >= min)
         });
-        if self.pressed || self.is_short_of_space() {
+        if self.needs_room() {
             found.or_else(|| self.emptiest_if_pressed())
         } else {
             found

@@ -38,6 +38,11 @@ impl<D: Disk> Journal<D> {
         self.reserve.filled < u64::from(self.limits.reserve_bytes)
     }
 
+    /// Whether puts are refused for room, so that any cleaning is worth it.
+    pub fn needs_room(&self) -> bool {
+        self.pressed || self.is_short_of_space()
+    }
+
     /// Makes the reserve whole, if there is room for it.
     pub(crate) fn fill_reserve(&mut self) -> Result<(), Error> {
         if !self.is_short_of_space() {

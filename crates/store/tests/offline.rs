@@ -175,7 +175,7 @@ fn any_byte_may_be_damaged_and_is_repaired() {
     LINES.lines().for_each(|line| importer.take(line).unwrap());
     importer.finish().unwrap();
     // Several batches in several segments, with one behind them that says that they were durable.
-    let (mut journal, _) = Journal::open(disk.clone(), LIMITS, 7, &mut Everything::default()).unwrap();
+    let (mut journal, _) = Journal::open(disk.clone(), LIMITS, 7, &mut Everything).unwrap();
     let mut group = Group::new();
     for id in 100..130u16 {
         let line = Line::Received { session: 1, id };
@@ -225,7 +225,7 @@ fn any_byte_may_be_damaged_and_is_repaired() {
 #[test]
 fn what_makes_no_sense_is_told_and_dropped() {
     let disk = imported();
-    let (mut journal, _) = Journal::open(disk.clone(), LIMITS, 7, &mut Everything::default()).unwrap();
+    let (mut journal, _) = Journal::open(disk.clone(), LIMITS, 7, &mut Everything).unwrap();
     let mut group = Group::new();
     group.put(0x70, b"what is this");
     group.put(1, b"no session");
@@ -266,7 +266,7 @@ fn what_makes_no_sense_is_told_and_dropped() {
 #[test]
 fn a_later_format_is_left_alone() {
     let disk = MemoryDisk::default();
-    let (mut journal, _) = Journal::open(disk.clone(), LIMITS, 7, &mut Everything::default()).unwrap();
+    let (mut journal, _) = Journal::open(disk.clone(), LIMITS, 7, &mut Everything).unwrap();
     let mut group = Group::new();
     let (kind, payload) = Line::Format { format: 9 }.write().unwrap();
     group.put(kind, &payload);
@@ -282,7 +282,6 @@ fn a_later_format_is_left_alone() {
 }
 
 /// An index for those who only append.
-#[derive(Default)]
 struct Everything;
 
 impl martlet_journal::Index for Everything {

@@ -458,7 +458,8 @@ impl RecipientLine {
     }
 
     fn to_recipient(&self) -> Result<Recipient, String> {
-        if self.key & 0xffff == 0 {
+        // The low half is the place of the recipient and one more.
+        if self.key.trailing_zeros() >= 16 {
             return Err(format!("{} is no key", self.key));
         }
         Ok(Recipient {
@@ -536,11 +537,9 @@ fn push_property(properties: &mut PropertiesBuf, name: &str, value: &PropertyLin
             Value::Binary(&bytes)
         }
         (ValueType::Pair, PropertyLine::Pair(name, value)) => Value::Pair(name, value),
-        (ValueType::Flag, PropertyLine::Number(number @ 0..=1)) => Value::Number(*number),
-        (ValueType::U16 | ValueType::NonZeroU16, PropertyLine::Number(number @ 0..=0xffff)) => {
+        (kind, PropertyLine::Number(number)) if number_max(kind).is_some_and(|most| *number <= most) => {
             Value::Number(*number)
         }
-        (ValueType::U32 | ValueType::NonZeroU32, PropertyLine::Number(number)) => Value::Number(*number),
         _ => return Err(wrong()),
     };
     let lengths = match value {
@@ -554,6 +553,16 @@ fn push_property(properties: &mut PropertiesBuf, name: &str, value: &PropertyLin
     }
     properties.push(id, value);
     Ok(())
+}
+
+/// The highest number that such a property takes; none: it takes no number, or does not belong to a message.
+fn number_max(kind: ValueType) -> Option<u32> {
+    match kind {
+        ValueType::Flag => Some(1),
+        ValueType::U16 | ValueType::NonZeroU16 => Some(0xffff),
+        ValueType::U32 | ValueType::NonZeroU32 => Some(u32::MAX),
+        _ => None,
+    }
 }
 
 impl BytesLine {
