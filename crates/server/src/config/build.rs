@@ -317,7 +317,7 @@ fn store(global: &Values<'_>) -> Option<StoreConfig> {
 }
 
 /// Where the store is if nobody says: where the service manager says, else here.
-fn state_folder() -> PathBuf {
+pub fn state_folder() -> PathBuf {
     let told = std::env::var_os("STATE_DIRECTORY").filter(|told| !told.is_empty());
     let first = told.and_then(|told| std::env::split_paths(&told).next());
     first.unwrap_or_else(|| PathBuf::from(STORE_FOLDER))
