@@ -84,6 +84,8 @@ pub struct World {
     testators: Vec<Testator>,
     auditor: Option<Auditor>,
     kills: BTreeMap<&'static str, u32>,
+    /// Deliveries that never came.
+    lost: usize,
     /// The place of the recipient that watches wills.
     watcher: usize,
     start: Instant,
@@ -120,6 +122,7 @@ impl World {
             testators: cast::testators(),
             auditor: None,
             kills: BTreeMap::new(),
+            lost: 0,
             watcher,
             start: now,
             failed: false,
@@ -254,6 +257,7 @@ impl World {
                 (packets, heard) = (self.scene.packets, Instant::now());
             }
             if heard.elapsed() > SILENCE_MAX || start.elapsed() > SETTLE_MAX {
+                self.lost = self.owed();
                 return Err(self.unsettled());
             }
         }
@@ -295,7 +299,7 @@ impl World {
                 .map_or_else(|| "CONNACK".to_owned(), |number| ledger.story(number));
             return Fault::new(format!("{} waits in vain for:", publisher.session.id)).and(&waits);
         }
-        if self.lost() > 0 {
+        if self.lost > 0 {
             let owed = ledger
                 .recipients
                 .iter()
@@ -303,7 +307,7 @@ impl World {
                 .filter(|(_, at)| self.is_here(*at));
             let fault = Fault::new(format!(
                 "{} acknowledged messages are lost; the first of each:",
-                self.lost()
+                self.lost
             ));
             return owed.fold(fault, |fault, (recipient, _)| match recipient.owed.first() {
                 Some(first) => {
@@ -334,7 +338,7 @@ impl World {
         sessions.all(|subscriber| subscriber.is_here)
     }
 
-    fn lost(&self) -> usize {
+    fn owed(&self) -> usize {
         let all = self.scene.ledger.recipients.iter().zip(0..);
         all.filter(|(_, at)| self.is_here(*at))
             .map(|(recipient, _)| recipient.owed.len())
@@ -519,7 +523,7 @@ impl World {
             took: self.start.elapsed(),
             kills: self.kills.clone(),
             counts: self.scene.ledger.counts,
-            lost: self.lost() as u64,
+            lost: self.lost as u64,
             wills,
             wills_came,
         }
