@@ -123,6 +123,15 @@ impl Client {
 
     /// Subscribes to `filters` by one packet.
     pub(crate) fn subscribe(&mut self, filters: &[String], options: SubscribeOptions) -> Result<(), Error> {
+        self.send_subscribe(filters, options)?;
+        self.wait_for_suback(options)
+    }
+
+    pub(crate) fn send_subscribe(
+        &mut self,
+        filters: &[String],
+        options: SubscribeOptions,
+    ) -> Result<(), Error> {
         let filters: Vec<_> = filters
             .iter()
             .map(|filter| (Filter::new(filter).expect("made here"), options))
@@ -134,7 +143,10 @@ impl Client {
         };
         let mut bytes = Vec::new();
         Packet::Subscribe(subscribe).encode(self.server.protocol_version, &mut bytes);
-        self.write("SUBSCRIBE", &bytes)?;
+        self.write("SUBSCRIBE", &bytes)
+    }
+
+    pub(crate) fn wait_for_suback(&mut self, options: SubscribeOptions) -> Result<(), Error> {
         let granted = options.qos.as_u8();
         let refused = self.wait("SUBACK", |packet| match packet {
             Packet::SubAck(suback) => Some(suback.reasons.iter().find(|code| code.as_u8() != granted)),
