@@ -104,7 +104,7 @@ pub(crate) enum Workload {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
         filters: u32,
         /// Messages for each
-        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=9_999_999))]
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=9_999_999))]
         messages: u32,
         /// Publishers
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]

@@ -173,7 +173,11 @@ fn take(run: &mut Run, counts: Counts, load: &Load, report: &mut Report) -> Resu
     };
     for session in 0..counts.sessions {
         collector.seen.push(Seen::default());
-        driver.add(run.connect(&name(session), Session::Kept)?)?;
+        let client = run.connect(&name(session), Session::Kept)?;
+        if !client.is_resumed {
+            return Err(client.protocol("CONNACK without the session that it had".into()));
+        }
+        driver.add(client)?;
     }
     report.ended_early = bulk::run(run, &mut driver, &mut collector)?;
     report
@@ -248,7 +252,7 @@ impl Handler for Filler {
         for (link, flow) in self.flows.iter_mut().enumerate() {
             while flow.sent < flow.total && flow.sent - flow.acknowledged < flow.window {
                 // One message for each of its sessions, then the next for each.
-                let sessions = flow.total / self.messages;
+                let sessions = flow.total / self.messages; // not 0: then there is nothing to send
                 let session = link as u64 + publishers * (flow.sent % sessions);
                 let sequence = flow.sent / sessions;
                 let head = &self.heads[session as usize];

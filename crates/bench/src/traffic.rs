@@ -82,7 +82,11 @@ fn subscriber(nth: usize) -> String {
 }
 
 const fn session(traffic: &Traffic) -> Session {
-    if traffic.stored { Session::Kept } else { Session::New }
+    if traffic.stored {
+        Session::Kept
+    } else {
+        Session::New
+    }
 }
 
 /// A stored session ends when a new one of its name does.

@@ -38,6 +38,13 @@ fn connections_and_kept_messages() {
     ] {
         run(broker.client(line)).ok();
     }
+    let forgotten = run(broker.client("bench stored take --sessions 31 --messages 0"));
+    assert_eq!(forgotten.status, 1, "there are only 30");
+    assert!(
+        forgotten.stderr.contains("without the session"),
+        "{}",
+        forgotten.stderr
+    );
 }
 
 #[test]

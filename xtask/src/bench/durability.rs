@@ -209,6 +209,7 @@ fn restarts(sizes: &Sizes) -> Vec<Work> {
                     queued / 100
                 )),
                 Step::Restart,
+                Step::Load(format!("stored take --sessions 100 --messages {}", queued / 100)),
             ],
             vec![
                 row_of(
@@ -229,7 +230,11 @@ fn restarts(sizes: &Sizes) -> Vec<Work> {
             "stored-sessions",
             format!("stored subscribe --sessions {sessions} --filters 3"),
             Level::Fsync,
-            vec![Step::Restart],
+            // It lists its sessions before it listens: a few tell whether all are there.
+            vec![
+                Step::Restart,
+                Step::Load("stored take --sessions 100 --messages 0".into()),
+            ],
             vec![
                 row_of(
                     of(sessions, "stored sessions of 3 subscriptions: set up one"),

@@ -112,11 +112,10 @@ impl Figure {
             Self::CpuUs => "us CPU",
             Self::Bytes => "bytes",
             Self::P99Us => "us",
-            Self::PeakMb => "MB",
+            Self::PeakMb | Self::StartMb => "MB",
             Self::BusiestPercent => "% in one thread",
             Self::Syncs => "syncs",
             Self::StartMs => "ms",
-            Self::StartMb => "MB",
         }
     }
 }
