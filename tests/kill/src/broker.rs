@@ -14,6 +14,7 @@ use crate::fault::{Checked, Fault};
 use crate::limits::START_MAX;
 
 const LOG: &str = "broker.log";
+const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
 /// What the broker is told to promise.
@@ -92,6 +93,9 @@ impl Point {
 pub(crate) struct Broker {
     child: Child,
     port: u16,
+    /// It is to kill itself, which it does by SIGABRT.
+    has_point: bool,
+    log: PathBuf,
 }
 
 impl Broker {
@@ -128,7 +132,12 @@ impl Broker {
         let errors = log.try_clone().expect("cannot share the broker's log");
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        Self { child, port }
+        Self {
+            child,
+            port,
+            has_point: kill_at.is_some(),
+            log: folder.join(LOG),
+        }
     }
 
     /// False: it ended by itself.
@@ -136,7 +145,7 @@ impl Broker {
         let start = Instant::now();
         while start.elapsed() < START_MAX {
             if let Some(status) = self.ended() {
-                return Ok(is_kill(status));
+                return Ok(self.is_kill(status));
             }
             if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
                 return Ok(true);
@@ -157,6 +166,18 @@ impl Broker {
         let _ = self.child.wait();
     }
 
+    /// Whether that is how a killed process ends. A panic ends by SIGABRT too, but says so.
+    pub(crate) fn is_kill(&self, status: ExitStatus) -> bool {
+        match status.signal() {
+            Some(SIGKILL) => true,
+            Some(SIGABRT) => {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                self.has_point && !log.contains("panicked")
+            }
+            _ => false,
+        }
+    }
+
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
@@ -168,11 +189,6 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Whether that is how a killed process ends.
-pub(crate) fn is_kill(status: ExitStatus) -> bool {
-    status.signal() == Some(SIGKILL)
 }
 
 /// The last lines of the broker's log.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use martlet_robustness::Random;
 
 use crate::auditor::Auditor;
-use crate::broker::{self, Broker, Durability, Point, is_kill};
+use crate::broker::{self, Broker, Durability, Point};
 use crate::cast;
 use crate::deliveries::Known;
 use crate::fault::{Checked, Fault};
@@ -441,8 +441,9 @@ impl World {
         let Some(status) = broker.ended() else {
             return Ok(Life::Alive);
         };
+        let is_kill = broker.is_kill(status);
         self.broker = None;
-        if !is_kill(status) {
+        if !is_kill {
             return Err(Fault::new(format!("the broker ended by itself: {status}")));
         }
         self.bury()?;
