@@ -10,6 +10,9 @@ use crate::message::{Copies, Duty, Event, Message, Number, What, payload};
 use crate::retained::Retained;
 use crate::wills::Wills;
 
+/// Lines of a client's connections that a fault shows.
+const CONNECTIONS_SHOWN: usize = 8;
+
 /// What the report counts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
@@ -40,6 +43,8 @@ pub(crate) struct Ledger {
     pub(crate) round: u32,
     /// How each round ended.
     pub(crate) kills: Vec<String>,
+    /// When connections began and ended, and whose they were.
+    connections: Vec<(String, String)>,
     start: Instant,
 }
 
@@ -54,6 +59,7 @@ impl Ledger {
             counts: Counts::default(),
             round: 0,
             kills: Vec::new(),
+            connections: Vec::new(),
             start: Instant::now(),
         }
     }
@@ -126,6 +132,24 @@ impl Ledger {
     pub(crate) fn note(&mut self, number: Number, what: What) {
         let (round, at_ms) = (self.round, self.start.elapsed().as_millis() as u32);
         self.messages[number].events.push(Event { round, at_ms, what });
+    }
+
+    /// Something became of a client's connection.
+    pub(crate) fn connection(&mut self, id: &str, what: &str) {
+        let at_ms = self.start.elapsed().as_millis();
+        let line = format!("  round {} at {at_ms} ms: {id} {what}", self.round);
+        self.connections.push((id.to_owned(), line));
+    }
+
+    /// The last that became of a client's connections.
+    pub(crate) fn lately(&self, id: &str) -> String {
+        let of = self.connections.iter().rev().filter(|(whose, _)| whose == id);
+        let mut lines: Vec<&str> = of
+            .take(CONNECTIONS_SHOWN)
+            .map(|(_, line)| line.as_str())
+            .collect();
+        lines.reverse();
+        lines.join("\n")
     }
 
     /// All that the ledger has of a message.

@@ -117,6 +117,10 @@ impl Session {
             properties: properties.as_properties(),
         }));
         link.flush();
+        scene.ledger.connection(
+            &self.id,
+            &format!("sends CONNECT on connection {}", self.connection),
+        );
         if self.stored == Stored::No {
             self.stored = Stored::Unsure;
         }
@@ -137,6 +141,7 @@ impl Session {
                 receive_max,
             }) => {
                 self.connected(*reason, *present)?;
+                scene.ledger.connection(&self.id, "got CONNACK");
                 scene.ledger.counts.present += u64::from(*present);
                 self.send_max = *receive_max;
             }
@@ -144,6 +149,7 @@ impl Session {
             Some(Came::Closed) => {
                 let told = self.told.map_or_else(String::new, |told| format!(", {told:?}"));
                 scene.closed.push(format!("{}{told}", self.id));
+                scene.ledger.connection(&self.id, "was closed");
                 self.drop_link();
             }
             Some(_) => {}

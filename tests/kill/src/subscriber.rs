@@ -270,6 +270,9 @@ impl Subscriber {
         match self.kind {
             Kind::ComesAndGoes if scene.one_in(300) => {
                 let reason = scene.one_in(2).then_some(ReasonCode::Success);
+                scene
+                    .ledger
+                    .connection(&self.session.id, &format!("leaves: {reason:?}"));
                 self.session.leave(reason);
                 self.forget();
                 self.session.connects_at = scene.soon(60);

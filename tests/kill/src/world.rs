@@ -22,6 +22,8 @@ use crate::scene::{Phase, Scene};
 use crate::subscriber::Subscriber;
 use crate::testator::Testator;
 
+/// Lost messages of one recipient whose stories a fault has.
+const STORIES_SHOWN: usize = 3;
 const BY_TIME: &str = "by the clock";
 const EMPTY: &[&str] = &[
     "$SYS/broker/packet/out/count",
@@ -300,25 +302,23 @@ impl World {
             return Fault::new(format!("{} waits in vain for:", publisher.session.id)).and(&waits);
         }
         if self.lost > 0 {
-            let owed = ledger
-                .recipients
-                .iter()
-                .zip(0..)
-                .filter(|(_, at)| self.is_here(*at));
-            let fault = Fault::new(format!(
-                "{} acknowledged messages are lost; the first of each:",
-                self.lost
-            ));
-            return owed.fold(fault, |fault, (recipient, _)| match recipient.owed.first() {
-                Some(first) => {
-                    let count = recipient.owed.len();
-                    fault.and(&format!(
-                        "{} has not got {count}:\n{}",
-                        recipient.name,
-                        ledger.story(*first)
-                    ))
-                }
-                None => fault,
+            let head = format!("{} acknowledged messages are lost; the first of each:", self.lost);
+            let all = ledger.recipients.iter().enumerate();
+            let owed = all.filter(|(at, recipient)| self.is_here(*at) && !recipient.owed.is_empty());
+            return owed.fold(Fault::new(head), |fault, (at, recipient)| {
+                let (name, count) = (&recipient.name, recipient.owed.len());
+                let fault = fault.and(&format!("{name} has not got {count}, and of late:"));
+                let sessions = self.subscribers.iter().filter(|of| of.recipient == at);
+                let fault = sessions.fold(fault, |fault, of| {
+                    let is_settled = if of.is_settled() {
+                        ""
+                    } else {
+                        "\n  and is not settled"
+                    };
+                    fault.and(&(ledger.lately(&of.session.id) + is_settled))
+                });
+                let shown = recipient.owed.iter().take(STORIES_SHOWN);
+                shown.fold(fault, |fault, number| fault.and(&ledger.story(*number)))
             });
         }
         let left = self
