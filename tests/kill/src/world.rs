@@ -202,10 +202,11 @@ impl World {
             _ => POINT_MAX,
         };
         let point_until = self.scene.now + traffic;
-        self.kill_at = Some(point_until);
+        // Clients that are back in time do not put the kill off.
+        let kill_at = *self.kill_at.get_or_insert(point_until);
         self.scene.phase = Phase::Traffic;
         while self.turn()? == Life::Alive {}
-        Ok(self.scene.now >= point_until)
+        Ok(self.scene.now >= kill_at)
     }
 
     fn begin(&mut self, kill: Kill) -> Checked {
