@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod guards;
+mod kill;
 mod nextest;
 mod setup;
 mod sh;
@@ -57,6 +58,15 @@ enum Chore {
         /// Run only the tests whose name contains this
         filter: Option<String>,
     },
+    /// Kill the broker again and again on one data folder, and compare what it acknowledged with what is left
+    Kill {
+        /// How often
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+        /// What the choices follow from, else the time
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -84,6 +94,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
             draw: *draw,
         }),
         Chore::Guards { tighten } => guards::run(*tighten),
+        Chore::Kill { rounds, seed } => kill::run(*rounds, *seed),
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
     }
 }
