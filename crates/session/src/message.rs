@@ -37,8 +37,9 @@ pub struct Number([u8; 6]);
 impl From<u64> for Number {
     fn from(number: u64) -> Self {
         debug_assert!(number < 1 << 48, "numbers have 48 bits");
-        let [a, b, c, d, e, f, ..] = number.to_le_bytes();
-        Self([a, b, c, d, e, f])
+        let mut bytes = [0; 6];
+        bytes.copy_from_slice(&number.to_le_bytes()[..6]);
+        Self(bytes)
     }
 }
 
@@ -46,8 +47,9 @@ impl Number {
     /// As a number.
     #[inline]
     pub fn get(self) -> u64 {
-        let [a, b, c, d, e, f] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+        let mut bytes = [0; 8];
+        bytes[..6].copy_from_slice(&self.0);
+        u64::from_le_bytes(bytes)
     }
 }
 
