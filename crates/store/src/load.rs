@@ -17,14 +17,14 @@ impl<D: Disk> Engine<D> {
     /// Reads the pages that shards waited for when [`write`](Self::write) began.
     pub fn serve_loads(&mut self) {
         for (shard, load) in std::mem::take(&mut self.loads) {
-            let page = self.page(load);
+            let page = self.page(&load);
             self.ended[usize::from(shard)].push(StoreEvent::Page(page));
         }
         self.exchange.tell(&mut self.ended);
     }
 
     /// Reads records that lie near each other at once. What is not there, or cannot be read, is none.
-    fn page(&mut self, load: Load) -> Page {
+    fn page(&mut self, load: &Load) -> Page {
         let mut bytes = 0;
         let page_bytes = self.limits.page_bytes;
         let places = load.keys.iter().map(|key| self.index.get(Name::Message(*key)));
