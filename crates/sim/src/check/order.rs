@@ -1,0 +1,52 @@
+//! Messages of one publisher, topic and QoS come in the order in which they were sent first [MQTT5-4.6.0-5].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Found;
+use super::view::View;
+
+pub(super) fn check(view: &View<'_>, found: &mut Found) {
+    let mut seen = BTreeSet::new();
+    let mut last = BTreeMap::new();
+    for receipt in &view.receipts {
+        let said = view.history.message(receipt.message);
+        let Some(sent) = view.sent.get(&receipt.message) else { continue };
+        // Members of a group share what comes, and what one did not finish goes to another.
+        if said.retain || view.is_member(receipt.epoch) || !seen.insert((receipt.epoch, receipt.message)) {
+            continue;
+        }
+        let key = (receipt.epoch, sent.epoch, receipt.topic, said.qos, receipt.qos);
+        let before = last.insert(key, receipt.message);
+        if let Some(before) = before.filter(|before| *before > receipt.message) {
+            let (message, name) = (receipt.message, &view.history.clients[receipt.client].name);
+            found.of_message(message, receipt.client, format!("m{message} came to {name} after m{before}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::by_hand::ByHand;
+    use martlet_codec::Qos;
+
+    #[test]
+    fn finds_two_that_changed_places() {
+        let mut hand = ByHand::pair(Qos::AtLeastOnce);
+        let first = hand.publish_acknowledged(Qos::AtLeastOnce);
+        let second = hand.publish_acknowledged(Qos::AtLeastOnce);
+        hand.receive(second, Qos::AtLeastOnce, false);
+        hand.receive(first, Qos::AtLeastOnce, false);
+        assert_eq!(hand.found_by("order"), [first]);
+    }
+
+    #[test]
+    fn a_copy_may_come_later() {
+        let mut hand = ByHand::pair(Qos::AtLeastOnce);
+        let first = hand.publish_acknowledged(Qos::AtLeastOnce);
+        let second = hand.publish_acknowledged(Qos::AtLeastOnce);
+        hand.receive(first, Qos::AtLeastOnce, false);
+        hand.receive(second, Qos::AtLeastOnce, false);
+        hand.receive(first, Qos::AtLeastOnce, true);
+        assert_eq!(hand.found_by("order"), []);
+    }
+}

@@ -1,0 +1,18 @@
+//! `cargo xtask sim`.
+use martlet_sim::{check::check, run};
+fn main() {
+    let args: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
+    if let [seed] = args[..] {
+        let history = run(seed, None, true);
+        for b in check(&history) { println!("{b:?}"); for l in history.lines_about(b.message, b.client) { println!("    {l}"); } }
+        return;
+    }
+    let t = std::time::Instant::now();
+    let mut n = 0;
+    for seed in args[0]..args[1] {
+        let history = run(seed, None, false);
+        n += history.facts.len();
+        for b in check(&history).iter().take(2) { println!("seed {seed}: {} {}", b.checker, b.what); }
+    }
+    println!("{n} facts {:?}", t.elapsed());
+}

@@ -1,0 +1,203 @@
+//! What the process does to the world around it.
+
+use std::io::IoSlice;
+
+use martlet_broker::Input;
+
+use super::World;
+use crate::agenda::Task;
+use crate::history::{ConnNo, Fact};
+use crate::pipe::{BrokerEnd, Piece};
+use crate::process::{Effect, Process};
+
+/// How long a connection that is to be closed waits for its client to read.
+const LINGER_MS: u64 = 5_000;
+
+/// Slices of an output that are looked at in one go.
+const SLICES: usize = 16;
+
+impl World {
+    /// The process starts.
+    pub(super) fn start(&mut self) {
+        let shards = self.recipe.shards;
+        self.process = Some(Process::start(&self.recipe, self.now_ms, &mut self.draws));
+        self.store_is_due = vec![false; usize::from(shards)];
+        self.history.note(Fact::Started { shards });
+    }
+
+    /// Hands something to a shard, and does what it wants.
+    pub(super) fn handle(&mut self, shard: u16, input: Input<'_>) {
+        let Some(process) = &mut self.process else { return };
+        let names = &self.names;
+        let effects = process.handle(shard, self.now_ms, input, &|name| names.get(name).copied());
+        for effect in effects {
+            self.act(shard, effect);
+        }
+        let Some(process) = &mut self.process else { return };
+        let mut dirty = Vec::new();
+        process.shards[usize::from(shard)].take_dirty(&mut dirty);
+        for id in dirty {
+            if let Some(conn) = process.conns.get(&(shard, id)) {
+                self.agenda.add(self.now_ms, Task::Flush(*conn));
+            }
+        }
+        if process.has_stores() && !self.store_is_due[usize::from(shard)] {
+            self.store_is_due[usize::from(shard)] = true;
+            let at_ms = self.now_ms + self.draws.below(50);
+            self.agenda.add(at_ms, Task::Store(shard));
+        }
+    }
+
+    fn act(&mut self, shard: u16, effect: Effect) {
+        let Some(process) = &mut self.process else { return };
+        match effect {
+            Effect::Fact(fact) => self.history.note(fact),
+            Effect::Parcels(to) => {
+                let at_ms = self.now_ms + self.draws.below(6);
+                self.agenda.add(at_ms, Task::Forward(to, shard));
+            }
+            Effect::Close(id) => {
+                let Some(conn) = process.conns.get(&(shard, id)) else { return };
+                let by_ms = self.now_ms + LINGER_MS;
+                if let Some(pipe) = self.pipes.get_mut(conn)
+                    && let BrokerEnd::Open { closes_by_ms, .. } = &mut pipe.end
+                {
+                    *closes_by_ms = Some(by_ms);
+                }
+                self.agenda.add(self.now_ms, Task::Flush(*conn));
+                self.agenda.add(by_ms, Task::Flush(*conn));
+            }
+            Effect::Relocate(id, to, relocated) => {
+                let conn = process.conns.remove(&(shard, id)).expect("a connection that is known moves");
+                if let Some(pipe) = self.pipes.get_mut(&conn) {
+                    pipe.end = BrokerEnd::Moving {
+                        shard: to,
+                        relocated: Some(relocated),
+                    };
+                }
+                let at_ms = self.now_ms + self.draws.below(4);
+                self.agenda.add(at_ms, Task::Arrive(conn));
+            }
+        }
+    }
+
+    /// Writes what there is to write, as much as the socket takes.
+    pub(super) fn flush(&mut self, conn: ConnNo) {
+        loop {
+            let (Some(pipe), Some(process)) = (self.pipes.get_mut(&conn), &mut self.process) else {
+                return;
+            };
+            let BrokerEnd::Open {
+                shard,
+                id,
+                closes_by_ms,
+            } = pipe.end
+            else {
+                return;
+            };
+            let output = process.shards[usize::from(shard)].output(id).filter(|output| !output.is_empty());
+            let room = self.network.socket_bytes.saturating_sub(pipe.down.bytes);
+            let Some(output) = output.filter(|_| room > 0) else {
+                let is_written = output.is_none();
+                if closes_by_ms.is_some_and(|by_ms| is_written || by_ms <= self.now_ms) {
+                    self.close_at_broker(conn);
+                }
+                return;
+            };
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let n = output.slices(&mut slices);
+            let mut bytes: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
+            bytes.truncate(room);
+            let wrote = bytes.len();
+            let bytes = pipe.wire.down(bytes);
+            self.send_down(conn, &bytes);
+            self.handle(shard, Input::Wrote(id, wrote));
+            self.agenda.add(self.now_ms, Task::Up(conn));
+        }
+    }
+
+    /// The broker's end of a connection is closed.
+    pub(super) fn close_at_broker(&mut self, conn: ConnNo) {
+        let Some(pipe) = self.pipes.get_mut(&conn) else { return };
+        let BrokerEnd::Open { shard, id, .. } = pipe.end else { return };
+        pipe.end = BrokerEnd::Closed;
+        pipe.up.lose();
+        let at_ms = pipe.down.push(self.now_ms, Piece::End);
+        self.agenda.add(at_ms, Task::Down(conn));
+        if let Some(process) = &mut self.process {
+            process.conns.remove(&(shard, id));
+        }
+        self.handle(shard, Input::Closed(id));
+        self.forget(conn);
+    }
+
+    /// One shard's parcels reach another.
+    pub(super) fn forward(&mut self, to: u16, from: u16) {
+        let Some(process) = &mut self.process else { return };
+        let (mut parcels, was_full) = process.take_parcels(to, from);
+        if parcels.is_empty() {
+            return;
+        }
+        self.handle(to, Input::Forwarded(&mut parcels));
+        if was_full {
+            self.agenda.add(self.now_ms, Task::Room(from));
+        }
+    }
+
+    /// The store ends a batch, and will tell of it.
+    pub(super) fn store(&mut self, shard: u16) {
+        let Some(process) = &self.process else { return };
+        let has_ended = process.store_step(shard);
+        self.store_is_due[usize::from(shard)] = has_ended;
+        if has_ended {
+            let told_ms = self.now_ms + self.draws.below(20);
+            self.agenda.add(told_ms, Task::Stored(shard));
+            let next_ms = self.now_ms + self.draws.below(50);
+            self.agenda.add(next_ms, Task::Store(shard));
+        }
+    }
+
+    pub(super) fn store_fails(&mut self, fails: bool) {
+        if let Some(process) = &self.process {
+            process.set_failing(fails);
+            self.history.note(Fact::Store(format!("fails: {fails}")));
+        }
+        let at_ms = self.now_ms + self.draws.between(1, 5_000);
+        self.agenda.add(at_ms, Task::StoreFails(!fails));
+    }
+
+    /// The process is gone, and all that it had.
+    pub(super) fn crash(&mut self) {
+        self.process = None;
+        self.history.note(Fact::Crashed { keeps: false });
+        self.agenda.retain(|task| {
+            !matches!(
+                task,
+                Task::Arrive(_)
+                    | Task::Up(_)
+                    | Task::Flush(_)
+                    | Task::Forward(..)
+                    | Task::Room(_)
+                    | Task::Store(_)
+                    | Task::Stored(_)
+            )
+        });
+        let conns: Vec<_> = self.pipes.keys().copied().collect();
+        for conn in conns {
+            let loses = self.draws.one_in(2);
+            let Some(pipe) = self.pipes.get_mut(&conn) else { continue };
+            pipe.end = BrokerEnd::Closed;
+            pipe.up.lose();
+            if loses {
+                pipe.down.lose();
+            }
+            let at_ms = self.now_ms + self.draws.below(100);
+            let at_ms = pipe.down.push(at_ms, Piece::End);
+            self.agenda.add(at_ms, Task::Down(conn));
+            self.forget(conn);
+        }
+        let at_ms = self.now_ms + self.draws.between(1, 3_000);
+        self.agenda.add(at_ms, Task::Start);
+        self.plan_crash();
+    }
+}
