@@ -132,10 +132,10 @@ impl Client {
             || self.persona.always_clean
             || self.session.must_clean
             || (self.act == Act::Play && self.draws.one_in(self.persona.cleans_one_in));
-        if clean_start {
+        if clean_start || self.session.ends_with_connection {
             self.give_up(history);
-            self.session.must_clean = true;
         }
+        self.session.must_clean |= clean_start;
         self.leaves_first = false;
         let mut dialogue = Dialogue::new(conn, &self.persona);
         let expiry_s = if self.act == Act::Farewell {
@@ -143,6 +143,7 @@ impl Client {
         } else {
             self.persona.expiry_s(clean_start)
         };
+        self.session.ends_with_connection = expiry_s == 0;
         let has_will = self.act == Act::Play;
         dialogue.connect(self.no, &self.persona, clean_start, expiry_s, has_will, history, &mut self.out);
         self.dialogue = Some(dialogue);

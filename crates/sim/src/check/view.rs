@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use martlet_codec::{Filter, Qos, Topic};
 
-use crate::history::{ClientNo, ConnNo, Fact, History, MessageNo, Step, Willed};
+use crate::history::{At, ClientNo, ConnNo, Fact, History, MessageNo, Step, Willed};
 
 /// A session, from its beginning to its end: client and number.
 pub(crate) type Epoch = (ClientNo, u32);
@@ -143,8 +143,16 @@ impl<'a> View<'a> {
             .is_some_and(|all| all.iter().any(Subscription::is_shared))
     }
 
+    /// When all came to rest.
+    pub(crate) fn rested_ms(&self) -> u64 {
+        let mut facts = self.history.facts.iter();
+        let rested = facts.find(|at| matches!(at.fact, Fact::Rested { .. }));
+        rested.map_or(u64::MAX, |at| at.ms)
+    }
+
     fn read_conns(&mut self) {
         let mut numbers: BTreeMap<ClientNo, u32> = BTreeMap::new();
+        let told = told(self.history);
         let mut is_resting = false;
         for at in &self.history.facts {
             match &at.fact {
@@ -166,7 +174,7 @@ impl<'a> View<'a> {
                     session_present,
                     ..
                 } => {
-                    let said = self.session_present(*conn).unwrap_or(*session_present);
+                    let said = told.get(conn).copied().unwrap_or(*session_present);
                     let number = numbers.entry(*client).or_default();
                     *number += u32::from(!said);
                     let epoch = (*client, *number);
@@ -207,18 +215,6 @@ impl<'a> View<'a> {
                 _ => {}
             }
         }
-    }
-
-    /// What a client was told, if it was.
-    fn session_present(&self, asked: ConnNo) -> Option<bool> {
-        self.history.facts.iter().find_map(|at| match at.fact {
-            Fact::Connected {
-                conn,
-                session_present,
-                ..
-            } if conn == asked => session_present,
-            _ => None,
-        })
     }
 
     fn read_messages(&mut self) {
@@ -307,4 +303,17 @@ impl<'a> View<'a> {
             }
         }
     }
+}
+
+/// Whether there was a session, as clients were told where they were.
+fn told(history: &History) -> BTreeMap<ConnNo, bool> {
+    let of = |at: &At| match at.fact {
+        Fact::Connected {
+            conn,
+            session_present,
+            ..
+        } => Some((conn, session_present?)),
+        _ => None,
+    };
+    history.facts.iter().filter_map(of).collect()
 }

@@ -7,9 +7,11 @@ use super::view::{Conn, End, View};
 use crate::history::MessageNo;
 
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
+    // Who listens is there until then.
+    let rested_ms = view.rested_ms();
     for conn in view.conns.values() {
         let (Some(will), Some(end)) = (conn.will, conn.ended) else { continue };
-        if end.by_crash {
+        if end.by_crash || conn.accepted.is_none() || end.ms >= rested_ms {
             continue;
         }
         let client = conn.client;

@@ -17,6 +17,8 @@ pub(super) struct ClientSession {
     pub(super) subscribed: BTreeSet<String>,
     /// It said Clean Start, and does not know yet whether the broker heard it.
     pub(super) must_clean: bool,
+    /// The session is gone with the connection: nobody has to tell.
+    pub(super) ends_with_connection: bool,
     next_id: u16,
 }
 
