@@ -23,6 +23,7 @@ mod sessions;
 pub mod shard;
 pub mod shared;
 pub mod store;
+mod stored;
 pub mod sys;
 mod takeovers;
 mod timers;
@@ -36,5 +37,9 @@ pub use reason::Reason;
 pub use seed::Seed;
 pub use shard::{Input, Relocated, Shard, Sink};
 pub use shared::Shared;
-pub use store::{Batch, Change, DelayedStore, MemoryStore, Store, StoreEvent};
+pub use store::{
+    Batch, Change, DelayedStore, Durability, Load, MemoryStore, Page, Purpose, Recipient, RestoredSession,
+    Store, StoreEvent, StoredSession, StoredSubscription,
+};
 pub use takeovers::FlappingLimits;
+pub use will::StoredWill;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use martlet_session::Policy;
 
 use crate::router::Overlapping;
+use crate::store::Durability;
 use crate::takeovers::FlappingLimits;
 
 /// A packet of at least that many bytes that arrives in parts is put together in a buffer of its own, whose payload
@@ -26,6 +27,12 @@ pub struct Settings {
     pub payload_format_check: bool,
     /// Bytes in all queues. At it: publishers of QoS 1 and 2 are refused with 0x97, in version 3 closed.
     pub queued_bytes_total_max: u64,
+    /// Bytes of stored messages of all queues that are in memory. Above it: they wait in the store alone.
+    pub window_bytes_total_max: usize,
+    /// What must be survived before an identifier of QoS 2 is used.
+    pub durability: Durability,
+    /// How long the will of a client waits at least that was connected when the broker was killed, in milliseconds.
+    pub will_grace_ms: u64,
     /// Sessions, connected or not. At it: CONNACK 0x97, 3 in version 3.
     pub sessions_max: u64,
     /// Subscriptions of one session. At it: SUBACK 0x97.
@@ -57,6 +64,9 @@ impl Default for Settings {
             payload_bytes_max: None,
             payload_format_check: false,
             queued_bytes_total_max: 1 << 30,
+            window_bytes_total_max: 256 << 20,
+            durability: Durability::Fsync,
+            will_grace_ms: 10_000,
             sessions_max: 1_000_000,
             subscriptions_max: 1_000_000,
             retained_messages_max: 10_000_000,
@@ -78,6 +88,8 @@ pub struct ListenerRules {
     pub policy: Policy,
     /// Whether clients may come without a user.
     pub allow_anonymous: bool,
+    /// What a message must survive before it is acknowledged.
+    pub durability: Durability,
     /// How assigned client identifiers begin.
     pub auto_id_prefix: String,
     /// Connections at a time. Above it: CONNACK 0x97, 3 in version 3.
@@ -91,6 +103,7 @@ impl Default for ListenerRules {
         Self {
             policy: Policy::default(),
             allow_anonymous: true,
+            durability: Durability::Fsync,
             auto_id_prefix: "auto-".to_owned(),
             connections_max: None,
             connections: AtomicU64::new(0),

@@ -39,6 +39,8 @@ pub(crate) struct Letter {
     len: u32,
     qos: Qos,
     retain: bool,
+    /// The number under which it is stored; 0: it is not.
+    number: u64,
     more: Option<Box<More>>,
 }
 
@@ -64,6 +66,8 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Assigned {
     pub(crate) message: Arc<Message>,
+    /// Its place among the recipients of the message.
+    pub(crate) at: u32,
     pub(crate) group: Arc<Group>,
     pub(crate) member: Member,
     /// The members that could not take it.
@@ -146,6 +150,7 @@ impl Parcels {
             len: self.bytes.len() as u32 - start,
             qos: view.qos,
             retain: view.retain,
+            number: view.number,
             more: has_more.then(|| {
                 Box::new(More {
                     properties: view.properties.to_buf(),
@@ -201,6 +206,7 @@ impl Letter {
             retain: self.retain,
             expires_at_ms: more.and_then(|more| more.expires_at_ms),
             publisher: run.client_id.as_ref(),
+            number: self.number,
         }
     }
 }
@@ -222,6 +228,7 @@ mod tests {
             retain: false,
             expires_at_ms: None,
             publisher: None,
+            number: 0,
         }
     }
 

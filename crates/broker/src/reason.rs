@@ -43,6 +43,8 @@ reasons! {
     ShardFull = "shard_full", "the queue between two threads is full and the message has QoS 0";
     /// No member of a shared subscription could take it.
     NoMember = "no_member", "no member of the shared subscription can take the message";
+    /// Its record is damaged.
+    Unreadable = "unreadable", "the message cannot be read from the store";
     /// The session ended with messages in its queue.
     SessionEnded = "session_ended", "the session ended before the message was delivered";
 

@@ -37,8 +37,8 @@ pub struct Retained<V> {
 pub enum SetOutcome {
     /// The topic had none.
     Stored,
-    /// It took the place of an older one.
-    Replaced,
+    /// It took the place of the one with that version.
+    Replaced(u64),
     /// The topic has a newer one, which stays.
     Older,
     /// The topic has none, and there are as many as there may be.
@@ -74,9 +74,9 @@ impl<V: Clone> Retained<V> {
     }
 
     /// Forgets the message of a topic because an empty one was just published [MQTT5-3.3.1-6]; the version
-    /// of that.
-    pub fn publish_empty(&self, topic: Topic<'_>) -> u64 {
-        self.clear_with(topic, || self.next_version()).1
+    /// of the message that it had.
+    pub fn publish_empty(&self, topic: Topic<'_>) -> Option<u64> {
+        self.clear_with(topic, || self.next_version())
     }
 
     fn next_version(&self) -> u64 {
@@ -124,32 +124,30 @@ impl<V: Clone> Retained<V> {
         let Some(old) = replaced else {
             return (SetOutcome::Stored, version);
         };
-        self.bytes.fetch_sub((self.weigh)(&old), Ordering::Relaxed);
-        (SetOutcome::Replaced, version)
+        self.bytes.fetch_sub((self.weigh)(&old.value), Ordering::Relaxed);
+        (SetOutcome::Replaced(old.version), version)
     }
 
     /// Forgets the message of a topic, unless it is of a higher version. True if there was one to forget.
     /// Nothing remembers the version: who applies stored changes out of order must look to it that a set
     /// does not come after the clear that was to end it.
     pub fn clear(&self, topic: Topic<'_>, version: u64) -> bool {
-        self.clear_with(topic, || version).0
+        self.clear_with(topic, || version).is_some()
     }
 
-    fn clear_with(&self, topic: Topic<'_>, version: impl FnOnce() -> u64) -> (bool, u64) {
+    fn clear_with(&self, topic: Topic<'_>, version: impl FnOnce() -> u64) -> Option<u64> {
         let at = stripe_of(first_level(topic));
         let mut stripe = self.stripes[at].lock();
         let version = version();
-        let Some(node) = stripe.find(topic) else {
-            return (false, version);
-        };
+        let node = stripe.find(topic)?;
         if stripe.kept(node).is_none_or(|kept| kept.version > version) {
-            return (false, version);
+            return None;
         }
         let old = stripe.take(node);
         self.tell_due(at, &stripe);
         drop(stripe);
         self.release(&old);
-        (true, version)
+        Some(old.version)
     }
 
     /// The message of a topic.
@@ -181,20 +179,20 @@ impl<V: Clone> Retained<V> {
         }
     }
 
-    /// Forgets messages that have expired, `most` of them so that nobody waits long; returns how many. When
+    /// Forgets messages that have expired, `most` of them so that nobody waits long; returns their versions. When
     /// there are more, [`next_expiry_ms`](Self::next_expiry_ms) says so.
-    pub fn expire(&self, now_ms: u64, most: usize) -> usize {
-        let mut removed = 0;
+    pub fn expire(&self, now_ms: u64, most: usize) -> Vec<u64> {
+        let mut removed = Vec::new();
         for (at, stripe) in self.stripes.iter().enumerate() {
             if self.due[at].load(Ordering::Acquire) > now_ms {
                 continue;
             }
             let mut stripe = stripe.lock();
-            while removed < most
+            while removed.len() < most
                 && let Some(old) = stripe.take_expired(now_ms)
             {
                 self.release(&old);
-                removed += 1;
+                removed.push(old.version);
             }
             self.tell_due(at, &stripe);
         }

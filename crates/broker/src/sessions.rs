@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use martlet_codec::FilterBuf;
 use martlet_session::Session;
 
@@ -20,7 +20,8 @@ pub(crate) struct Slot {
     pub(crate) session: Session,
     /// The connection that has it, if any.
     pub(crate) conn: Option<ConnId>,
-    pub(crate) subscriptions: HashSet<FilterBuf, State>,
+    /// Each with the number that it is stored under.
+    pub(crate) subscriptions: HashMap<FilterBuf, u64, State>,
     /// Subscriptions to groups: only then anybody asks for its presence.
     pub(crate) shares: usize,
     /// What groups look at; none as long as it is in no group.
@@ -30,12 +31,25 @@ pub(crate) struct Slot {
     pub(crate) will_due_ms: Option<u64>,
     /// When it ends, once its connection is gone.
     pub(crate) expires_at_ms: Option<u64>,
+    /// Since when it has no connection, in wall time.
+    pub(crate) away_since_ms: u64,
+    /// Messages with numbers up to this one may have been sent on an earlier connection.
+    pub(crate) sent_up_to: u64,
     /// Its entry among the timers.
     pub(crate) armed: Armed,
     /// What the counters say that waits for it.
-    pub(crate) counted: (usize, usize),
+    pub(crate) counted: Counted,
     /// How often its client identifier changed hands lately; none: never.
     pub(crate) takeovers: Option<Box<Takeovers>>,
+}
+
+/// What waits for a session.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    /// Bytes of stored messages that are in memory.
+    pub(crate) window_bytes: usize,
 }
 
 impl Slot {
@@ -107,14 +121,16 @@ impl Sessions {
             },
             session,
             conn: None,
-            subscriptions: HashSet::with_hasher(hashing(self.seed)),
+            subscriptions: HashMap::with_hasher(hashing(self.seed)),
             shares: 0,
             presence: None,
             will: None,
             will_due_ms: None,
             expires_at_ms: None,
+            away_since_ms: 0,
+            sent_up_to: 0,
             armed: Armed::default(),
-            counted: (0, 0),
+            counted: Counted::default(),
             takeovers: None,
         }));
         let old = self.by_client.insert(client_id, index);

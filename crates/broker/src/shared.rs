@@ -1,7 +1,7 @@
 //! What the shards of a process have in common.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use martlet_session::Message;
 use parking_lot::RwLock;
@@ -12,6 +12,7 @@ use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::router::{Generations, Router};
 use crate::seed::Seed;
+use crate::stored::StoredNumbers;
 
 /// The router, the retained messages, the registry and the rules.
 pub struct Shared {
@@ -29,6 +30,9 @@ pub struct Shared {
     pub listeners: Vec<ListenerRules>,
     /// The counters of each shard.
     pub counters: Vec<Counters>,
+    /// The highest number that was given out: of sessions, subscriptions and messages that are stored.
+    pub numbers: AtomicU64,
+    pub(crate) stored: StoredNumbers,
     /// Resident memory of the process in bytes; 0 as long as nobody has measured it.
     pub resident_bytes: AtomicU64,
 }
@@ -60,8 +64,15 @@ impl Shared {
             settings,
             listeners,
             counters: (0..shards).map(|_| Counters::default()).collect(),
+            numbers: AtomicU64::new(0),
+            stored: StoredNumbers::new(shards),
             resident_bytes: AtomicU64::new(0),
         })
+    }
+
+    /// The first of that many numbers that nothing else has.
+    pub(crate) fn take_numbers(&self, count: u64) -> u64 {
+        self.numbers.fetch_add(count, Ordering::Relaxed) + 1
     }
 
     /// The counters of all shards.

@@ -6,46 +6,110 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use martlet_codec::{FilterBuf, PacketId, SubscribeOptions, TopicBuf};
-use martlet_session::{Message, Ticket};
+use martlet_codec::{FilterBuf, PacketId, Qos, SubscribeOptions};
+use martlet_session::{Key, Loaded, Message, Now, Queued, Ticket};
 
+use crate::router::SessionRef;
 use crate::seed::Seed;
+use crate::will::StoredWill;
 
 /// Where the state of sessions is kept.
 pub trait Store: Send {
     /// Whether anything outlives the process. If not, no batch is made and nothing waits.
     fn keeps(&self) -> bool;
 
-    /// Takes a batch. Its end is told by `poll`, in any order.
-    fn submit(&mut self, ticket: Ticket, batch: Batch);
+    /// Takes a batch. Those of one shard are kept in their order, and each as a whole or not at all. If it has a
+    /// ticket, its end is told by `poll`, in any order.
+    fn submit(&mut self, now: Now, batch: Batch);
 
-    /// The next batch that came to an end.
+    /// All batches of this turn have been submitted.
+    fn flush(&mut self);
+
+    /// Whether another batch may be submitted that somebody waits for. If not, `Input::Room` follows.
+    fn has_room(&self) -> bool;
+
+    /// Loads messages from the store; they come as a page, by `poll`.
+    fn load(&mut self, load: Load);
+
+    /// The next thing that came to an end.
     fn poll(&mut self) -> Option<StoreEvent>;
 }
 
-/// How a batch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What came to an end.
+#[derive(Debug)]
 pub enum StoreEvent {
-    /// It survives from now on.
+    /// The batch survives what it is to survive, from now on.
     Durable(Ticket),
-    /// It could not be kept; nothing that it holds was.
+    /// The batch could not be kept; nothing that it holds was.
     Failed(Ticket),
+    /// Messages were loaded.
+    Page(Page),
+}
+
+/// What a batch must survive before its ticket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub enum Durability {
+    /// Nothing: what it promises is promised at once.
+    None,
+    /// The end of the process, however it comes: the system has it.
+    Os,
+    /// A power cut: the disk has it.
+    #[default]
+    Fsync,
+}
+
+/// Messages to load.
+#[derive(Debug)]
+pub struct Load {
+    /// Whom they are for.
+    pub purpose: Purpose,
+    /// Their keys, in the order in which they are wanted.
+    pub keys: Vec<Key>,
+}
+
+/// Why messages are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// They are next in the queue of this session.
+    Queue(SessionRef),
+    /// They were left by the session that was stored under this number, and other members of its groups get them.
+    PassOn(u64),
+}
+
+/// Messages that were loaded: the first of those that were asked for, at least one.
+#[derive(Debug)]
+pub struct Page {
+    /// As of the load.
+    pub purpose: Purpose,
+    /// In the order in which they were asked for.
+    pub messages: Vec<Loaded>,
 }
 
 /// Changes that belong together: all of them survive, or none.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// Who waits for it, if anybody does.
+    pub ticket: Option<Ticket>,
+    /// What it must survive before that ticket ends.
+    pub durability: Durability,
     /// In their order.
     pub changes: Vec<Change>,
 }
 
-/// One change of what is stored.
+/// One change of what is stored. Sessions are named by the numbers that they are stored under.
 #[derive(Debug)]
 pub enum Change {
     /// A message for stored sessions.
     Queued {
-        /// The message.
+        /// The message, which knows its number.
         message: Arc<Message>,
+        /// Whom it is for.
+        recipients: Vec<Recipient>,
+    },
+    /// A session needs a message no more.
+    Done {
+        /// What it was stored as for this session.
+        key: Key,
     },
     /// The retained message of a topic.
     Retained {
@@ -53,57 +117,167 @@ pub enum Change {
         message: Arc<Message>,
         /// Its version; the highest wins.
         version: u64,
+        /// When it goes, on the monotonic clock.
+        expires_at_ms: Option<u64>,
+        /// The version that it takes the place of.
+        replaces: Option<u64>,
     },
     /// A topic has no retained message any more.
     Cleared {
-        /// The topic.
-        topic: TopicBuf,
-        /// The version of the clearing message.
+        /// The version of the one that it had.
         version: u64,
     },
     /// A message of QoS 2 came.
     Received {
-        /// From this client.
-        client_id: Arc<str>,
+        /// From this session.
+        session: u64,
         /// With this identifier.
         id: PacketId,
     },
     /// PUBREL came.
     Released {
-        /// From this client.
-        client_id: Arc<str>,
+        /// From this session.
+        session: u64,
         /// With this identifier.
         id: PacketId,
     },
-    /// A session began or goes on.
-    Opened {
-        /// Of this client.
-        client_id: Arc<str>,
-        /// It outlives its connection by that many seconds.
-        expiry_s: u32,
-        /// Whether an old one was dropped.
-        clean: bool,
-        /// What is published when the connection is lost.
-        will: Option<Arc<Message>>,
+    /// A message of QoS 2 goes out.
+    Sending {
+        /// To this session.
+        session: u64,
+        /// With this identifier.
+        id: PacketId,
+        /// The message, if it is a stored one.
+        key: Option<Key>,
+        /// What is sent later has a higher one.
+        order: u64,
     },
-    /// A session has a subscription.
-    Subscribed {
-        /// Of this client.
-        client_id: Arc<str>,
-        /// With this filter.
-        filter: FilterBuf,
-        /// With these options.
-        options: SubscribeOptions,
-        /// And this identifier.
-        identifier: Option<u32>,
+    /// PUBREC came; its message is done with, and PUBREL goes out.
+    Releasing {
+        /// To this session.
+        session: u64,
+        /// With this identifier.
+        id: PacketId,
+        /// The message, if it is a stored one.
+        key: Option<Key>,
+        /// What is released later has a higher one.
+        order: u64,
     },
+    /// The exchange of QoS 2 with this identifier is over.
+    Completed {
+        /// With this session.
+        session: u64,
+        /// Of this identifier.
+        id: PacketId,
+    },
+    /// A session as it is now, in place of what was stored under its number.
+    Session(StoredSession),
+    /// A session is over, with all that it had.
+    Ended {
+        /// Its number.
+        number: u64,
+        /// The numbers of its subscriptions.
+        subscriptions: Vec<u64>,
+        /// Its messages.
+        keys: Vec<Key>,
+        /// Identifiers of QoS 2 that its client had not released.
+        received: Vec<PacketId>,
+        /// Identifiers of QoS 2 that were under way to its client.
+        sent: Vec<PacketId>,
+    },
+    /// A session has a subscription, in place of what was stored under its number.
+    Subscribed(StoredSubscription),
     /// A session has a subscription no more.
     Unsubscribed {
-        /// Of this client.
-        client_id: Arc<str>,
-        /// With this filter.
-        filter: FilterBuf,
+        /// The number of the subscription.
+        number: u64,
     },
+}
+
+/// A stored session to which a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Its number.
+    pub session: u64,
+    /// What the message is stored as for it.
+    pub key: Key,
+    /// The QoS to send it at.
+    pub qos: Qos,
+    /// The RETAIN to send it with.
+    pub retain: bool,
+    /// The identifiers of the subscriptions that matched.
+    pub subscription_ids: Box<[u32]>,
+    /// The filter of the shared subscription that it comes by.
+    pub shared: Option<Arc<str>>,
+}
+
+impl Recipient {
+    /// The message as it waits for this session.
+    pub fn queued(&self, message: &Arc<Message>) -> Queued {
+        Queued {
+            message: Arc::clone(message),
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: self.subscription_ids.clone(),
+            shared: self.shared.clone(),
+            replay: false,
+            resent: false,
+            at: self.key.at(),
+        }
+    }
+}
+
+/// A session as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// Its number.
+    pub number: u64,
+    /// The client identifier.
+    pub client_id: Arc<str>,
+    /// It outlives its connection by that many seconds.
+    pub expiry_s: u32,
+    /// Whether it has ended, and only what came by shared subscriptions is to be passed on.
+    pub is_over: bool,
+    /// Since when its client is away, in wall time; none: it is connected.
+    pub away_since_ms: Option<u64>,
+    /// Messages with numbers up to this one may have been sent to its client before it went.
+    pub sent_up_to: u64,
+    /// What is published when its connection is lost.
+    pub will: Option<StoredWill>,
+}
+
+/// A subscription as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// Its number.
+    pub number: u64,
+    /// Whose it is.
+    pub session: u64,
+    /// Its filter.
+    pub filter: FilterBuf,
+    /// Its options, with the QoS that was granted.
+    pub options: SubscribeOptions,
+    /// Its identifier.
+    pub identifier: Option<u32>,
+}
+
+/// A session as it was found when a broker starts.
+#[derive(Debug)]
+pub struct RestoredSession {
+    /// What is stored of itself.
+    pub session: StoredSession,
+    /// Its subscriptions.
+    pub subscriptions: Vec<StoredSubscription>,
+    /// The messages that wait for it, oldest first.
+    pub queue: Vec<Key>,
+    /// Their bytes in memory, if they were there.
+    pub queue_bytes: usize,
+    /// Whether some of them came by a shared subscription.
+    pub has_shared: bool,
+    /// Identifiers of QoS 2 that its client has not released.
+    pub received: Vec<PacketId>,
+    /// What was under way to its client at QoS 2, in the order in which it went; none: PUBREL is due.
+    pub sent: Vec<(PacketId, Option<Queued>)>,
 }
 
 /// State is memory: nothing waits, and all is lost at exit.
@@ -115,8 +289,18 @@ impl Store for MemoryStore {
         false
     }
 
-    fn submit(&mut self, _: Ticket, _: Batch) {
+    fn submit(&mut self, _: Now, _: Batch) {
         unreachable!("nothing is submitted to a store that keeps nothing")
+    }
+
+    fn flush(&mut self) {}
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn load(&mut self, _: Load) {
+        unreachable!("nothing is in a store that keeps nothing")
     }
 
     fn poll(&mut self) -> Option<StoreEvent> {
@@ -128,7 +312,7 @@ impl Store for MemoryStore {
 /// in memory, as a journal would on a disk.
 #[derive(Debug)]
 pub struct DelayedStore {
-    open: Vec<(Ticket, Batch)>,
+    open: Vec<Batch>,
     ended: VecDeque<StoreEvent>,
     seed: Seed,
     fails: bool,
@@ -158,13 +342,14 @@ impl DelayedStore {
             return false;
         }
         let index = (self.seed.draw() % self.open.len() as u64) as usize;
-        let (ticket, batch) = self.open.swap_remove(index);
-        if self.fails {
-            self.ended.push_back(StoreEvent::Failed(ticket));
+        let batch = self.open.swap_remove(index);
+        let end = if self.fails {
+            StoreEvent::Failed
         } else {
             self.log.extend(batch.changes);
-            self.ended.push_back(StoreEvent::Durable(ticket));
-        }
+            StoreEvent::Durable
+        };
+        self.ended.extend(batch.ticket.map(end));
         true
     }
 
@@ -179,8 +364,36 @@ impl Store for DelayedStore {
         true
     }
 
-    fn submit(&mut self, ticket: Ticket, batch: Batch) {
-        self.open.push((ticket, batch));
+    fn submit(&mut self, _: Now, batch: Batch) {
+        self.open.push(batch);
+    }
+
+    fn flush(&mut self) {}
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Messages are those that were submitted.
+    fn load(&mut self, load: Load) {
+        let find = |key: Key| {
+            let open = self.open.iter().flat_map(|batch| &batch.changes);
+            self.log.iter().chain(open).find_map(|change| match change {
+                Change::Queued { message, recipients } => recipients
+                    .iter()
+                    .find(|recipient| recipient.key == key)
+                    .map(|recipient| recipient.queued(message)),
+                _ => None,
+            })
+        };
+        let messages = load.keys.iter().map(|key| Loaded {
+            key: *key,
+            queued: find(*key),
+        });
+        self.ended.push_back(StoreEvent::Page(Page {
+            purpose: load.purpose,
+            messages: messages.collect(),
+        }));
     }
 
     fn poll(&mut self) -> Option<StoreEvent> {
@@ -194,8 +407,20 @@ impl<S: Store> Store for Arc<parking_lot::Mutex<S>> {
         self.lock().keeps()
     }
 
-    fn submit(&mut self, ticket: Ticket, batch: Batch) {
-        self.lock().submit(ticket, batch);
+    fn submit(&mut self, now: Now, batch: Batch) {
+        self.lock().submit(now, batch);
+    }
+
+    fn flush(&mut self) {
+        self.lock().flush();
+    }
+
+    fn has_room(&self) -> bool {
+        self.lock().has_room()
+    }
+
+    fn load(&mut self, load: Load) {
+        self.lock().load(load);
     }
 
     fn poll(&mut self) -> Option<StoreEvent> {

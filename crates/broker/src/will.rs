@@ -7,6 +7,17 @@ use martlet_session::{Message, Now, message};
 
 use crate::connection::ClientId;
 
+/// A will as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredWill {
+    /// The message; when it expires is counted from its publication.
+    pub message: Arc<Message>,
+    /// How long it lives then.
+    pub expiry_s: Option<u32>,
+    /// How long it waits once the connection is lost.
+    pub delay_ms: u64,
+}
+
 /// The will of a session.
 #[derive(Debug)]
 pub(crate) struct Will {
@@ -29,8 +40,20 @@ impl Will {
     }
 
     /// What a store must keep of it.
-    pub(crate) fn to_stored(&self) -> Arc<Message> {
-        Arc::new(self.message.clone())
+    pub(crate) fn to_stored(&self) -> StoredWill {
+        StoredWill {
+            message: Arc::new(self.message.clone()),
+            expiry_s: self.expiry_s,
+            delay_ms: self.delay_ms,
+        }
+    }
+
+    pub(crate) fn of_stored(stored: &StoredWill) -> Self {
+        Self {
+            message: (*stored.message).clone(),
+            expiry_s: stored.expiry_s,
+            delay_ms: stored.delay_ms,
+        }
     }
 
     pub(crate) fn into_message(self, now: Now) -> Message {

@@ -31,7 +31,7 @@ struct Entry<M> {
     number: u64,
     id: PacketId,
     step: Step,
-    sent: bool,
+    way: Way,
     payload_bytes: u32,
     /// What to send again; none where the session cannot outlive its connection, or after PUBREC.
     message: Option<M>,
@@ -47,13 +47,26 @@ enum Step {
     PubComp,
 }
 
+/// Whether the packet of an entry's step is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It was sent on this connection and holds a slot.
+    Sent,
+    /// It must be sent again on this connection.
+    Unsent,
+    /// It holds a slot, but must not leave before its identifier is durable.
+    Held,
+    /// Its identifier could not be made durable: that is to be tried again on the next connection.
+    Unkept,
+}
+
 /// What an acknowledgement meant.
 #[derive(Debug)]
-pub enum Acked {
+pub enum Acked<M = Queued> {
     /// The message is finished; its slot is free.
-    Finished,
-    /// PUBREC was right: answer with PUBREL [MQTT5-4.3.3-4].
-    Release,
+    Finished(Option<M>),
+    /// PUBREC was right: answer with PUBREL [MQTT5-4.3.3-4]. The message, if it was not taken before.
+    Release(Option<M>),
     /// No such identifier; nothing is gained by it.
     Unknown,
     /// The identifier is one of another flow or step.
@@ -136,13 +149,82 @@ impl<M> Inflight<M> {
             number: self.next,
             id,
             step,
-            sent: true,
+            way: Way::Sent,
             payload_bytes: payload_bytes as u32,
             message,
         });
         self.next += 1;
         self.used += 1;
         self.used_bytes += payload_bytes;
+    }
+
+    /// What was sent last under that identifier waits until that is durable.
+    pub fn hold(&mut self, id: PacketId) {
+        if let Some(index) = self.position(id)
+            && self.entries[index].way == Way::Sent
+        {
+            self.entries[index].way = Way::Held;
+        }
+    }
+
+    /// Whether what is sent under that identifier waits until that is durable.
+    pub fn is_held(&self, id: PacketId) -> bool {
+        self.position(id)
+            .is_some_and(|index| matches!(self.entries[index].way, Way::Held | Way::Unkept))
+    }
+
+    /// The identifier is durable. Returns what is to be sent now, for the first time; none: nothing waits for it.
+    pub fn let_go(&mut self, id: PacketId) -> Option<Resend<'_, M>> {
+        let index = self.position(id)?;
+        let entry = &mut self.entries[index];
+        if entry.way != Way::Held {
+            return None;
+        }
+        entry.way = Way::Sent;
+        Some(match (entry.step, &entry.message) {
+            (Step::PubAck | Step::PubRec, Some(message)) => Resend::Publish(entry.id, message),
+            _ => Resend::Release(entry.id),
+        })
+    }
+
+    /// The identifier could not be made durable.
+    pub fn not_kept(&mut self, id: PacketId) {
+        if let Some(index) = self.position(id)
+            && self.entries[index].way == Way::Held
+        {
+            self.entries[index].way = Way::Unkept;
+        }
+    }
+
+    /// Holds what could not be made durable before; to be called after [`resume`](Self::resume). Calls `each` with
+    /// the identifier, whether it is of a PUBREL, and the message.
+    pub fn hold_unkept(&mut self, mut each: impl FnMut(PacketId, bool, Option<&M>)) {
+        for entry in &mut self.entries {
+            if entry.way == Way::Unkept {
+                entry.way = Way::Held;
+                each(entry.id, entry.step == Step::PubComp, entry.message.as_ref());
+            }
+        }
+    }
+
+    /// Takes in what was unfinished when it was stored, in the order in which it was first sent. No message: its
+    /// PUBREC had come, or nobody knows it any more.
+    pub fn restore(&mut self, id: PacketId, payload_bytes: usize, message: Option<M>) {
+        let step = match message {
+            Some(_) => Step::PubRec,
+            None => Step::PubComp,
+        };
+        // Its number says that all identifiers have been given out since: those of others are looked at.
+        self.next = self.next.max(u64::from(u16::MAX));
+        self.entries.push_back(Entry {
+            number: 0,
+            id,
+            step,
+            way: Way::Unsent,
+            payload_bytes: payload_bytes as u32,
+            message,
+        });
+        self.to_resend += 1;
     }
 
     fn free_id(&mut self) -> PacketId {
@@ -171,65 +253,54 @@ impl<M> Inflight<M> {
             _ => self.entries.remove(index),
         };
         let entry = entry.expect("the index was just found");
-        if entry.sent {
-            self.used -= 1;
-            self.used_bytes -= entry.payload_bytes as usize;
-        } else {
-            self.to_resend -= 1;
+        match entry.way {
+            Way::Sent | Way::Held | Way::Unkept => {
+                self.used -= 1;
+                self.used_bytes -= entry.payload_bytes as usize;
+            }
+            Way::Unsent => self.to_resend -= 1,
         }
         entry.message
     }
 
     /// PUBACK came.
-    pub fn puback(&mut self, id: PacketId) -> Acked {
+    pub fn puback(&mut self, id: PacketId) -> Acked<M> {
         match self.position(id) {
             None => Acked::Unknown,
-            Some(index) if self.entries[index].step == Step::PubAck => {
-                self.finish(index);
-                Acked::Finished
-            }
+            Some(index) if self.entries[index].step == Step::PubAck => Acked::Finished(self.finish(index)),
             Some(_) => Acked::Wrong,
         }
     }
 
     /// PUBREC came. With 0x80 and above the message is settled [MQTT5-4.4.0-2].
-    pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acked {
+    pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acked<M> {
         let Some(index) = self.position(id) else {
             return Acked::Unknown;
         };
         match self.entries[index].step {
             Step::PubAck => Acked::Wrong,
-            Step::PubRec if reason.is_error() => {
-                self.finish(index);
-                Acked::Finished
-            }
+            Step::PubRec if reason.is_error() => Acked::Finished(self.finish(index)),
             // PUBREC again after PUBREL: PUBREL again.
             Step::PubRec | Step::PubComp => {
                 let entry = &mut self.entries[index];
                 entry.step = Step::PubComp;
-                entry.message = None;
-                Acked::Release
+                Acked::Release(entry.message.take())
             }
         }
     }
 
     /// PUBCOMP came.
-    pub fn pubcomp(&mut self, id: PacketId) -> Acked {
+    pub fn pubcomp(&mut self, id: PacketId) -> Acked<M> {
         match self.position(id) {
             None => Acked::Unknown,
-            Some(index) if self.entries[index].step == Step::PubComp => {
-                self.finish(index);
-                Acked::Finished
-            }
+            Some(index) if self.entries[index].step == Step::PubComp => Acked::Finished(self.finish(index)),
             Some(_) => Acked::Wrong,
         }
     }
 
     /// The message cannot be sent to this peer: it counts as delivered [MQTT5-3.1.2-25].
-    pub fn forget(&mut self, id: PacketId) {
-        if let Some(index) = self.position(id) {
-            self.finish(index);
-        }
+    pub fn forget(&mut self, id: PacketId) -> Option<M> {
+        self.position(id).and_then(|index| self.finish(index))
     }
 
     /// The session goes on over a new connection with that window: all that is unfinished is to be
@@ -238,9 +309,18 @@ impl<M> Inflight<M> {
         self.window = window.max(1);
         self.used = 0;
         self.used_bytes = 0;
-        self.to_resend = self.entries.len();
+        self.to_resend = 0;
         for entry in &mut self.entries {
-            entry.sent = false;
+            match entry.way {
+                Way::Sent | Way::Unsent => {
+                    entry.way = Way::Unsent;
+                    self.to_resend += 1;
+                }
+                Way::Held | Way::Unkept => {
+                    self.used += 1;
+                    self.used_bytes += entry.payload_bytes as usize;
+                }
+            }
         }
     }
 
@@ -250,8 +330,8 @@ impl<M> Inflight<M> {
             return None;
         }
         // Only `PUBREC again` can settle out of turn, so the first unsent one is near the front.
-        let entry = self.entries.iter_mut().find(|entry| !entry.sent)?;
-        entry.sent = true;
+        let entry = self.entries.iter_mut().find(|entry| entry.way == Way::Unsent)?;
+        entry.way = Way::Sent;
         self.to_resend -= 1;
         self.used += 1;
         self.used_bytes += entry.payload_bytes as usize;
@@ -265,6 +345,7 @@ impl<M> Inflight<M> {
     /// message: its PUBREC has come.
     pub fn restart(&mut self) -> impl Iterator<Item = (PacketId, Option<M>)> + use<M> {
         self.used = 0;
+        self.used_bytes = 0;
         self.to_resend = 0;
         std::mem::take(&mut self.entries)
             .into_iter()
@@ -290,6 +371,14 @@ impl Inflight {
             .filter_map(|entry| entry.message.as_ref())
             .map(|m| m.message.size())
             .sum()
+    }
+
+    /// What is unfinished: identifiers of QoS 2, and the kept messages.
+    pub fn unfinished(&self) -> impl Iterator<Item = (Option<PacketId>, Option<&Queued>)> {
+        self.entries.iter().map(|entry| {
+            let id = (entry.step != Step::PubAck).then_some(entry.id);
+            (id, entry.message.as_ref())
+        })
     }
 
     /// The kept messages, oldest first.
@@ -325,24 +414,24 @@ mod tests {
         assert!(matches!(inflight.puback(two), Acked::Wrong));
         assert!(matches!(inflight.pubcomp(two), Acked::Wrong));
         assert!(matches!(inflight.pubrec(one, ReasonCode::Success), Acked::Wrong));
-        assert!(matches!(inflight.puback(one), Acked::Finished));
+        assert!(matches!(inflight.puback(one), Acked::Finished(_)));
         // An acknowledgement for nothing gains no quota.
         assert!(matches!(inflight.puback(one), Acked::Unknown));
         assert_eq!(inflight.used(), 1);
         assert!(matches!(
             inflight.pubrec(two, ReasonCode::Success),
-            Acked::Release
+            Acked::Release(_)
         ));
         assert!(matches!(
             inflight.pubrec(two, ReasonCode::Success),
-            Acked::Release
+            Acked::Release(_)
         ));
         assert_eq!(inflight.used(), 1);
-        assert!(matches!(inflight.pubcomp(two), Acked::Finished));
+        assert!(matches!(inflight.pubcomp(two), Acked::Finished(_)));
         let three = inflight.send(Qos::ExactlyOnce, 0, None);
         assert!(matches!(
             inflight.pubrec(three, ReasonCode::NotAuthorized),
-            Acked::Finished
+            Acked::Finished(_)
         ));
         assert!(inflight.is_empty() && inflight.used() == 0);
     }

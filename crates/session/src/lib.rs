@@ -23,18 +23,18 @@ pub use handshake::client::{ClientAgreed, Speech};
 pub use handshake::{Agreed, Beyond, Policy};
 pub use inflight::{Acked, Inflight, Resend};
 pub use keepalive::{KeepAlive, PingTimer};
-pub use message::{Message, MessageView, Offer};
+pub use message::{Key, Message, MessageView, Offer};
 pub use output::Output;
-pub use queue::{Queue, Queued};
+pub use queue::{Loaded, Queue, Queued};
 pub use received::{AckKind, Arrival, Owed, Received, Ticket};
-pub use server::{Delivered, Link, Session, Tally, Target, Turn, Undelivered};
+pub use server::{Delivered, Effect, Link, Remains, Session, Tally, Target, Turn, Undelivered};
 
 /// The time that a rule is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Milliseconds of a clock that never jumps; deadlines are of this one.
     pub mono_ms: u64,
-    /// Milliseconds since 1970; only for what is stored or shown.
+    /// Milliseconds since 1970; only for what is stored or shown. It goes on across restarts, never backwards.
     pub wall_ms: u64,
 }
 

@@ -7,6 +7,9 @@ pub struct Limits {
     pub output_bytes_max: usize,
     /// Bytes of unacknowledged messages towards a client; one always passes. At it: others wait in the queue.
     pub inflight_bytes_max: usize,
+    /// Bytes of stored messages of one queue that are in memory. Above it: they wait in the store and are loaded when
+    /// their turn comes.
+    pub window_bytes: usize,
     /// What waits for a session of expiry 0. At it: the newest is dropped (`drop_new`).
     pub queue: QueueLimits,
     /// What waits for a session that outlives its connection. At it: the newest is dropped (`drop_new`).
@@ -33,6 +36,7 @@ impl Default for Limits {
         Self {
             output_bytes_max: 16 << 20,
             inflight_bytes_max: usize::MAX,
+            window_bytes: 1 << 20,
             // "Nothing acknowledged is lost" and a count contradict each other: a window of a publisher that is larger
             // would be lost to a subscriber that only reads a little slower. So bytes are the limit.
             queue: QUEUE,

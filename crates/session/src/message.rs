@@ -25,6 +25,38 @@ pub struct Message {
     pub expires_at_ms: Option<u64>,
     /// The client identifier of the publisher; none for messages of the server itself.
     pub publisher: Option<Arc<str>>,
+    /// The number under which it is stored for sessions; 0: it is not.
+    pub number: u64,
+}
+
+/// Names a stored message on its way to one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub u64);
+
+/// How many recipients one number of a message has keys for.
+const KEYS_PER_NUMBER: u32 = 0xffff;
+
+impl Key {
+    /// The key of the recipient at that place among all of a message.
+    pub fn new(number: u64, at: u32) -> Self {
+        let (more, place) = (at / KEYS_PER_NUMBER, at % KEYS_PER_NUMBER);
+        Self((number + u64::from(more)) << 16 | u64::from(place + 1))
+    }
+
+    /// How many numbers a message takes that has so many recipients.
+    pub fn numbers(recipients: usize) -> u64 {
+        1 + recipients as u64 / u64::from(KEYS_PER_NUMBER)
+    }
+
+    /// The number of the message.
+    pub fn number(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// The place of the recipient among those of that number.
+    pub fn at(self) -> u32 {
+        (self.0 & 0xffff) as u32 - 1
+    }
 }
 
 /// The same, borrowed: from a [`Message`], or straight from the bytes of a PUBLISH.
@@ -48,6 +80,8 @@ pub struct MessageView<'a> {
     pub expires_at_ms: Option<u64>,
     /// The client identifier of the publisher.
     pub publisher: Option<&'a Arc<str>>,
+    /// The number under which it is stored; 0: it is not.
+    pub number: u64,
 }
 
 /// Whether a server forwards that property of a PUBLISH or a will as it is.
@@ -98,6 +132,7 @@ impl<'a> MessageView<'a> {
             retain: publish.retain,
             expires_at_ms: expires_at_ms(publish.properties.message_expiry_s(), now),
             publisher,
+            number: 0,
         }
     }
 
@@ -135,6 +170,7 @@ impl<'a> MessageView<'a> {
             retain: self.retain,
             expires_at_ms: self.expires_at_ms,
             publisher: self.publisher.cloned(),
+            number: self.number,
         }
     }
 }
@@ -152,6 +188,7 @@ impl Message {
             retain: self.retain,
             expires_at_ms: self.expires_at_ms,
             publisher: self.publisher.as_ref(),
+            number: self.number,
         }
     }
 
@@ -167,17 +204,21 @@ impl Message {
             retain: will.retain,
             expires_at_ms: None,
             publisher: Some(publisher),
+            number: 0,
         };
         (message, will.properties.message_expiry_s())
     }
 
     /// The bytes that it holds, for limits.
     pub fn size(&self) -> usize {
-        MESSAGE_OVERHEAD
-            + self.topic.as_str().len()
-            + self.properties.as_properties().as_bytes().len()
-            + self.payload.len()
+        let properties = self.properties.as_properties().as_bytes();
+        size(self.topic.as_str().len(), properties.len(), self.payload.len())
     }
+}
+
+/// The bytes that a message holds, from those of its parts.
+pub fn size(topic: usize, properties: usize, payload: usize) -> usize {
+    MESSAGE_OVERHEAD + topic + properties + payload
 }
 
 /// What a message in a queue costs beside its topic, properties and payload, in bytes: itself with its
@@ -210,6 +251,12 @@ impl<'a> Offer<'a> {
     /// The message, borrowed.
     pub fn view(&self) -> &MessageView<'a> {
         &self.view
+    }
+
+    /// It is stored under that number. Said before anybody keeps it.
+    pub fn store_as(&mut self, number: u64) {
+        debug_assert!(self.kept.is_none(), "who keeps it does not know that number");
+        self.view.number = number;
     }
 
     /// The message, shared by all who keep it.

@@ -76,6 +76,16 @@ impl Received {
         Ok(Arrival::New)
     }
 
+    /// An identifier of QoS 2 that was not released when it was stored.
+    pub fn restore(&mut self, id: PacketId) {
+        self.unreleased.insert(id, false);
+    }
+
+    /// The identifiers of QoS 2 that are not released, in any order.
+    pub fn unreleased(&self) -> impl Iterator<Item = PacketId> {
+        self.unreleased.keys().copied()
+    }
+
     fn take_slot(&mut self, max: u16) -> Result<(), Violation> {
         if self.used >= u32::from(max) {
             return Err(Violation::ReceiveMaximum);

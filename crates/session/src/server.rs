@@ -15,8 +15,8 @@ use crate::alias::Resolved;
 use crate::handshake::{Agreed, Beyond};
 use crate::inflight::{Acked, Inflight, Resend};
 use crate::limits::{Limits, QueueLimits};
-use crate::message::{MessageView, Offer};
-use crate::queue::{Queue, Queued};
+use crate::message::{Key, MessageView, Offer};
+use crate::queue::{Loaded, Queue, Queued};
 use crate::received::{Arrival, Owed, Received, Ticket};
 use crate::{AliasesIn, AliasesOut, KeepAlive, Now, Output};
 
@@ -146,6 +146,8 @@ pub struct Target<'a> {
     pub shared: Option<&'a Arc<str>>,
     /// Sent because of a SUBSCRIBE.
     pub replay: bool,
+    /// Its place among the recipients of the message.
+    pub at: u32,
 }
 
 /// What became of a message for one session.
@@ -187,6 +189,19 @@ pub struct Tally {
     pub too_large: u32,
 }
 
+/// What a step of a stored session changed of what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The message is acknowledged, or was dropped.
+    Done(Key),
+    /// A message of QoS 2 goes out with that identifier, once that is durable.
+    Sending(PacketId, Option<Key>),
+    /// Its PUBREC came, and its PUBREL goes out once that is durable.
+    Releasing(PacketId, Option<Key>),
+    /// The identifier is free.
+    Completed(PacketId),
+}
+
 /// What each step of a turn is given: the time, the limits, and where to count.
 #[derive(Debug)]
 pub struct Turn<'a> {
@@ -194,8 +209,12 @@ pub struct Turn<'a> {
     pub now: Now,
     /// The limits of sessions.
     pub limits: &'a Limits,
+    /// What of the stored messages that wait for this session may be in memory, in bytes.
+    pub window_bytes_max: usize,
     /// What left and what was dropped.
     pub tally: &'a mut Tally,
+    /// What is to be stored.
+    pub effects: &'a mut Vec<Effect>,
 }
 
 /// A broker's end of one session.
@@ -205,6 +224,10 @@ pub struct Session {
     pub client_id: Arc<str>,
     /// How long it outlives its connection, in seconds.
     pub expiry_s: u32,
+    /// The number under which it is stored; 0: it is not.
+    pub number: u64,
+    /// Messages from the store with numbers up to this one may have been sent before the broker was started.
+    pub resent_up_to: u64,
     /// The connection, while there is one.
     pub link: Option<Box<Link>>,
     inflight: Inflight,
@@ -218,6 +241,8 @@ impl Session {
         Self {
             client_id,
             expiry_s,
+            number: 0,
+            resent_up_to: 0,
             link: None,
             inflight: Inflight::default(),
             received: Received::default(),
@@ -227,8 +252,14 @@ impl Session {
 
     /// A connection takes the session on. Call `pump` when CONNACK is in the output: what is
     /// unfinished goes out first, then what waits.
-    pub fn attach(&mut self, link: Box<Link>) {
+    pub fn attach(&mut self, link: Box<Link>, effects: &mut Vec<Effect>) {
         self.inflight.resume(link.agreed.inflight_max);
+        self.inflight.hold_unkept(|id, is_released, queued| {
+            effects.push(match is_released {
+                true => Effect::Releasing(id, None),
+                false => Effect::Sending(id, queued.and_then(Queued::key)),
+            });
+        });
         self.expiry_s = link.agreed.expiry_s;
         self.link = Some(link);
     }
@@ -262,13 +293,31 @@ impl Session {
         has_output && self.queue.is_empty() && self.inflight.has_room(limits.inflight_bytes_max)
     }
 
+    /// What a message is stored as for this session; none: it is not.
+    fn key(&self, target: &Target<'_>, qos: Qos, number: u64) -> Option<Key> {
+        (self.number != 0 && number != 0 && !target.replay && qos != Qos::AtMostOnce)
+            .then(|| Key::new(number, target.at))
+    }
+
     /// A message for this session.
     pub fn deliver(&mut self, target: Target<'_>, offer: &mut Offer<'_>, turn: &mut Turn<'_>) -> Delivered {
-        let qos = if turn.limits.upgrade_qos {
-            target.qos
-        } else {
-            offer.view().qos.min(target.qos)
-        };
+        let qos = granted(offer.view().qos, target.qos, turn.limits);
+        let key = self.key(&target, qos, offer.view().number);
+        let delivered = self.deliver_at(qos, key, target, offer, turn);
+        if let (Delivered::Dropped(_), Some(key)) = (delivered, key) {
+            turn.effects.push(Effect::Done(key));
+        }
+        delivered
+    }
+
+    fn deliver_at(
+        &mut self,
+        qos: Qos,
+        key: Option<Key>,
+        target: Target<'_>,
+        offer: &mut Offer<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Delivered {
         if offer.view().has_expired(turn.now) {
             return Delivered::Dropped(Undelivered::Expired);
         }
@@ -286,20 +335,21 @@ impl Session {
                 if !has_output {
                     return Delivered::Dropped(Undelivered::OutputFull);
                 }
-                return self.send(qos, target, offer.view(), None, turn);
+                return self.send(qos, target, offer.view(), false, None, turn);
             }
             if has_output && self.queue.is_empty() && self.inflight.has_room(turn.limits.inflight_bytes_max) {
                 let kept = self
                     .keeps(target.shared.is_some())
                     .then(|| queued(target, qos, offer));
-                return self.send(qos, target, offer.view(), kept, turn);
+                return self.send(qos, target, offer.view(), false, kept, turn);
             }
         }
         if !offer.view().may_wait(turn.now) {
             return Delivered::Dropped(Undelivered::Expired);
         }
         let queue_limits = self.queue_limits(turn.limits);
-        if !self.queue.push(queued(target, qos, offer), queue_limits) {
+        let queued = queued(target, qos, offer);
+        if !self.queue.push(queued, key, queue_limits, turn.window_bytes_max) {
             return Delivered::Dropped(Undelivered::QueueFull);
         }
         Delivered::Queued
@@ -307,7 +357,7 @@ impl Session {
 
     /// Whether an unfinished message must be kept: for a resend, or for another member of its group.
     fn keeps(&self, shared: bool) -> bool {
-        self.is_stored() || shared
+        self.is_stored() || self.number != 0 || shared
     }
 
     /// Sends a message; for QoS 1 and 2 the window has room.
@@ -316,9 +366,17 @@ impl Session {
         qos: Qos,
         target: Target<'_>,
         view: &MessageView<'_>,
+        dup: bool,
         kept: Option<Queued>,
         turn: &mut Turn<'_>,
     ) -> Delivered {
+        if self.number != 0 && qos == Qos::ExactlyOnce {
+            let key = kept.as_ref().and_then(Queued::key);
+            let id = self.inflight.send(qos, view.payload.len(), kept);
+            self.inflight.hold(id);
+            turn.effects.push(Effect::Sending(id, key));
+            return Delivered::Sent;
+        }
         let link = self.link.as_mut().expect("messages are sent over a link");
         let delivery = match qos {
             Qos::AtMostOnce => Delivery::AtMostOnce,
@@ -331,7 +389,7 @@ impl Session {
             ..
         } = target;
         let to = Outgoing {
-            dup: false,
+            dup,
             retain,
             delivery,
             subscription_ids,
@@ -358,18 +416,23 @@ impl Session {
                 return;
             }
             let item = self.queue.pop().expect("there is a front");
+            let key = item.key().filter(|_| self.number != 0);
             if item.message.view().has_expired(turn.now) {
                 turn.tally.expired += 1;
             } else if self.send_queued(item, turn) == Delivered::Dropped(Undelivered::TooLarge) {
                 turn.tally.too_large += 1;
+            } else {
+                continue;
             }
+            turn.effects.extend(key.map(Effect::Done));
         }
     }
 
     fn send_queued(&mut self, item: Queued, turn: &mut Turn<'_>) -> Delivered {
         let message = Arc::clone(&item.message);
         let qos = item.qos;
-        let (retain, replay) = (item.retain, item.replay);
+        let (retain, replay, at) = (item.retain, item.replay, item.at);
+        let dup = item.resent && qos != Qos::AtMostOnce;
         let (kept, ids) = if qos != Qos::AtMostOnce && self.keeps(item.shared.is_some()) {
             let ids = item.subscription_ids.clone();
             (Some(item), ids)
@@ -382,8 +445,9 @@ impl Session {
             subscription_ids: &ids,
             shared: None,
             replay,
+            at,
         };
-        self.send(qos, target, &message.view(), kept, turn)
+        self.send(qos, target, &message.view(), dup, kept, turn)
     }
 
     /// [MQTT5-4.4.0-1]: old identifiers, old order, before anything new. What was sent once never
@@ -414,39 +478,105 @@ impl Session {
         if too_large.is_empty() {
             return;
         }
-        turn.tally.too_large += too_large.len() as u32;
         for id in too_large {
-            self.inflight.forget(id);
+            self.forget(id, turn);
         }
         self.resend(turn);
     }
 
-    /// PUBACK, PUBREC or PUBCOMP came for a message that we sent. Call `pump` after it: there may be room.
-    pub fn acknowledged(&mut self, packet: &Packet<'_>) -> Result<(), Violation> {
-        let acked = match packet {
-            Packet::PubAck(ack) => self.inflight.puback(ack.packet_id),
-            Packet::PubComp(ack) => self.inflight.pubcomp(ack.packet_id),
-            Packet::PubRec(ack) => return self.pubrec(ack),
-            _ => return Err(Violation::Direction),
+    /// A message cannot be sent to this client: it counts as delivered.
+    fn forget(&mut self, id: PacketId, turn: &mut Turn<'_>) {
+        turn.tally.too_large += 1;
+        let Some(queued) = self.inflight.forget(id).filter(|_| self.number != 0) else {
+            return;
         };
-        if matches!(acked, Acked::Wrong) {
-            Err(Violation::WrongAck)
-        } else {
-            Ok(())
+        turn.effects.extend(queued.key().map(Effect::Done));
+        if queued.qos == Qos::ExactlyOnce {
+            turn.effects.push(Effect::Completed(id));
         }
     }
 
-    fn pubrec(&mut self, ack: &Ack<'_>) -> Result<(), Violation> {
-        let reason = match self.inflight.pubrec(ack.packet_id, ack.reason) {
+    /// The identifier of a message of QoS 2, or that it is released, is durable: what waited for that is sent.
+    pub fn identifier_kept(&mut self, id: PacketId, turn: &mut Turn<'_>) {
+        let Some(waiting) = self.inflight.let_go(id) else {
+            return;
+        };
+        let Some(link) = &mut self.link else { return };
+        let sent = match waiting {
+            Resend::Release(id) => {
+                link.answer(&Packet::PubRel(Ack::new(id, ReasonCode::Success)));
+                true
+            }
+            Resend::Publish(id, kept) => {
+                let to = Outgoing {
+                    dup: kept.resent,
+                    retain: kept.retain,
+                    delivery: Delivery::ExactlyOnce(id),
+                    subscription_ids: &kept.subscription_ids,
+                };
+                link.publish(&to, &kept.message.view(), turn)
+            }
+        };
+        if !sent {
+            self.forget(id, turn);
+        }
+    }
+
+    /// It could not be made durable. That is tried again on the next connection.
+    pub fn identifier_not_kept(&mut self, id: PacketId) {
+        self.inflight.not_kept(id);
+    }
+
+    /// PUBACK, PUBREC or PUBCOMP came for a message that we sent. Call `pump` after it: there may be room.
+    pub fn acknowledged(&mut self, packet: &Packet<'_>, effects: &mut Vec<Effect>) -> Result<(), Violation> {
+        match packet {
+            Packet::PubAck(ack) => match self.inflight.puback(ack.packet_id) {
+                Acked::Wrong => return Err(Violation::WrongAck),
+                Acked::Finished(queued) => self.done(queued, effects),
+                Acked::Release(_) | Acked::Unknown => {}
+            },
+            Packet::PubComp(ack) => match self.inflight.pubcomp(ack.packet_id) {
+                Acked::Wrong => return Err(Violation::WrongAck),
+                Acked::Finished(_) if self.number != 0 => effects.push(Effect::Completed(ack.packet_id)),
+                Acked::Finished(_) | Acked::Release(_) | Acked::Unknown => {}
+            },
+            Packet::PubRec(ack) => return self.pubrec(ack, effects),
+            _ => return Err(Violation::Direction),
+        }
+        Ok(())
+    }
+
+    fn done(&self, queued: Option<Queued>, effects: &mut Vec<Effect>) {
+        if self.number != 0 {
+            effects.extend(queued.and_then(|queued| queued.key()).map(Effect::Done));
+        }
+    }
+
+    fn pubrec(&mut self, ack: &Ack<'_>, effects: &mut Vec<Effect>) -> Result<(), Violation> {
+        let id = ack.packet_id;
+        let reason = match self.inflight.pubrec(id, ack.reason) {
             Acked::Wrong => return Err(Violation::WrongAck),
-            Acked::Finished => return Ok(()),
-            Acked::Release => ReasonCode::Success,
+            Acked::Finished(queued) => {
+                self.done(queued, effects);
+                if self.number != 0 {
+                    effects.push(Effect::Completed(id));
+                }
+                return Ok(());
+            }
+            Acked::Release(Some(queued)) if self.number != 0 => {
+                // The message must not be sent again, also after a restart, once its PUBREL has left.
+                self.inflight.hold(id);
+                effects.push(Effect::Releasing(id, queued.key()));
+                return Ok(());
+            }
+            Acked::Release(_) if self.inflight.is_held(id) => return Ok(()),
+            Acked::Release(_) => ReasonCode::Success,
             // A PUBREC of 0x80 and above ends the exchange, whether we know of it or not.
             Acked::Unknown if ack.reason.is_error() => return Ok(()),
             Acked::Unknown => ReasonCode::PacketIdentifierNotFound,
         };
         if let Some(link) = &mut self.link {
-            link.answer(&Packet::PubRel(Ack::new(ack.packet_id, reason)));
+            link.answer(&Packet::PubRel(Ack::new(id, reason)));
         }
         Ok(())
     }
@@ -546,22 +676,114 @@ impl Session {
         !self.queue.is_empty() || self.inflight.must_resend()
     }
 
-    /// Drops queued messages whose time is over, and tells how many.
-    pub fn drop_expired(&mut self, now: Now) -> usize {
-        self.queue.drop_expired(now)
+    /// Bytes of stored messages of the queue that are in memory.
+    pub fn window_bytes(&self) -> usize {
+        self.queue.window_bytes()
     }
 
-    /// The session ends: what came by shared subscriptions and was not acknowledged, in order.
-    pub fn into_shared(self) -> Vec<Queued> {
-        self.inflight
-            .into_shared_qos1()
-            .chain(self.queue.into_shared())
-            .collect()
+    /// Drops queued messages whose time is over, and tells how many.
+    pub fn drop_expired(&mut self, turn: &mut Turn<'_>) -> usize {
+        let is_stored = self.number != 0;
+        self.queue.drop_expired(turn.now, |queued| {
+            turn.effects
+                .extend(queued.key().filter(|_| is_stored).map(Effect::Done));
+        })
+    }
+
+    /// Which messages of the queue are to be loaded from the store now.
+    pub fn to_load(&mut self) -> Vec<Key> {
+        if self.link.is_some() {
+            self.queue.to_load(PAGE_MESSAGES_MAX)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Messages of the queue were loaded. Call `pump` after it. Returns how many of them could not be.
+    pub fn loaded(&mut self, mut page: Vec<Loaded>, effects: &mut Vec<Effect>) -> usize {
+        for queued in page.iter_mut().filter_map(|loaded| loaded.queued.as_mut()) {
+            queued.resent = queued.message.number <= self.resent_up_to;
+        }
+        let gone = self.queue.loaded(page);
+        effects.extend(gone.iter().copied().map(Effect::Done));
+        gone.len()
+    }
+
+    /// Takes in messages that were queued when they were stored, oldest first, and their bytes in all.
+    pub fn restore_queue(&mut self, keys: impl IntoIterator<Item = Key>, bytes: usize, has_shared: bool) {
+        self.queue.restore(keys, bytes, has_shared);
+    }
+
+    /// Takes in a message of QoS 2 that was under way when it was stored; none: it was released.
+    pub fn restore_sent(&mut self, id: PacketId, queued: Option<Queued>) {
+        let payload_bytes = queued.as_ref().map_or(0, |queued| queued.message.payload.len());
+        self.inflight.restore(id, payload_bytes, queued);
+    }
+
+    /// Takes in an identifier of QoS 2 that its client had not released when it was stored.
+    pub fn restore_received(&mut self, id: PacketId) {
+        self.received.restore(id);
+    }
+
+    /// Whether what waits in the store may have come by a shared subscription.
+    pub fn has_shared_away(&self) -> bool {
+        self.queue.has_shared_away()
+    }
+
+    /// The session ends: what is left of it.
+    pub fn into_remains(self) -> Remains {
+        let is_stored = self.number != 0;
+        let mut remains = Remains {
+            received: self.received.unreleased().collect(),
+            ..Remains::default()
+        };
+        for (id, queued) in self.inflight.unfinished() {
+            remains.sent.extend(id);
+            remains.keys.extend(queued.and_then(Queued::key));
+        }
+        remains.shared.extend(self.inflight.into_shared_qos1());
+        let (here, away) = self.queue.into_parts();
+        remains.keys.extend(here.iter().filter_map(Queued::key));
+        remains
+            .shared
+            .extend(here.into_iter().filter(|queued| queued.shared.is_some()));
+        if !is_stored {
+            remains.keys.clear();
+        }
+        remains.away = away;
+        remains
     }
 
     /// Identifiers of QoS 2 that its client has not released.
     pub fn unreleased_len(&self) -> usize {
         self.received.unreleased_len()
+    }
+}
+
+/// What is left of a session that ends.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// What came by shared subscriptions and was not acknowledged, in order: for another member.
+    pub shared: Vec<Queued>,
+    /// The stored messages that are in memory or under way.
+    pub keys: Vec<Key>,
+    /// The messages that are only in the store.
+    pub away: Vec<Key>,
+    /// Identifiers of QoS 2 that its client had not released.
+    pub received: Vec<PacketId>,
+    /// Identifiers of QoS 2 that were under way to its client.
+    pub sent: Vec<PacketId>,
+}
+
+/// Messages that are loaded from the store at a time.
+const PAGE_MESSAGES_MAX: usize = 256;
+
+/// The QoS that a message is sent at.
+pub fn granted(published: Qos, subscribed: Qos, limits: &Limits) -> Qos {
+    if limits.upgrade_qos {
+        subscribed
+    } else {
+        published.min(subscribed)
     }
 }
 
@@ -573,5 +795,7 @@ fn queued(target: Target<'_>, qos: Qos, offer: &mut Offer<'_>) -> Queued {
         subscription_ids: target.subscription_ids.into(),
         shared: target.shared.cloned(),
         replay: target.replay,
+        resent: false,
+        at: target.at,
     }
 }

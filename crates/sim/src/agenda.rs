@@ -25,12 +25,18 @@ pub(crate) enum Task {
     Room(u16),
     /// The store goes on, for this shard.
     Store(u16),
+    /// The disk store writes.
+    Write,
+    /// The disk store goes on with a sync.
+    Sync,
     /// A shard is told that batches have ended.
     Stored(u16),
     /// The network cuts the connection that a client has.
     Cut(ClientNo),
     /// The store fails for a while, or works again.
     StoreFails(bool),
+    /// The disk has no room for a while, or has again.
+    DiskFull(bool),
     /// The process crashes.
     Crash,
     /// The process starts again.

@@ -192,7 +192,9 @@ pub enum Fact {
     /// The process is there.
     Started { shards: u16 },
     /// The process is gone; `keeps`: what was promised must be there again.
-    Crashed { keeps: bool },
+    Crashed { keeps: bool, cuts_power: bool },
+    /// The process could not start.
+    NotStarted { what: String },
     /// Something of the store, for those who read.
     Store(String),
     /// No faults any more: all clients come back and finish.
@@ -343,6 +345,7 @@ impl Fact {
             Self::Cut { .. }
             | Self::Started { .. }
             | Self::Crashed { .. }
+            | Self::NotStarted { .. }
             | Self::Store(_)
             | Self::Draining
             | Self::Rested { .. }
@@ -452,7 +455,9 @@ impl fmt::Display for Words<'_> {
             Fact::BrokerDropped { topic, reason, .. } => write!(f, "broker: dropped on {topic}: {reason}"),
             Fact::BrokerExpired { .. } => write!(f, "broker: session expired"),
             Fact::Started { shards } => write!(f, "broker: started with {shards} shards"),
-            Fact::Crashed { .. } => write!(f, "broker: crashed"),
+            Fact::Crashed { cuts_power: false, .. } => write!(f, "broker: crashed"),
+            Fact::Crashed { .. } => write!(f, "broker: the power was cut"),
+            Fact::NotStarted { what } => write!(f, "broker: cannot start: {what}"),
             Fact::Store(what) => write!(f, "store: {what}"),
             Fact::Draining => write!(f, "no faults any more"),
             Fact::Rested { is_quiet, why } => write!(f, "at rest: {is_quiet} {why}"),

@@ -8,6 +8,7 @@ mod agenda;
 pub mod check;
 mod client;
 mod draws;
+mod engine;
 pub mod history;
 mod pipe;
 mod plan;

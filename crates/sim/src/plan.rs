@@ -1,7 +1,8 @@
 //! A run before it begins: who takes part, and what may go wrong.
 
-use martlet_broker::{ListenerRules, Settings};
+use martlet_broker::{Durability, ListenerRules, Settings};
 use martlet_codec::{Qos, Version};
+use martlet_journal::disk::Faults;
 use martlet_session::NEVER;
 
 use crate::draws::Draws;
@@ -19,6 +20,13 @@ pub(crate) struct Plan {
     pub(crate) parcels_max: usize,
     /// The process crashes about that often.
     pub(crate) crash_every_ms: Option<u64>,
+    /// A crash may be one of the whole machine.
+    pub(crate) cuts_power: bool,
+    pub(crate) durability: Durability,
+    pub(crate) store: martlet_store::Limits,
+    pub(crate) faults: Faults,
+    /// The disk is full now and then.
+    pub(crate) fills: bool,
     pub(crate) settings: Settings,
     pub(crate) policy: martlet_session::Policy,
     pub(crate) personas: Vec<Persona>,
@@ -32,6 +40,8 @@ pub(crate) enum Keeping {
     Memory,
     /// In a store that is slow and ends batches in any order.
     Slow,
+    /// On a disk.
+    Disk,
 }
 
 /// How bytes travel.
@@ -159,7 +169,15 @@ impl Plan {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut draws = Draws::new(seed);
         let d = &mut draws;
-        let keeping = *d.pick(&[Keeping::Memory, Keeping::Slow, Keeping::Slow]);
+        let keeping = *d.pick(&[
+            Keeping::Memory,
+            Keeping::Slow,
+            Keeping::Disk,
+            Keeping::Disk,
+            Keeping::Disk,
+        ]);
+        let durability = *d.pick(&[Durability::Fsync, Durability::Fsync, Durability::Fsync, Durability::Os]);
+        let crash_every_ms = *d.pick(&[None, Some(1_000), Some(5_000), Some(20_000)]);
         let network = Network {
             delay_ms_max: *d.pick(&[2, 20, 300]),
             split_one_in: *d.pick(&[0, 2, 10]),
@@ -173,12 +191,18 @@ impl Plan {
             play_ms: d.between(10_000, 60_000),
             network,
             parcels_max: *d.pick(&[1, 4, 1_000]),
-            crash_every_ms: None,
+            crash_every_ms: crash_every_ms.filter(|_| keeping == Keeping::Disk),
+            cuts_power: durability == Durability::Fsync,
+            durability,
+            store: store_limits(d),
+            faults: faults(d),
+            fills: d.one_in(6),
             settings: settings(d, is_tight),
             policy: policy(d, is_tight),
             personas: Vec::new(),
             bug,
         };
+        plan.settings.durability = durability;
         plan.cast(d);
         plan
     }
@@ -233,12 +257,39 @@ fn settings(d: &mut Draws, is_tight: bool) -> Settings {
             session.queue.messages_max = d.between(1, 10) as usize;
             session.stored_queue.messages_max = d.between(1, 30) as usize;
         }
+        session.window_bytes = *d.pick(&[1, 300, 1 << 20]);
         settings.routes_max = *d.pick(&[1, 3, 65_536]);
         if d.one_in(4) {
             settings.queued_bytes_total_max = d.between(500, 5_000);
         }
     }
     settings
+}
+
+/// Small ones, so that what is rare in life is frequent here.
+fn store_limits(d: &mut Draws) -> martlet_store::Limits {
+    let mut limits = martlet_store::Limits::default();
+    if d.one_in(4) {
+        return limits;
+    }
+    limits.journal.segment_bytes = d.between(512, 8_000) as u32;
+    limits.journal.open_files_max = *d.pick(&[2, 128]);
+    limits.pending_bytes_max = *d.pick(&[1, 500, 32 << 20]);
+    limits.group_bytes = *d.pick(&[1, 500, 4 << 20]);
+    limits.page_bytes = *d.pick(&[1, 300, 256 << 10]);
+    limits.clean_bytes_min = *d.pick(&[0, 1_000]);
+    limits.clean_bytes = *d.pick(&[1, 1_000, 256 << 10]);
+    limits
+}
+
+fn faults(d: &mut Draws) -> Faults {
+    let mut faults = Faults::default();
+    if d.one_in(5) {
+        faults.writes_one_in = *d.pick(&[0, 30, 200]);
+        faults.syncs_one_in = *d.pick(&[0, 50, 200]);
+        faults.others_one_in = *d.pick(&[0, 100]);
+    }
+    faults
 }
 
 fn policy(d: &mut Draws, is_tight: bool) -> martlet_session::Policy {

@@ -5,14 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use martlet_broker::{
-    ConnId, DelayedStore, Ending, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Reason, Relocated,
+    ConnId, DelayedStore, Durability, Ending, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Reason, Relocated,
     Seed, Settings, Shard, Shared, Sink, Store,
 };
 use martlet_codec::Violation;
+use martlet_journal::FaultyDisk;
 use martlet_session::{Now, Policy};
 use parking_lot::Mutex;
 
 use crate::draws::Draws;
+use crate::engine::{self, DiskStore};
 use crate::history::{ConnNo, Fact};
 use crate::plan::Keeping;
 use crate::plant::Bug;
@@ -22,6 +24,7 @@ pub(crate) struct Process {
     pub(crate) shards: Vec<Shard>,
     pub(crate) shared: Arc<Shared>,
     stores: Vec<Arc<Mutex<DelayedStore>>>,
+    pub(crate) disk_store: Option<DiskStore>,
     /// What each shard has for each other: `inboxes[to][from]`.
     inboxes: Vec<Vec<Parcels>>,
     parcels_max: usize,
@@ -63,6 +66,9 @@ pub(crate) fn now(ms: u64) -> Now {
 /// How a process is made.
 #[derive(Debug)]
 pub(crate) struct Recipe {
+    pub(crate) disk: FaultyDisk,
+    pub(crate) limits: martlet_store::Limits,
+    pub(crate) durability: Durability,
     pub(crate) shards: u16,
     pub(crate) keeping: Keeping,
     pub(crate) settings: Settings,
@@ -72,38 +78,53 @@ pub(crate) struct Recipe {
 }
 
 impl Process {
-    pub(crate) fn start(recipe: &Recipe, ms: u64, draws: &mut Draws) -> Self {
+    /// Starts, with what is on the disk if there is a disk. Nothing is connected.
+    pub(crate) fn start(recipe: &Recipe, ms: u64, draws: &mut Draws) -> Result<Self, String> {
         let rules = ListenerRules {
             policy: recipe.policy.clone(),
+            durability: recipe.durability,
             ..ListenerRules::default()
         };
         let count = usize::from(recipe.shards);
         let mut seed = Seed::new(draws.next());
         let shared = Shared::new(recipe.settings.clone(), vec![rules], count, &mut seed);
+        let salt = draws.next() as u32;
+        let opened = match recipe.keeping {
+            Keeping::Disk => Some(DiskStore::open(&recipe.disk, recipe.limits, recipe.shards, ms, salt)?),
+            Keeping::Memory | Keeping::Slow => None,
+        };
         let mut stores = Vec::new();
         let mut shards = Vec::new();
         for index in 0..recipe.shards {
-            let store: Box<dyn Store> = match recipe.keeping {
-                Keeping::Memory => Box::new(MemoryStore),
-                Keeping::Slow => {
+            let store: Box<dyn Store> = match (recipe.keeping, &opened) {
+                (_, Some((disk_store, _))) => Box::new(disk_store.handle(index)),
+                (Keeping::Slow, _) => {
                     let store = Arc::new(Mutex::new(DelayedStore::new(draws.next())));
                     stores.push(Arc::clone(&store));
                     Box::new(store)
                 }
+                _ => Box::new(MemoryStore),
             };
             let store = crate::plant::store::wrap(store, recipe.bug);
             let seed = Seed::new(draws.next());
             shards.push(Shard::new(index, Arc::clone(&shared), store, seed, now(ms)));
         }
-        let inboxes = (0..count).map(|_| (0..count).map(|_| Parcels::default()).collect()).collect();
-        Self {
+        let disk_store = opened.map(|(disk_store, restored)| {
+            engine::restore(restored, &shared, &mut shards, ms, draws);
+            disk_store
+        });
+        let inboxes = (0..count)
+            .map(|_| (0..count).map(|_| Parcels::default()).collect())
+            .collect();
+        Ok(Self {
             shards,
             shared,
             stores,
+            disk_store,
             inboxes,
             conns: HashMap::new(),
             parcels_max: recipe.parcels_max,
-        }
+        })
     }
 
     /// Hands an input to a shard, and tells what follows from it.
@@ -173,6 +194,10 @@ impl Process {
         if (totals.queued, totals.queued_bytes) != (0, 0) {
             return Some(format!("{} messages of {} bytes in queues", totals.queued, totals.queued_bytes));
         }
+        let is_busy = |store: &DiskStore| store.has_work() || store.waits_for_sync();
+        if self.disk_store.as_ref().is_some_and(is_busy) {
+            return Some("the store is at work".to_owned());
+        }
         None
     }
 
@@ -188,8 +213,10 @@ impl Process {
             ("registered clients", self.shared.registry.len() as u64),
             ("subscriptions", self.shared.router.read().subscriptions() as u64),
         ];
+        let stored = self.disk_store.as_ref().map(DiskStore::rest).unwrap_or_default();
         let parts: Vec<_> = found
             .iter()
+            .chain(&stored)
             .filter(|(_, count)| *count > 0)
             .map(|(name, count)| format!("{count} {name}"))
             .collect();

@@ -5,6 +5,9 @@ mod network;
 
 use std::collections::BTreeMap;
 
+use martlet_journal::FaultyDisk;
+use martlet_journal::disk::Faults;
+
 use crate::agenda::{Agenda, Task};
 use crate::client::{Act, Client, Wish};
 use crate::draws::Draws;
@@ -22,9 +25,18 @@ pub(crate) struct World {
     recipe: Recipe,
     network: crate::plan::Network,
     crash_every_ms: Option<u64>,
+    cuts_power: bool,
+    faults: Faults,
+    fills: bool,
     play_until_ms: u64,
     is_draining: bool,
     process: Option<Process>,
+    /// Whether the disk store is about to write.
+    writes: bool,
+    /// Whether it is about to go on with a sync.
+    syncs: bool,
+    /// The store has failed for good, and the process is about to be started again.
+    is_given_up: bool,
     /// Whether the store of each shard goes on by itself.
     store_is_due: Vec<bool>,
     clients: Vec<Client>,
@@ -66,12 +78,16 @@ impl World {
             clients.push(Client::new(no, persona, draws.fork()));
         }
         let agenda = Agenda::new(draws.fork());
+        let disk = FaultyDisk::new(draws.next());
         Self {
             draws,
             now_ms: START_MS,
             history,
             agenda,
             recipe: Recipe {
+                disk,
+                limits: plan.store,
+                durability: plan.durability,
                 shards: plan.shards,
                 keeping: plan.keeping,
                 settings: plan.settings,
@@ -81,7 +97,13 @@ impl World {
             },
             network: plan.network,
             crash_every_ms: plan.crash_every_ms,
+            cuts_power: plan.cuts_power,
+            faults: plan.faults,
+            fills: plan.fills,
             play_until_ms: START_MS + plan.play_ms,
+            writes: false,
+            syncs: false,
+            is_given_up: false,
             is_draining: false,
             process: None,
             store_is_due: Vec::new(),
@@ -105,6 +127,9 @@ impl World {
         if self.recipe.keeping == Keeping::Slow && self.draws.one_in(3) {
             self.agenda.add(self.now_ms + self.draws.below(10_000), Task::StoreFails(true));
         }
+        if self.recipe.keeping == Keeping::Disk && self.fills {
+            self.agenda.add(self.now_ms + self.draws.below(10_000), Task::DiskFull(true));
+        }
         self.advance(self.play_until_ms, |_| false);
         self.drain();
         self.begin(Act::LastRead);
@@ -119,10 +144,8 @@ impl World {
         self.history.note(Fact::Draining);
         self.is_draining = true;
         self.agenda
-            .retain(|task| !matches!(task, Task::Cut(_) | Task::Crash | Task::StoreFails(_)));
-        if let Some(process) = &self.process {
-            process.set_failing(false);
-        }
+            .retain(|task| !matches!(task, Task::Cut(_) | Task::StoreFails(_) | Task::DiskFull(_)));
+        self.mend();
         self.network.delay_ms_max = self.network.delay_ms_max.min(20);
         self.begin(Act::Drain);
         let end_ms = self.now_ms + REST_MS_MAX;
@@ -222,7 +245,10 @@ impl World {
                 }
                 self.plan_cut(no);
             }
+            Task::Write => self.write(),
+            Task::Sync => self.sync(),
             Task::StoreFails(fails) => self.store_fails(fails),
+            Task::DiskFull(is_full) => self.disk_full(is_full),
             Task::Crash => self.crash(),
             Task::Start => self.start(),
         }

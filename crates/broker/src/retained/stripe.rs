@@ -80,8 +80,8 @@ impl<V> Stripe<V> {
         self.tree[node].value.kept.as_ref()
     }
 
-    /// Puts a message at a node; returns the value that was there.
-    pub(super) fn put(&mut self, node: NodeId, kept: Kept<V>) -> Option<V> {
+    /// Puts a message at a node; returns what was there.
+    pub(super) fn put(&mut self, node: NodeId, kept: Kept<V>) -> Option<Kept<V>> {
         let expires_at_ms = kept.expires_at_ms;
         let old = self.tree[node].value.kept.replace(kept);
         let old_expires_at_ms = old.as_ref().map_or(NEVER, |old| old.expires_at_ms);
@@ -91,7 +91,7 @@ impl<V> Stripe<V> {
                 self.expiry.insert((expires_at_ms, node));
             }
         }
-        old.map(|old| old.value)
+        old
     }
 
     /// Takes the message from a node, and the node if it leads nowhere then.

@@ -87,7 +87,7 @@ fn the_highest_version_wins() {
     assert_eq!(set("five", 5), SetOutcome::Stored);
     assert_eq!(set("four!", 4), SetOutcome::Older);
     assert_eq!(retained.find("a"), ["five"]);
-    assert_eq!(set("sixsix", 6), SetOutcome::Replaced);
+    assert_eq!(set("sixsix", 6), SetOutcome::Replaced(5));
     assert!(!retained.clear(topic("a"), 5));
     assert_eq!((retained.len(), retained.bytes()), (1, 6));
     assert!(retained.clear(topic("a"), 7));
@@ -103,7 +103,7 @@ fn full_is_full() {
     assert_eq!(retained.put("b/c"), SetOutcome::Stored);
     assert_eq!(retained.put("b/c/d/e"), SetOutcome::Full);
     assert_eq!((retained.len(), retained.nodes(), retained.bytes()), (2, 3, 4));
-    assert_eq!(retained.put("a"), SetOutcome::Replaced);
+    assert_eq!(retained.put("a"), SetOutcome::Replaced(1));
     // A topic above another is not a message.
     assert!(!retained.clear(topic("b"), 9));
     assert!(retained.clear(topic("a"), 9));
@@ -127,18 +127,18 @@ fn expiry() {
     retained.matching(Filter::new("+").unwrap(), 20, &mut found);
     found.sort_unstable();
     assert_eq!(found, ["b", "d"]);
-    assert_eq!(retained.expire(19, 9), 0);
-    assert_eq!(retained.expire(20, 1), 1);
+    assert_eq!(retained.expire(19, 9).len(), 0);
+    assert_eq!(retained.expire(20, 1).len(), 1);
     assert_eq!((retained.len(), retained.next_expiry_ms()), (4, Some(20)));
-    assert_eq!(retained.expire(20, 9), 1);
+    assert_eq!(retained.expire(20, 9).len(), 1);
     // One that is replaced takes the new time, or none.
     set("b", Some(60));
     set("a/b", None);
     assert_eq!(retained.next_expiry_ms(), Some(60));
-    assert_eq!(retained.expire(59, 9), 0);
+    assert_eq!(retained.expire(59, 9).len(), 0);
     assert!(retained.clear(topic("b"), 1));
     assert_eq!(retained.next_expiry_ms(), None);
-    assert_eq!(retained.expire(u64::MAX - 1, 9), 0);
+    assert_eq!(retained.expire(u64::MAX - 1, 9).len(), 0);
     assert_eq!(retained.len(), 2);
 }
 
@@ -168,7 +168,7 @@ fn memory_returns_after_a_storm() {
     }
     assert_eq!(retained.find("site/17/#").len(), 1000);
     assert_eq!(retained.find("+/17/+/17/+"), [name(17)]);
-    assert_eq!(retained.expire(5, usize::MAX), 50_000);
+    assert_eq!(retained.expire(5, usize::MAX).len(), 50_000);
     for i in (1..100_000).step_by(2) {
         assert!(retained.clear(topic(&name(i)), 1));
     }
@@ -225,7 +225,7 @@ fn apply(retained: &Retained<String>, naive: &mut Naive, now_ms: &mut u64, numbe
             let value = format!("{name} {number}");
             let expected = match naive.get(&name) {
                 Some((v, ..)) if *v > version => SetOutcome::Older,
-                Some(_) => SetOutcome::Replaced,
+                Some((old, ..)) => SetOutcome::Replaced(*old),
                 None if naive.len() == MESSAGES_MAX => SetOutcome::Full,
                 None => SetOutcome::Stored,
             };
@@ -233,7 +233,7 @@ fn apply(retained: &Retained<String>, naive: &mut Naive, now_ms: &mut u64, numbe
                 retained.set(topic(&name), value.clone(), version, expires_at_ms),
                 expected
             );
-            if matches!(expected, SetOutcome::Stored | SetOutcome::Replaced) {
+            if matches!(expected, SetOutcome::Stored | SetOutcome::Replaced(_)) {
                 naive.insert(name, (version, expires_at_ms.unwrap_or(NEVER), value));
             }
         }
@@ -253,8 +253,11 @@ fn apply(retained: &Retained<String>, naive: &mut Naive, now_ms: &mut u64, numbe
         Op::Expire(later_ms, most) => {
             *now_ms = later_ms.max(*now_ms);
             let expired = naive.values().filter(|(_, at, _)| *at <= *now_ms).count();
-            assert_eq!(retained.expire(*now_ms, most), most.min(expired));
-            assert_eq!(retained.expire(*now_ms, usize::MAX), expired - most.min(expired));
+            assert_eq!(retained.expire(*now_ms, most).len(), most.min(expired));
+            assert_eq!(
+                retained.expire(*now_ms, usize::MAX).len(),
+                expired - most.min(expired)
+            );
             naive.retain(|_, (_, at, _)| *at > *now_ms);
         }
         Op::Match(filter) => {

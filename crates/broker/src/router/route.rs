@@ -23,6 +23,8 @@ pub struct Route {
     /// What sessions with No Local get of their own messages; usually empty. In the order of the sessions.
     own: Box<[Own]>,
     groups: Box<[Arc<Group>]>,
+    /// The most hits that a session has in `own`.
+    own_max: u32,
 }
 
 /// One copy for one session.
@@ -132,6 +134,31 @@ impl Route {
         }
     }
 
+    /// The place of a hit of this route among all that one message can have: the same in each shard.
+    pub fn place(&self, hit: &Hit) -> u32 {
+        let hit_at: *const Hit = hit;
+        let place_in = |hits: &[Hit]| {
+            let range = hits.as_ptr_range();
+            range
+                .contains(&hit_at)
+                .then(|| ((hit_at as usize - range.start as usize) / size_of::<Hit>()) as u32)
+        };
+        place_in(&self.hits).unwrap_or_else(|| {
+            let own = self.own.iter().find_map(|own| place_in(&own.hits));
+            self.hits.len() as u32 + own.expect("it is a hit of this route")
+        })
+    }
+
+    /// The same of the member that a group chose.
+    pub fn place_of_group(&self, group: usize) -> u32 {
+        self.hits.len() as u32 + self.own_max + group as u32
+    }
+
+    /// How many places there are.
+    pub fn places(&self) -> usize {
+        self.hits.len() + self.own_max as usize + self.groups.len()
+    }
+
     /// The groups of shared subscriptions, each of which gets one copy on top of the hits.
     pub fn groups(&self) -> &[Arc<Group>] {
         &self.groups
@@ -214,7 +241,9 @@ impl RouteBuilder {
         matches.clear();
         matches.shrink_to(KEPT);
         self.matches = matches;
+        let own_max = self.own.iter().map(|own| own.hits.len()).max().unwrap_or(0);
         let route = Route {
+            own_max: own_max as u32,
             topic,
             stamp,
             hits: (&*self.hits).into(),

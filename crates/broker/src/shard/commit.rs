@@ -3,13 +3,14 @@
 use martlet_codec::{FilterBuf, PacketId, ReasonCode};
 use martlet_session::{Link, Now, Offer, Ticket};
 
+use super::held::Parked;
 use super::subscribe::Replay;
 use super::{Shard, Sink};
 use crate::connection::{ConnId, Phase};
 use crate::event::Ending;
 use crate::reason::Reason;
 use crate::router::SessionRef;
-use crate::store::{Batch, StoreEvent};
+use crate::store::{Batch, Change, Durability, StoreEvent};
 
 /// What a ticket is waited for with.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub(super) enum Pending {
     Ack { session: SessionRef },
     /// A message of QoS 2: until it is durable it is routed to nobody.
     Publish { publisher: SessionRef },
+    /// Packets of QoS 2 to clients, whose identifiers are not used before.
+    Identifiers {
+        identifiers: Vec<(SessionRef, PacketId)>,
+    },
     /// CONNACK, which is in the output of the link.
     Connect {
         conn: ConnId,
@@ -45,9 +50,14 @@ pub(super) enum Pending {
 }
 
 impl Shard {
-    pub(super) fn submit(&mut self, batch: Batch) -> Ticket {
+    pub(super) fn submit(&mut self, now: Now, durability: Durability, changes: Vec<Change>) -> Ticket {
         let ticket = self.ticket();
-        self.store.submit(ticket, batch);
+        let batch = Batch {
+            ticket: Some(ticket),
+            durability,
+            changes,
+        };
+        self.store.submit(now, batch);
         ticket
     }
 
@@ -63,6 +73,10 @@ impl Shard {
             let (ticket, failed) = match event {
                 StoreEvent::Durable(ticket) => (ticket, false),
                 StoreEvent::Failed(ticket) => (ticket, true),
+                StoreEvent::Page(page) => {
+                    self.page(now, page, sink);
+                    continue;
+                }
             };
             if let Some(pending) = self.pending.remove(&ticket) {
                 self.ended(now, ticket, pending, failed, sink);
@@ -75,10 +89,18 @@ impl Shard {
             Pending::Ack { session } => self.settle(now, session, ticket, failed, sink),
             Pending::Publish { publisher } => {
                 self.settle(now, publisher, ticket, failed, sink);
-                for message in self.held.end(publisher, ticket, failed) {
-                    let route = self.routes.find(message.topic.as_topic(), &self.shared);
-                    self.deliver(now, &mut Offer::kept(&message), &route, Some(publisher), sink);
+                for Parked {
+                    message,
+                    route,
+                    chosen,
+                } in self.held.end(publisher, ticket, failed)
+                {
+                    let mut offer = Offer::kept(&message);
+                    self.deliver(now, &mut offer, &route, Some(publisher), chosen, sink);
                 }
+            }
+            Pending::Identifiers { identifiers } => {
+                self.identifiers_ended(now, identifiers, failed, sink);
             }
             Pending::Connect { conn, session, link } => {
                 // The connection may have ended meanwhile, and its session may be another's.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use martlet_codec::{Connect, PacketType, ReasonCode};
-use martlet_session::{Link, Now, Session, handshake};
+use martlet_session::{Link, Now, Session, Ticket, handshake};
 
 use super::commit::Pending;
 use super::incoming::Flow;
@@ -14,7 +14,7 @@ use crate::event::{Ending, Event};
 use crate::reason::Reason;
 use crate::registry::Claim;
 use crate::sessions::Slot;
-use crate::store::{Batch, Change};
+use crate::store::{Change, Durability};
 use crate::takeovers::Takeovers;
 use crate::timers::Timer;
 use crate::will::Will;
@@ -72,11 +72,7 @@ impl Shard {
                 return self.refuse_for(conn, connect, Reason::TooManySessions, sink);
             }
         }
-        let index = found.unwrap_or_else(|| {
-            self.counters().sessions.add(1);
-            self.sessions
-                .insert(Session::new(Arc::clone(&client_id), agreed.expiry_s))
-        });
+        let index = found.unwrap_or_else(|| self.new_session(&client_id, agreed.expiry_s));
 
         let mut link = Box::new(Link::new(agreed, now));
         link.output.lend_buffer(&mut self.buffers);
@@ -90,7 +86,6 @@ impl Shard {
         );
         self.counters().packets_sent.add(1);
         let will = Will::of(connect, &client_id);
-        let stored_will = will.as_ref().map(Will::to_stored);
         let slot = self.sessions.get_mut(index);
         slot.conn = Some(conn);
         slot.will = will.map(Box::new);
@@ -98,7 +93,6 @@ impl Shard {
         slot.expires_at_ms = None;
         slot.session.expiry_s = agreed.expiry_s;
         slot.takeovers = takeovers;
-        let was_stored = found.is_some();
         let connection = &mut self.connections[conn.index as usize];
         connection.version = Some(connect.version);
         connection.phase = Phase::Accepted { session: index };
@@ -117,17 +111,7 @@ impl Shard {
             session_present: found.is_some(),
             user_name: connect.user_name,
         });
-        if self.keeps && (agreed.expiry_s > 0 || was_stored) {
-            let expiry_s = agreed.expiry_s;
-            let opened = Change::Opened {
-                client_id,
-                expiry_s,
-                clean: connect.clean_start,
-                will: stored_will,
-            };
-            let ticket = self.submit(Batch {
-                changes: vec![opened],
-            });
+        if let Some(ticket) = self.commit_connect(now, conn, index) {
             self.pending.insert(
                 ticket,
                 Pending::Connect {
@@ -140,6 +124,39 @@ impl Shard {
         }
         self.attach(now, conn, index, link);
         Flow::Next
+    }
+
+    /// A session begins. It is stored if it outlives its connection.
+    fn new_session(&mut self, client_id: &ClientId, expiry_s: u32) -> u32 {
+        self.counters().sessions.add(1);
+        let mut session = Session::new(Arc::clone(client_id), expiry_s);
+        if self.keeps && expiry_s > 0 {
+            session.number = self.shared.take_numbers(1);
+        }
+        let number = session.number;
+        let index = self.sessions.insert(session);
+        if number != 0 {
+            self.shared.stored.set(self.sessions.get(index).me, number);
+        }
+        index
+    }
+
+    /// What a CONNACK waits for: that its session is stored as it is now, and that one that has ended with its
+    /// CONNECT is no more.
+    fn commit_connect(&mut self, now: Now, conn: ConnId, index: u32) -> Option<Ticket> {
+        let durability = self.durability_of(conn);
+        if self.sessions.get(index).session.number == 0 {
+            let waits = self.has_loose() && durability != Durability::None;
+            return waits.then(|| self.loose_ticket());
+        }
+        // What its session did before comes before it.
+        self.submit_loose(now);
+        let change = Change::Session(self.stored_session(index));
+        if durability == Durability::None {
+            self.keep(change);
+            return None;
+        }
+        Some(self.submit(now, durability, vec![change]))
     }
 
     /// The session lives in another shard, so the connection goes there with all that it sent.
@@ -166,7 +183,9 @@ impl Shard {
                 .armed
                 .arm(deadline_ms, Timer::Connection(conn), &mut self.timers);
         }
-        self.sessions.get_mut(index).session.attach(link);
+        let session = &mut self.sessions.get_mut(index).session;
+        session.attach(link, &mut self.effects);
+        self.keep_effects(index);
         self.mark_dirty(conn);
         self.pump(now, index);
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use martlet_codec::Qos;
-use martlet_session::{Delivered, MessageView, Now, Offer, Target, Turn};
+use martlet_session::{Delivered, Key, MessageView, Now, Offer, Target, Turn};
 
 use super::{Shard, Sink};
 use crate::event::Event;
 use crate::parcels::{Assigned, Parcel, Parcels};
 use crate::reason::Reason;
-use crate::router::{Group, Hit, Route, SessionRef, SubOptions};
+use crate::router::{Group, Hit, Member, Route, SessionRef};
+use crate::store::Change;
 
 impl Shard {
     /// Hands a message to everybody on its route.
@@ -19,6 +20,7 @@ impl Shard {
         offer: &mut Offer<'_>,
         route: &Arc<Route>,
         publisher: Option<SessionRef>,
+        chosen: Vec<Option<Member>>,
         sink: &mut impl Sink,
     ) {
         self.deliver_here(now, offer, route, publisher, sink);
@@ -29,8 +31,18 @@ impl Shard {
             }
             sink.parcels(shard).publish(offer.view(), route, publisher);
         }
-        for group in route.groups() {
-            self.deliver_shared(now, group, offer, Vec::new(), sink);
+        let mut chosen = chosen.into_iter();
+        for (index, group) in route.groups().iter().enumerate() {
+            let first = chosen.next().flatten();
+            let at = route.place_of_group(index);
+            self.deliver_shared(
+                now,
+                group,
+                offer,
+                Vec::new(),
+                first.map(|member| (member, at)),
+                sink,
+            );
         }
     }
 
@@ -71,6 +83,11 @@ impl Shard {
             subscription_ids: route.identifiers(hit),
             shared: None,
             replay: false,
+            at: if offer.view().number == 0 {
+                0
+            } else {
+                route.place(hit)
+            },
         };
         if let Some(Delivered::Dropped(reason)) = self.deliver_to(now, hit.session, target, offer) {
             self.dropped(Some(hit.session), offer.view(), reason.into(), sink);
@@ -85,18 +102,30 @@ impl Shard {
         target: Target<'_>,
         offer: &mut Offer<'_>,
     ) -> Option<Delivered> {
-        let slot = self.sessions.find_mut(name)?;
+        let window_bytes_max = self.window_bytes_max();
+        let Some(slot) = self.sessions.find_mut(name) else {
+            if self.keeps && offer.view().number != 0 {
+                // It was stored for a session that has ended since.
+                let key = Key::new(offer.view().number, target.at);
+                self.keep(Change::Done { key });
+            }
+            return None;
+        };
         if let Some(link) = &mut slot.session.link {
             link.output.lend_buffer(&mut self.buffers);
         }
         let mut turn = Turn {
             now,
             limits: &self.shared.settings.session,
+            window_bytes_max,
             tally: &mut self.tally,
+            effects: &mut self.effects,
         };
         let delivered = slot.session.deliver(target, offer, &mut turn);
         slot.tell_presence(&self.shared.settings.session);
-        match (delivered, slot.conn) {
+        let conn = slot.conn;
+        self.keep_effects(name.index);
+        match (delivered, conn) {
             (Delivered::Sent, Some(conn)) => self.mark_dirty(conn),
             (Delivered::Queued, _) => self.settle_books(name.index),
             _ => {}
@@ -104,33 +133,40 @@ impl Shard {
         Some(delivered)
     }
 
-    /// One member of a group gets it: here, or in another shard.
+    /// One member of a group gets it: here, or in another shard. `first` was chosen before, with its place among the
+    /// recipients.
     pub(super) fn deliver_shared(
         &mut self,
         now: Now,
         group: &Arc<Group>,
         offer: &mut Offer<'_>,
         mut tried: Vec<SessionRef>,
+        mut first: Option<(Member, u32)>,
         sink: &mut impl Sink,
     ) {
-        while let Some(member) = group.pick(&tried) {
-            let shard = member.session.shard;
-            if shard != self.index {
-                if offer.view().qos == Qos::AtMostOnce && !sink.has_room(shard) {
-                    tried.push(member.session);
-                    continue;
-                }
-                let message = offer.keep();
-                let group = Arc::clone(group);
-                sink.parcels(shard).assign(Assigned {
-                    message,
+        loop {
+            let chosen = first.take();
+            let Some(member) = chosen.map(|(member, _)| member).or_else(|| group.pick(&tried)) else {
+                break;
+            };
+            let again = match chosen {
+                Some(_) => None,
+                None => self.address_again(offer.view(), group, &member),
+            };
+            let at = chosen.map_or(0, |(_, at)| at);
+            let went = match &again {
+                Some(message) => self.give_member(
+                    now,
                     group,
                     member,
-                    tried,
-                });
-                return;
-            }
-            if self.deliver_member(now, group, member.session, member.options, offer) {
+                    at,
+                    &mut Offer::kept(message),
+                    &mut tried,
+                    sink,
+                ),
+                None => self.give_member(now, group, member, at, offer, &mut tried, sink),
+            };
+            if went {
                 return;
             }
             tried.push(member.session);
@@ -138,14 +174,44 @@ impl Shard {
         self.dropped(None, offer.view(), Reason::NoMember, sink);
     }
 
+    /// Gives a message to a member of a group, or to its shard; `false`: it does not take it.
+    #[allow(clippy::too_many_arguments)] // what one step of a loop needs
+    fn give_member(
+        &mut self,
+        now: Now,
+        group: &Arc<Group>,
+        member: Member,
+        at: u32,
+        offer: &mut Offer<'_>,
+        tried: &mut Vec<SessionRef>,
+        sink: &mut impl Sink,
+    ) -> bool {
+        let shard = member.session.shard;
+        if shard == self.index {
+            return self.deliver_member(now, group, &member, at, offer);
+        }
+        if offer.view().qos == Qos::AtMostOnce && !sink.has_room(shard) {
+            return false;
+        }
+        sink.parcels(shard).assign(Assigned {
+            message: offer.keep(),
+            at,
+            group: Arc::clone(group),
+            member,
+            tried: std::mem::take(tried),
+        });
+        true
+    }
+
     fn deliver_member(
         &mut self,
         now: Now,
         group: &Group,
-        name: SessionRef,
-        options: SubOptions,
+        member: &Member,
+        at: u32,
         offer: &mut Offer<'_>,
     ) -> bool {
+        let options = member.options;
         let identifier = options.identifier().map(std::num::NonZeroU32::get);
         let target = Target {
             qos: options.qos(),
@@ -153,9 +219,10 @@ impl Shard {
             subscription_ids: identifier.as_slice(),
             shared: Some(group.filter()),
             replay: false,
+            at,
         };
         matches!(
-            self.deliver_to(now, name, target, offer),
+            self.deliver_to(now, member.session, target, offer),
             Some(Delivered::Sent | Delivered::Queued)
         )
     }
@@ -179,14 +246,15 @@ impl Shard {
     fn deliver_assigned(&mut self, now: Now, assigned: Assigned, sink: &mut impl Sink) {
         let Assigned {
             message,
+            at,
             group,
             member,
             mut tried,
         } = assigned;
         let mut offer = Offer::kept(&message);
-        if !self.deliver_member(now, &group, member.session, member.options, &mut offer) {
+        if !self.deliver_member(now, &group, &member, at, &mut offer) {
             tried.push(member.session);
-            self.deliver_shared(now, &group, &mut offer, tried, sink);
+            self.deliver_shared(now, &group, &mut offer, tried, None, sink);
         }
     }
 

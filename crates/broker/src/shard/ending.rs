@@ -1,17 +1,20 @@
 //! The end of connections and of sessions, and the wills in between.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use martlet_codec::{Disconnect, ReasonCode, Violation};
-use martlet_session::{NEVER, Now, Offer};
+use martlet_session::{NEVER, Now, Offer, Queued};
 
 use super::incoming::Flow;
+use super::keep::Over;
 use super::{Shard, Sink};
 use crate::connection::{ConnId, Phase};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;
 use crate::router::SessionRef;
 use crate::sessions::Slot;
+use crate::store::Change;
 use crate::timers::Timer;
 
 impl Shard {
@@ -98,6 +101,8 @@ impl Shard {
             detail,
         });
         slot.conn = None;
+        slot.away_since_ms = now.wall_ms;
+        slot.sent_up_to = self.shared.numbers.load(Ordering::Relaxed);
         if let Some(link) = slot.session.detach(&self.shared.settings.session) {
             *self.connections[conn.index as usize].last_output() = link.output;
         }
@@ -128,21 +133,27 @@ impl Shard {
             self.end_session(now, index, sink);
             return;
         }
+        let is_stored = slot.session.number != 0;
+        // The will of a stored session waits for the next start of the broker.
+        let waits = is_stored && ending == Ending::Broker(Reason::ShuttingDown);
         slot.expires_at_ms = (expiry_s != NEVER).then(|| now.mono_ms + u64::from(expiry_s) * 1_000);
         if let Some(will) = &slot.will {
-            if will.delay_ms == 0 {
+            if will.delay_ms == 0 && !waits {
                 let will = slot.will.take().expect("there is one");
-                let message = Arc::new(will.into_message(now));
+                let message = will.into_message(now);
                 let name = slot.me;
                 self.publish_message(now, &message, Some(name), sink);
-                return self.schedule(index);
+            } else if !waits {
+                slot.will_due_ms = Some(now.mono_ms + will.delay_ms);
             }
-            slot.will_due_ms = Some(now.mono_ms + will.delay_ms);
+        }
+        if is_stored {
+            self.keep(Change::Session(self.stored_session(index)));
         }
         self.schedule(index);
     }
 
-    fn schedule(&mut self, index: u32) {
+    pub(super) fn schedule(&mut self, index: u32) {
         let slot = self.sessions.get_mut(index);
         if let Some(at_ms) = slot.deadline_ms() {
             slot.armed.arm(at_ms, Timer::Session(slot.me), &mut self.timers);
@@ -169,9 +180,12 @@ impl Shard {
         }
         if slot.will_due_ms.is_some_and(|at| at <= now.mono_ms) {
             slot.will_due_ms = None;
+            let is_stored = slot.session.number != 0;
             if let Some(will) = slot.will.take() {
-                let message = Arc::new(will.into_message(now));
-                self.publish_message(now, &message, Some(name), sink);
+                self.publish_message(now, &will.into_message(now), Some(name), sink);
+                if is_stored {
+                    self.keep(Change::Session(self.stored_session(name.index)));
+                }
             }
         }
         if self.sessions.find_mut(name).is_some() {
@@ -185,36 +199,54 @@ impl Shard {
         let mut slot = self.sessions.remove(index);
         debug_assert!(slot.conn.is_none(), "a connected session does not end");
         self.counters().sessions.sub(1);
-        self.counters().queued.sub(slot.counted.0 as u64);
-        self.counters().queued_bytes.sub(slot.counted.1 as u64);
+        self.counters().queued.sub(slot.counted.messages as u64);
+        self.counters().queued_bytes.sub(slot.counted.bytes as u64);
+        self.window_bytes -= slot.counted.window_bytes;
+        let over = Over::of(&slot);
         self.leave_router(now, &mut slot);
         self.shared.registry.release(&slot.session.client_id);
         if let Some(will) = slot.will.take() {
-            let message = Arc::new(will.into_message(now));
-            self.publish_message(now, &message, Some(slot.me), sink);
+            self.publish_message(now, &will.into_message(now), Some(slot.me), sink);
         }
-        self.pass_on(now, slot, sink);
+        self.pass_on(now, slot, over, sink);
     }
 
     /// What came by shared subscriptions and is not finished: QoS 1, and what was never sent, goes to another
     /// member; QoS 2 that was sent dies with its session [MQTT5-4.8.2-5].
-    fn pass_on(&mut self, now: Now, slot: Slot, sink: &mut impl Sink) {
+    fn pass_on(&mut self, now: Now, slot: Slot, over: Option<Over>, sink: &mut impl Sink) {
         let lost = slot.session.queued_len();
         let mut passed = 0;
-        for queued in slot.session.into_shared() {
-            let Some(filter) = &queued.shared else { continue };
-            let group = martlet_codec::Filter::new(filter)
-                .ok()
-                .and_then(|filter| self.shared.router.read().group(filter));
-            let Some(group) = group else { continue };
-            passed += 1;
-            let mut offer = Offer::kept(&queued.message);
-            self.deliver_shared(now, &group, &mut offer, vec![slot.me], sink);
+        let mut remains = slot.session.into_remains();
+        for queued in std::mem::take(&mut remains.shared) {
+            passed += usize::from(self.pass_on_one(now, slot.me, &queued, sink));
         }
-        let lost = lost.saturating_sub(passed);
+        let waits = if over.is_some() { remains.away.len() } else { 0 };
+        let lost = lost.saturating_sub(passed + waits);
         if lost > 0 {
             self.counters().count(Reason::SessionEnded, lost as u64);
         }
+        if let Some(over) = over {
+            self.end_stored(over, remains);
+        }
+    }
+
+    /// A message that came by a shared subscription goes to another member; `false`: there is no group any more.
+    pub(super) fn pass_on_one(
+        &mut self,
+        now: Now,
+        from: SessionRef,
+        queued: &Queued,
+        sink: &mut impl Sink,
+    ) -> bool {
+        let filter = queued
+            .shared
+            .as_deref()
+            .and_then(|filter| martlet_codec::Filter::new(filter).ok());
+        let group = filter.and_then(|filter| self.shared.router.read().group(filter));
+        let Some(group) = group else { return false };
+        let mut offer = Offer::kept(&queued.message);
+        self.deliver_shared(now, &group, &mut offer, vec![from], None, sink);
+        true
     }
 
     /// The output goes out, then the socket is closed.
@@ -239,13 +271,12 @@ impl Shard {
         let keeps = self.keeps;
         for index in self.sessions.indices() {
             let slot = self.sessions.get_mut(index);
-            if keeps && slot.session.is_stored() {
+            if keeps && slot.session.number != 0 {
                 continue;
             }
             let name = slot.me;
             if let Some(will) = slot.will.take() {
-                let message = Arc::new(will.into_message(now));
-                self.publish_message(now, &message, Some(name), sink);
+                self.publish_message(now, &will.into_message(now), Some(name), sink);
             }
         }
     }

@@ -6,18 +6,27 @@ use std::sync::Arc;
 use martlet_session::{Message, Ticket};
 
 use crate::registry::{Keyed, keyed};
-use crate::router::SessionRef;
+use crate::router::{Member, Route, SessionRef};
 
 /// Batches end in any order; the messages of one publisher leave in the order in which they came
 /// [MQTT5-4.6.0-5]. As many as its receive maximum, so there is no limit here.
 #[derive(Debug)]
 pub(super) struct Held(Keyed<SessionRef, VecDeque<Waiting>>);
 
+/// A message that waits, with whom it was stored for.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) message: Arc<Message>,
+    pub(super) route: Arc<Route>,
+    /// The member that each group chose.
+    pub(super) chosen: Vec<Option<Member>>,
+}
+
 #[derive(Debug)]
 struct Waiting {
     ticket: Ticket,
     /// None: its batch failed.
-    message: Option<Arc<Message>>,
+    parked: Option<Parked>,
     ended: bool,
 }
 
@@ -26,29 +35,29 @@ impl Held {
         Self(keyed(seed))
     }
 
-    pub(super) fn push(&mut self, publisher: SessionRef, ticket: Ticket, message: Arc<Message>) {
+    pub(super) fn push(&mut self, publisher: SessionRef, ticket: Ticket, parked: Parked) {
         let waiting = Waiting {
             ticket,
-            message: Some(message),
+            parked: Some(parked),
             ended: false,
         };
         self.0.entry(publisher).or_default().push_back(waiting);
     }
 
     /// The batch of one ended; returns those that leave now, oldest first.
-    pub(super) fn end(&mut self, publisher: SessionRef, ticket: Ticket, failed: bool) -> Vec<Arc<Message>> {
+    pub(super) fn end(&mut self, publisher: SessionRef, ticket: Ticket, failed: bool) -> Vec<Parked> {
         let Some(queue) = self.0.get_mut(&publisher) else {
             return Vec::new();
         };
         if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.ticket == ticket) {
             waiting.ended = true;
             if failed {
-                waiting.message = None;
+                waiting.parked = None;
             }
         }
         let mut leaving = Vec::new();
         while queue.front().is_some_and(|waiting| waiting.ended) {
-            leaving.extend(queue.pop_front().and_then(|waiting| waiting.message));
+            leaving.extend(queue.pop_front().and_then(|waiting| waiting.parked));
         }
         if queue.is_empty() {
             self.0.remove(&publisher);

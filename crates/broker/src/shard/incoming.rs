@@ -316,7 +316,9 @@ impl Shard {
         };
         let result = match packet {
             Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_) => {
-                let result = self.sessions.get_mut(index).session.acknowledged(packet);
+                let session = &mut self.sessions.get_mut(index).session;
+                let result = session.acknowledged(packet, &mut self.effects);
+                self.keep_effects(index);
                 self.mark_dirty_if_output(index);
                 self.sessions
                     .get(index)
@@ -332,7 +334,7 @@ impl Shard {
                 Ok(())
             }
             Packet::Unsubscribe(unsubscribe) => {
-                self.unsubscribe(conn, index, unsubscribe, sink);
+                self.unsubscribe(now, conn, index, unsubscribe, sink);
                 Ok(())
             }
             Packet::PingReq => {

@@ -29,7 +29,7 @@ impl Shard {
         if slot.subscriptions.is_empty() {
             return;
         }
-        let filters: Vec<_> = slot.subscriptions.drain().collect();
+        let filters: Vec<_> = slot.subscriptions.drain().map(|(filter, _)| filter).collect();
         let is_first = self.leaving.0.is_empty();
         self.leaving.0.push_back((slot.me, filters.into_iter()));
         if is_first {

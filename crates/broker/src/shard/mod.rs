@@ -2,7 +2,7 @@
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
 //! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `deliver`,
-//! `subscribe`, `unsubscribing`, `ending`, `leaving`, `held`, `commit` and `time`.
+//! `subscribe`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
 
 mod commit;
 mod connect;
@@ -10,8 +10,10 @@ mod deliver;
 mod ending;
 mod held;
 mod incoming;
+mod keep;
 mod leaving;
 mod publish;
+mod restore;
 mod subscribe;
 mod time;
 mod unsubscribing;
@@ -21,7 +23,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use martlet_codec::Packet;
-use martlet_session::{Now, Output, Tally, Ticket, Turn};
+use martlet_session::{Effect, Now, Output, Session, Tally, Ticket, Turn};
 
 use crate::connection::{ConnId, Connection, Peer, Phase};
 use crate::counters::Counters;
@@ -31,7 +33,7 @@ use crate::reason::Reason;
 use crate::registry::{Keyed, keyed};
 use crate::routes::Routes;
 use crate::seed::Seed;
-use crate::sessions::Sessions;
+use crate::sessions::{Counted, Sessions};
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::sys::Sys;
@@ -60,7 +62,7 @@ pub enum Input<'a> {
     Forwarded(&'a mut Parcels),
     /// Another shard has room again.
     Room,
-    /// The store ended some batches.
+    /// The store ended some batches, or loaded something.
     Stored,
     /// A deadline may be due.
     Time,
@@ -117,6 +119,12 @@ pub struct Shard {
     held: held::Held,
     leaving: leaving::Leaving,
     unsubscribing: unsubscribing::Unsubscribing,
+    /// What sessions did that is to be stored: empty between steps.
+    effects: Vec<Effect>,
+    loose: keep::Loose,
+    passing: Keyed<u64, keep::Passing>,
+    /// Bytes of stored messages that are in memory.
+    window_bytes: usize,
     dirty: Vec<ConnId>,
     /// Connections that wait for room in another shard.
     parked: Vec<ConnId>,
@@ -155,6 +163,10 @@ impl Shard {
             held: held::Held::new(seed.draw()),
             leaving: leaving::Leaving::default(),
             unsubscribing: unsubscribing::Unsubscribing::new(seed.draw()),
+            effects: Vec::new(),
+            loose: keep::Loose::default(),
+            passing: keyed(seed.draw()),
+            window_bytes: 0,
             dirty: Vec::new(),
             parked: Vec::new(),
             sys,
@@ -206,6 +218,7 @@ impl Shard {
             Input::Stop => self.stop(now, sink),
             Input::DisconnectAll => self.disconnect_all(now, sink),
         }
+        self.flush_store(now);
         self.count_tally();
     }
 
@@ -322,17 +335,14 @@ impl Shard {
 
     /// Sends what waits in a session's queue, and keeps the books.
     fn pump(&mut self, now: Now, index: u32) {
-        let slot = self.sessions.get_mut(index);
-        let Some(link) = &mut slot.session.link else {
+        if self.sessions.get(index).session.link.is_none() {
             return;
-        };
-        link.output.lend_buffer(&mut self.buffers);
-        let mut turn = Turn {
-            now,
-            limits: &self.shared.settings.session,
-            tally: &mut self.tally,
-        };
-        slot.session.pump(&mut turn);
+        }
+        self.with_turn(now, index, Session::pump);
+        if self.keeps {
+            self.load_more(index);
+        }
+        let slot = self.sessions.get_mut(index);
         let has_output = slot
             .session
             .link
@@ -344,20 +354,57 @@ impl Shard {
         self.settle_books(index);
     }
 
+    /// Lets a session do something, and keeps what is to be stored of it.
+    fn with_turn<R>(
+        &mut self,
+        now: Now,
+        index: u32,
+        act: impl FnOnce(&mut Session, &mut Turn<'_>) -> R,
+    ) -> R {
+        let window_bytes_max = self.window_bytes_max();
+        let slot = self.sessions.get_mut(index);
+        if let Some(link) = &mut slot.session.link {
+            link.output.lend_buffer(&mut self.buffers);
+        }
+        let mut turn = Turn {
+            now,
+            limits: &self.shared.settings.session,
+            window_bytes_max,
+            tally: &mut self.tally,
+            effects: &mut self.effects,
+        };
+        let result = act(&mut slot.session, &mut turn);
+        self.keep_effects(index);
+        result
+    }
+
+    /// What of the messages of one queue may be in memory.
+    fn window_bytes_max(&self) -> usize {
+        let settings = &self.shared.settings;
+        let is_crowded = self.window_bytes >= settings.window_bytes_total_max / self.shared.counters.len();
+        if is_crowded {
+            0
+        } else {
+            settings.session.window_bytes
+        }
+    }
+
     /// Brings the counters of queues and the presence of a session up to date.
     fn settle_books(&mut self, index: u32) {
         let slot = self.sessions.get_mut(index);
         slot.tell_presence(&self.shared.settings.session);
-        let (queued, bytes) = (slot.session.queued_len(), slot.session.queued_bytes());
-        let (queued_before, bytes_before) = std::mem::replace(&mut slot.counted, (queued, bytes));
-        if (queued, bytes) != (queued_before, bytes_before) {
+        let counted = Counted {
+            messages: slot.session.queued_len(),
+            bytes: slot.session.queued_bytes(),
+            window_bytes: slot.session.window_bytes(),
+        };
+        let before = std::mem::replace(&mut slot.counted, counted);
+        if counted != before {
             let counters = &self.shared.counters[usize::from(self.index)];
-            counters
-                .queued
-                .add((queued as u64).wrapping_sub(queued_before as u64));
-            counters
-                .queued_bytes
-                .add((bytes as u64).wrapping_sub(bytes_before as u64));
+            let grown = |now: usize, before: usize| (now as u64).wrapping_sub(before as u64);
+            counters.queued.add(grown(counted.messages, before.messages));
+            counters.queued_bytes.add(grown(counted.bytes, before.bytes));
+            self.window_bytes = self.window_bytes + counted.window_bytes - before.window_bytes;
         }
     }
 

@@ -6,14 +6,16 @@ use martlet_codec::{Delivery, PacketId, Publish, Qos, ReasonCode, Topic, Violati
 use martlet_session::{AckKind, Arrival, Message, MessageView, Now, Offer, Owed, Ticket, handshake, message};
 
 use super::commit::Pending;
+use super::held::Parked;
 use super::incoming::{Flow, grouped};
+use super::keep::{Addressed, NUMBERS_AHEAD};
 use super::{Shard, Sink};
 use crate::connection::{ClientId, ConnId};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;
 use crate::retained::SetOutcome;
 use crate::router::{Route, SessionRef};
-use crate::store::{Batch, Change};
+use crate::store::{Batch, Change, Durability, Recipient};
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +90,9 @@ impl Shard {
         sink: &mut impl Sink,
     ) -> Flow {
         // A full shard parks the publisher, with its packet untouched; QoS 0 is dropped there instead.
-        if publish.delivery != Delivery::AtMostOnce && self.must_park(route, sink) {
+        if publish.delivery != Delivery::AtMostOnce
+            && (self.must_park(route, sink) || (self.keeps && !self.store.has_room()))
+        {
             self.parked.push(from.conn);
             self.connections[from.conn.index as usize].waits = true;
             return Flow::Wait;
@@ -208,70 +212,109 @@ impl Shard {
         sink: &mut impl Sink,
     ) -> Flow {
         let mut offer = Offer::new(view);
+        let publisher = self.sessions.get(from.session).me;
+        if publish.retain && self.keeps && view.qos != Qos::AtMostOnce && !view.payload.is_empty() {
+            // The retained message and the stored one are the same.
+            offer.store_as(self.shared.take_numbers(NUMBERS_AHEAD));
+        }
         let retained = match publish.retain.then(|| self.retain(now, &mut offer)) {
             Some(Err(reason)) => return self.refuse_publish(now, from, publish, &view, reason, sink),
             Some(Ok(retained)) => retained,
             None => None,
         };
-        let publisher = self.sessions.get(from.session).me;
-        let ticket = if self.keeps {
-            self.commit_publish(from.session, publish, &mut offer, route, retained)
-        } else {
-            None
-        };
+        // A retained message is set before it is matched: who subscribes meanwhile gets one of the two.
+        let found = (publish.retain && !route.is_current(&self.shared.generations))
+            .then(|| self.routes.find(view.topic, &self.shared));
+        let route = found.as_ref().unwrap_or(route);
+        let Addressed { recipients, chosen } = self.address(&mut offer, route, Some(publisher));
+        let mut ticket = None;
+        if self.keeps {
+            let durability = self.durability_of(from.conn);
+            let mut changes = self.changes_of(from.session, publish, &mut offer, recipients);
+            changes.extend(retained);
+            ticket = self.commit_publish(now, from.session, publish.delivery, durability, changes);
+        }
         let reason = if has_recipient(route, publisher) {
             ReasonCode::Success
         } else {
             ReasonCode::NoMatchingSubscribers
         };
         let Some(owed) = acknowledgement(publish.delivery, reason) else {
-            self.deliver(now, &mut offer, route, Some(publisher), sink);
+            self.deliver(now, &mut offer, route, Some(publisher), chosen, sink);
             return Flow::Next;
         };
         if owed.kind == AckKind::PubAck {
-            self.deliver(now, &mut offer, route, Some(publisher), sink);
+            self.deliver(now, &mut offer, route, Some(publisher), chosen, sink);
+            if ticket.is_none() && self.has_addressed_again() {
+                // A member of a group that is stored got what was chosen for one that is not.
+                let again = self.loose_ticket();
+                self.pending
+                    .entry(again)
+                    .or_insert(Pending::Ack { session: publisher });
+                ticket = Some(again);
+            }
             return self.owe(now, from.conn, from.session, owed, ticket, sink);
         }
         // PUBREC takes ownership, so it is routed now [MQTT5-4.3.3-8], or once it is durable.
         let flow = self.owe(now, from.conn, from.session, owed, ticket, sink);
         match ticket {
-            None => self.deliver(now, &mut offer, route, Some(publisher), sink),
+            None => self.deliver(now, &mut offer, route, Some(publisher), chosen, sink),
             Some(ticket) => {
-                self.held.push(publisher, ticket, offer.keep());
+                let parked = Parked {
+                    message: offer.keep(),
+                    route: Arc::clone(route),
+                    chosen,
+                };
+                self.held.push(publisher, ticket, parked);
                 self.pending.insert(ticket, Pending::Publish { publisher });
             }
         }
         flow
     }
 
-    /// What must survive of a message, as one batch.
-    fn commit_publish(
-        &mut self,
+    /// What must survive of a message beside what is retained.
+    fn changes_of(
+        &self,
         index: u32,
         publish: &Publish<'_>,
         offer: &mut Offer<'_>,
-        route: &Route,
-        retained: Option<Change>,
-    ) -> Option<Ticket> {
-        let session = &self.sessions.get(index).session;
-        let (is_stored, client_id) = (session.is_stored(), Arc::clone(&session.client_id));
+        recipients: Vec<Recipient>,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
-        if !route.is_empty() && publish.delivery != Delivery::AtMostOnce {
+        if !recipients.is_empty() {
             changes.push(Change::Queued {
                 message: offer.keep(),
+                recipients,
             });
         }
-        changes.extend(retained);
-        if let (true, Delivery::ExactlyOnce(id)) = (is_stored, publish.delivery) {
-            changes.push(Change::Received { client_id, id });
+        let session = self.sessions.get(index).session.number;
+        if let (true, Delivery::ExactlyOnce(id)) = (session != 0, publish.delivery) {
+            changes.push(Change::Received { session, id });
         }
+        changes
+    }
+
+    /// Submits what must survive of a message; what its acknowledgement waits for.
+    fn commit_publish(
+        &mut self,
+        now: Now,
+        index: u32,
+        delivery: Delivery,
+        durability: Durability,
+        changes: Vec<Change>,
+    ) -> Option<Ticket> {
         if changes.is_empty() {
             return None;
         }
-        let ticket = self.submit(Batch { changes });
-        if publish.delivery == Delivery::AtMostOnce {
+        if delivery == Delivery::AtMostOnce || durability == Durability::None {
+            let batch = Batch {
+                changes,
+                ..Batch::default()
+            };
+            self.store.submit(now, batch);
             return None;
         }
+        let ticket = self.submit(now, durability, changes);
         self.pending.entry(ticket).or_insert(Pending::Ack {
             session: self.sessions.get(index).me,
         });
@@ -284,11 +327,8 @@ impl Shard {
         let view = *offer.view();
         let retained = &self.shared.retained;
         if view.payload.is_empty() {
-            let version = retained.publish_empty(view.topic);
-            return Ok(self.keeps.then(|| Change::Cleared {
-                topic: view.topic.to_buf(),
-                version,
-            }));
+            let cleared = retained.publish_empty(view.topic).filter(|_| self.keeps);
+            return Ok(cleared.map(|version| Change::Cleared { version }));
         }
         if !view.may_wait(now) {
             return Ok(None);
@@ -303,24 +343,35 @@ impl Shard {
             (own, limit) => own.or(limit),
         };
         let (outcome, version) = retained.publish(view.topic, offer.keep(), expires_at_ms);
-        if outcome == SetOutcome::Full {
-            return Err(Reason::RetainedFull);
-        }
+        let replaces = match outcome {
+            SetOutcome::Full => return Err(Reason::RetainedFull),
+            SetOutcome::Older => return Ok(None),
+            SetOutcome::Replaced(old) => Some(old),
+            SetOutcome::Stored => None,
+        };
         Ok(self.keeps.then(|| Change::Retained {
             message: offer.keep(),
             version,
+            expires_at_ms,
+            replaces,
         }))
     }
 
-    /// A message of the broker itself or a will: set as retained, matched, delivered.
+    /// A message of the broker itself or a will: set as retained, matched, delivered. Nobody waits for it to be
+    /// durable; it is so with all else that this turn changes.
     pub(super) fn publish_message(
         &mut self,
         now: Now,
-        message: &Arc<Message>,
+        message: &Message,
         publisher: Option<SessionRef>,
         sink: &mut impl Sink,
     ) {
-        let mut offer = Offer::kept(message);
+        let mut offer = Offer::new(message.view());
+        // `$SYS` is not stored.
+        let is_stored = self.keeps && message.publisher.is_some();
+        if is_stored && message.retain && !message.payload.is_empty() {
+            offer.store_as(self.shared.take_numbers(NUMBERS_AHEAD));
+        }
         match message.retain.then(|| self.retain(now, &mut offer)) {
             Some(Err(reason)) => {
                 self.counters().count(reason, 1);
@@ -331,16 +382,22 @@ impl Shard {
                     reason,
                 });
             }
-            // Nobody waits for it, and `$SYS` is not stored.
-            Some(Ok(Some(change))) if message.publisher.is_some() => {
-                self.submit(Batch {
-                    changes: vec![change],
-                });
-            }
+            Some(Ok(Some(change))) if is_stored => self.keep(change),
             _ => {}
         }
         let route = self.routes.find(message.topic.as_topic(), &self.shared);
-        self.deliver(now, &mut offer, &route, publisher, sink);
+        let addressed = if is_stored {
+            self.address(&mut offer, &route, publisher)
+        } else {
+            Addressed::default()
+        };
+        if !addressed.recipients.is_empty() {
+            self.keep(Change::Queued {
+                message: offer.keep(),
+                recipients: addressed.recipients,
+            });
+        }
+        self.deliver(now, &mut offer, &route, publisher, addressed.chosen, sink);
     }
 
     /// Owes an acknowledgement to a publisher.
@@ -382,11 +439,11 @@ impl Shard {
     ) -> Flow {
         let session = &mut self.sessions.get_mut(index).session;
         let reason = session.released(id);
-        let ticket = if self.keeps && session.is_stored() && reason == ReasonCode::Success {
-            let client_id = Arc::clone(&session.client_id);
-            let ticket = self.submit(Batch {
-                changes: vec![Change::Released { client_id, id }],
-            });
+        let number = session.number;
+        let durability = self.durability_of(conn);
+        let ticket = if number != 0 && reason == ReasonCode::Success {
+            let session = number;
+            let ticket = self.submit(now, durability, vec![Change::Released { session, id }]);
             self.pending.insert(
                 ticket,
                 Pending::Ack {

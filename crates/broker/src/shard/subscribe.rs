@@ -15,7 +15,7 @@ use crate::connection::ConnId;
 use crate::event::Event;
 use crate::reason::Reason;
 use crate::router::{SessionRef, SubOptions};
-use crate::store::{Batch, Change};
+use crate::store::{Batch, Change, Durability, StoredSubscription};
 
 /// Retained messages that a SUBSCRIBE brings, with what its filter granted.
 #[derive(Debug)]
@@ -42,13 +42,15 @@ impl Shard {
         for (filter, asked) in subscribe.requests.iter() {
             let reason = match self.subscribe_one(index, filter, asked, identifier) {
                 Ok((options, is_new)) => {
-                    if self.keeps && self.sessions.get(index).session.is_stored() {
-                        changes.push(Change::Subscribed {
-                            client_id: Arc::clone(&self.sessions.get(index).session.client_id),
+                    let session = self.sessions.get(index).session.number;
+                    if session != 0 {
+                        changes.push(Change::Subscribed(StoredSubscription {
+                            number: self.sessions.get(index).subscriptions[filter.as_str()],
+                            session,
                             filter: filter.to_buf(),
                             options,
                             identifier: identifier.map(NonZeroU32::get),
-                        });
+                        }));
                         if is_new {
                             fresh.push(filter.to_buf());
                         }
@@ -76,7 +78,12 @@ impl Shard {
             self.suback(now, conn, index, subscribe.packet_id, &reasons, replays, sink);
             return;
         }
-        let ticket = self.submit(Batch { changes });
+        let durability = self.durability_of(conn);
+        let ticket = self.submit(now, durability, changes);
+        if durability == Durability::None {
+            self.suback(now, conn, index, subscribe.packet_id, &reasons, replays, sink);
+            return;
+        }
         let pending = Pending::Subscribe {
             conn,
             session: index,
@@ -99,7 +106,7 @@ impl Shard {
     /// compared, wildcards and all [MQTT5-3.10.4-1].
     fn remove_subscription(&mut self, index: u32, filter: Filter<'_>) -> bool {
         let slot = self.sessions.get_mut(index);
-        if !slot.subscriptions.remove(filter.as_str()) {
+        if slot.subscriptions.remove(filter.as_str()).is_none() {
             return false;
         }
         slot.shares -= usize::from(filter.share_group().is_some());
@@ -130,11 +137,15 @@ impl Shard {
             options.no_local = true;
             options.retain_as_published = true;
         }
-        let is_there = slot.subscriptions.contains(filter.as_str());
+        let is_there = slot.subscriptions.contains_key(filter.as_str());
         if !is_there && slot.subscriptions.len() >= subscriptions_max {
             return Err(Reason::TooManySubscriptions);
         }
-        slot.subscriptions.insert(filter.to_buf());
+        if !is_there {
+            let is_stored = slot.session.number != 0;
+            let number = if is_stored { self.shared.take_numbers(1) } else { 0 };
+            slot.subscriptions.insert(filter.to_buf(), number);
+        }
         if !is_there && filter.share_group().is_some() {
             slot.shares += 1;
             slot.presence();
@@ -235,6 +246,7 @@ impl Shard {
                 subscription_ids: identifier.as_slice(),
                 shared: None,
                 replay: true,
+                at: 0,
             };
             let mut offer = Offer::kept(message);
             let delivered = self.deliver_to(now, me, target, &mut offer);
@@ -246,21 +258,26 @@ impl Shard {
 
     pub(super) fn unsubscribe(
         &mut self,
+        now: Now,
         conn: ConnId,
         index: u32,
         unsubscribe: &Unsubscribe<'_>,
         sink: &mut impl Sink,
     ) {
         let slot = self.sessions.get(index);
-        let (me, client_id) = (slot.me, Arc::clone(&slot.session.client_id));
-        let stays_until = (self.keeps && slot.session.is_stored()).then(|| self.ticket());
+        let me = slot.me;
+        let stays_until = (slot.session.number != 0).then(|| self.ticket());
         let mut filters = Vec::new();
         let mut reasons = Vec::new();
         for filter in unsubscribe.filters.iter() {
             let existed = match stays_until {
                 None => self.leave_subscription(me, filter, sink),
                 Some(ticket) => {
-                    let is_there = self.sessions.get(index).subscriptions.contains(filter.as_str());
+                    let is_there = self
+                        .sessions
+                        .get(index)
+                        .subscriptions
+                        .contains_key(filter.as_str());
                     is_there && self.unsubscribing.add(me, filter, ticket)
                 }
             };
@@ -277,12 +294,16 @@ impl Shard {
         let Some(ticket) = stays_until.filter(|_| !filters.is_empty()) else {
             return self.unsuback(conn, index, id, &reasons);
         };
+        let subscriptions = &self.sessions.get(index).subscriptions;
         let change = |filter: &FilterBuf| Change::Unsubscribed {
-            client_id: Arc::clone(&client_id),
-            filter: filter.clone(),
+            number: subscriptions[filter.as_str()],
         };
-        let changes = filters.iter().map(change).collect();
-        self.store.submit(ticket, Batch { changes });
+        let batch = Batch {
+            ticket: Some(ticket),
+            durability: self.durability_of(conn),
+            changes: filters.iter().map(change).collect(),
+        };
+        self.store.submit(now, batch);
         self.pending.insert(
             ticket,
             Pending::Unsubscribe {

@@ -1,13 +1,12 @@
 //! What happens because time passes.
 
-use std::sync::Arc;
-
 use martlet_session::Now;
 
 use super::{Shard, Sink};
 use crate::connection::{ConnId, Phase};
 use crate::event::Ending;
 use crate::reason::Reason;
+use crate::store::Change;
 use crate::timers::Timer;
 use martlet_codec::Violation;
 
@@ -42,7 +41,14 @@ impl Shard {
                 Timer::Connection(conn) => self.connection_due(now, at_ms, conn, sink),
                 Timer::Session(name) => self.session_due(now, at_ms, name, sink),
                 Timer::Retained => {
-                    self.shared.retained.expire(now.mono_ms, EXPIRE_AT_ONCE);
+                    let expired = self.shared.retained.expire(now.mono_ms, EXPIRE_AT_ONCE);
+                    if self.keeps {
+                        let cleared = |version| Change::Cleared { version };
+                        expired
+                            .into_iter()
+                            .map(cleared)
+                            .for_each(|change| self.keep(change));
+                    }
                     let soonest_ms = now.mono_ms + RETAINED_INTERVAL_MS;
                     let next_ms = self.shared.retained.next_expiry_ms().unwrap_or(soonest_ms);
                     self.timers
@@ -86,7 +92,7 @@ impl Shard {
     fn sys_due(&mut self, now: Now, sink: &mut impl Sink) {
         let Some(mut sys) = self.sys.take() else { return };
         for message in sys.update(now, &self.shared) {
-            self.publish_message(now, &Arc::new(message), None, sink);
+            self.publish_message(now, &message, None, sink);
         }
         self.timers.add(sys.next_ms(now), Timer::Sys);
         self.sys = Some(sys);

@@ -349,9 +349,9 @@ impl Engine {
 
     pub(super) fn puback_came(&mut self, ack: &Ack<'_>) -> Result<(), Violation> {
         match self.inflight.puback(ack.packet_id) {
-            Flowed::Finished => self.finish(ack.packet_id, outcome(ack)),
+            Flowed::Finished(_) => self.finish(ack.packet_id, outcome(ack)),
             Flowed::Wrong => return Err(Violation::WrongAck),
-            Flowed::Unknown | Flowed::Release => {}
+            Flowed::Unknown | Flowed::Release(_) => {}
         }
         Ok(())
     }
@@ -359,11 +359,11 @@ impl Engine {
     pub(super) fn pubrec_came(&mut self, ack: &Ack<'_>) -> Result<(), Violation> {
         let reason = match self.inflight.pubrec(ack.packet_id, ack.reason) {
             Flowed::Wrong => return Err(Violation::WrongAck),
-            Flowed::Finished => {
+            Flowed::Finished(_) => {
                 self.finish(ack.packet_id, outcome(ack));
                 return Ok(());
             }
-            Flowed::Release => {
+            Flowed::Release(_) => {
                 if let Some(flow) = self.flows.get_mut(&ack.packet_id)
                     && (ack.reason != ReasonCode::Success || !ack.properties.is_empty())
                 {
@@ -382,9 +382,9 @@ impl Engine {
     pub(super) fn pubcomp_came(&mut self, ack: &Ack<'_>) -> Result<(), Violation> {
         match self.inflight.pubcomp(ack.packet_id) {
             // Whatever PUBCOMP says, the message was the server's since PUBREC.
-            Flowed::Finished => self.finish_qos2(ack.packet_id),
+            Flowed::Finished(_) => self.finish_qos2(ack.packet_id),
             Flowed::Wrong => return Err(Violation::WrongAck),
-            Flowed::Unknown | Flowed::Release => {}
+            Flowed::Unknown | Flowed::Release(_) => {}
         }
         Ok(())
     }

@@ -118,7 +118,7 @@ impl Server {
                 return self.send();
             }
             Packet::PubRec(ack) => match self.inflight.pubrec(ack.packet_id, ack.reason) {
-                Acked::Release | Acked::Unknown => Packet::PubRel(ok(ack.packet_id)),
+                Acked::Release(_) | Acked::Unknown => Packet::PubRel(ok(ack.packet_id)),
                 other => panic!("{other:?}"),
             },
             Packet::Subscribe(subscribe) => Packet::SubAck(SubAck {

@@ -8,6 +8,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     for at in &view.history.facts {
         match &at.fact {
             Fact::Rested { is_quiet: false, why } => found.add(None, None, format!("no rest: {why}")),
+            Fact::NotStarted { what } => found.add(None, None, format!("cannot start: {what}")),
             Fact::Emptied { rest } if !rest.is_empty() => {
                 found.add(None, None, format!("left behind: {rest}"));
             }

@@ -55,8 +55,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
                     promise.ended_ms.get_or_insert(at.ms);
                 }
             }
-            Fact::Crashed { keeps: false } => promises.clear(),
-            Fact::Crashed { keeps: true } => {
+            Fact::Crashed { keeps: false, .. } => promises.clear(),
+            Fact::Crashed { keeps: true, .. } => {
                 for promise in promises.values_mut() {
                     promise.ended_ms.get_or_insert(at.ms);
                 }

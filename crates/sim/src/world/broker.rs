@@ -3,11 +3,16 @@
 use std::io::IoSlice;
 
 use martlet_broker::Input;
+use martlet_journal::Disk;
+use martlet_journal::disk::Faults;
+use martlet_store::Bell;
 
 use super::World;
 use crate::agenda::Task;
+use crate::engine::{DiskStore, SyncStep};
 use crate::history::{ConnNo, Fact};
 use crate::pipe::{BrokerEnd, Piece};
+use crate::plan::Keeping;
 use crate::process::{Effect, Process};
 
 /// How long a connection that is to be closed waits for its client to read.
@@ -17,12 +22,23 @@ const LINGER_MS: u64 = 5_000;
 const SLICES: usize = 16;
 
 impl World {
-    /// The process starts.
+    /// The process starts. The disk does no harm while it does.
     pub(super) fn start(&mut self) {
+        self.recipe.disk.set_faults(Faults::default());
+        let started = Process::start(&self.recipe, self.now_ms, &mut self.draws);
+        match started {
+            Ok(process) => self.process = Some(process),
+            Err(what) => return self.history.note(Fact::NotStarted { what }),
+        }
+        if !self.is_draining {
+            self.recipe.disk.set_faults(self.faults);
+        }
         let shards = self.recipe.shards;
-        self.process = Some(Process::start(&self.recipe, self.now_ms, &mut self.draws));
         self.store_is_due = vec![false; usize::from(shards)];
         self.history.note(Fact::Started { shards });
+        for shard in 0..shards {
+            self.handle(shard, Input::Time);
+        }
     }
 
     /// Hands something to a shard, and does what it wants.
@@ -46,6 +62,7 @@ impl World {
             let at_ms = self.now_ms + self.draws.below(50);
             self.agenda.add(at_ms, Task::Store(shard));
         }
+        self.plan_store();
     }
 
     fn act(&mut self, shard: u16, effect: Effect) {
@@ -166,10 +183,122 @@ impl World {
         self.agenda.add(at_ms, Task::StoreFails(!fails));
     }
 
+    /// Sees to it that the disk store does what there is to do.
+    fn plan_store(&mut self) {
+        let Some(store) = self.process.as_mut().and_then(|process| process.disk_store.as_mut()) else {
+            return;
+        };
+        let (has_work, bells) = (store.has_work(), store.take_bells());
+        let is_syncing = store.sync_step() != SyncStep::None;
+        if has_work && !self.writes {
+            self.writes = true;
+            let at_ms = self.now_ms + self.draws.below(8);
+            self.agenda.add(at_ms, Task::Write);
+        }
+        if is_syncing && !self.syncs {
+            self.syncs = true;
+            let at_ms = self.now_ms + self.draws.below(30);
+            self.agenda.add(at_ms, Task::Sync);
+        }
+        for (shard, bell) in bells {
+            let at_ms = self.now_ms + self.draws.below(4);
+            let task = match bell {
+                Bell::Stored => Task::Stored(shard),
+                Bell::Room => Task::Room(shard),
+            };
+            self.agenda.add(at_ms, task);
+        }
+    }
+
+    /// The disk store writes, and begins a sync if none is under way.
+    pub(super) fn write(&mut self) {
+        self.writes = false;
+        let even_so = self.draws.one_in(4);
+        let cleans = self.draws.one_in(4);
+        let Some(store) = self.process.as_mut().and_then(|process| process.disk_store.as_mut()) else {
+            return;
+        };
+        store.write();
+        if cleans {
+            store.clean();
+        }
+        store.begin_sync(even_so);
+        self.look_for_failure();
+        self.plan_store();
+    }
+
+    /// A sync runs, or its end is told.
+    pub(super) fn sync(&mut self) {
+        self.syncs = false;
+        let Some(store) = self.process.as_mut().and_then(|process| process.disk_store.as_mut()) else {
+            return;
+        };
+        match store.sync_step() {
+            SyncStep::Run => store.run_sync(),
+            SyncStep::End => {
+                store.end_sync();
+                store.begin_sync(false);
+            }
+            SyncStep::None => {}
+        }
+        self.look_for_failure();
+        self.plan_store();
+    }
+
+    /// A store that has failed for good is opened anew by an operator, after a while.
+    fn look_for_failure(&mut self) {
+        let store = self.process.as_ref().and_then(|process| process.disk_store.as_ref());
+        if let Some(failure) = store.and_then(DiskStore::failure)
+            && !self.is_given_up
+        {
+            self.is_given_up = true;
+            self.history.note(Fact::Store(failure));
+            let at_ms = self.now_ms + self.draws.between(1, 3_000);
+            self.agenda.add(at_ms, Task::Crash);
+        }
+    }
+
+    /// The disk has no room for a while.
+    pub(super) fn disk_full(&mut self, is_full: bool) {
+        let used: u64 = self
+            .recipe
+            .disk
+            .list()
+            .map(|files| files.iter().map(|file| file.bytes).sum())
+            .unwrap_or_default();
+        self.faults.bytes_max = is_full.then(|| used + self.draws.below(2_000));
+        if self.process.is_some() {
+            self.recipe.disk.set_faults(self.faults);
+        }
+        self.history.note(Fact::Store(format!("full: {is_full}")));
+        let at_ms = self.now_ms + self.draws.between(1, 5_000);
+        self.agenda.add(at_ms, Task::DiskFull(!is_full));
+    }
+
+    /// Nothing fails any more. Crashes that were planned are forgotten, but for one that mends a store.
+    pub(super) fn mend(&mut self) {
+        self.recipe.disk.set_faults(Faults::default());
+        if let Some(process) = &self.process {
+            process.set_failing(false);
+        }
+        let mends = self.is_given_up;
+        self.agenda.retain(|task| mends || task != Task::Crash);
+    }
+
     /// The process is gone, and all that it had.
     pub(super) fn crash(&mut self) {
-        self.process = None;
-        self.history.note(Fact::Crashed { keeps: false });
+        if self.process.take().is_none() {
+            return;
+        }
+        (self.writes, self.syncs, self.is_given_up) = (false, false, false);
+        let cuts_power = self.cuts_power && self.draws.one_in(2);
+        if cuts_power {
+            self.recipe.disk.cut_power();
+        }
+        self.history.note(Fact::Crashed {
+            keeps: self.recipe.keeping == Keeping::Disk,
+            cuts_power,
+        });
         self.agenda.retain(|task| {
             !matches!(
                 task,
@@ -180,6 +309,8 @@ impl World {
                     | Task::Room(_)
                     | Task::Store(_)
                     | Task::Stored(_)
+                    | Task::Write
+                    | Task::Sync
             )
         });
         let conns: Vec<_> = self.pipes.keys().copied().collect();

@@ -1,0 +1,429 @@
+//! What of a shard's state is stored: whom a message is stored for, what sessions change, and the pages of their
+//! queues.
+
+use std::sync::Arc;
+
+use martlet_codec::{PacketId, Qos};
+use martlet_session::server::granted;
+use martlet_session::{Effect, Key, MessageView, Now, Offer, Remains};
+
+use super::commit::Pending;
+use super::{Shard, Sink};
+use crate::connection::ConnId;
+use crate::reason::Reason;
+use crate::router::{Group, Member, Route, SessionRef};
+use crate::sessions::Slot;
+use crate::store::{Batch, Change, Durability, Load, Page, Purpose, Recipient, StoredSession};
+use crate::will::Will;
+
+/// Changes that wait for the end of a turn, when they become one batch.
+#[derive(Debug, Default)]
+pub(super) struct Loose {
+    changes: Vec<Change>,
+    /// Whether a message is among them that was stored for another than was chosen first.
+    has_again: bool,
+    /// Who waits for them, if anybody does.
+    ticket: Option<martlet_session::Ticket>,
+    /// Identifiers that are used once they are durable: a batch of their own.
+    identifiers: Vec<(SessionRef, PacketId)>,
+    identifier_changes: Vec<Change>,
+}
+
+/// A session that has ended, whose messages of shared subscriptions are still in the store.
+#[derive(Debug)]
+pub(super) struct Passing {
+    me: SessionRef,
+    left: std::collections::VecDeque<Key>,
+    ended: Change,
+    lost: u64,
+}
+
+/// Whom a message goes to that is stored for somebody or goes to a group.
+#[derive(Debug, Default)]
+pub(super) struct Addressed {
+    pub(super) recipients: Vec<Recipient>,
+    /// The member that each group chose.
+    pub(super) chosen: Vec<Option<Member>>,
+}
+
+/// What is known of a stored session that has ended.
+#[derive(Debug)]
+pub(super) struct Over {
+    me: SessionRef,
+    session: StoredSession,
+    subscriptions: Vec<u64>,
+    has_shared_away: bool,
+}
+
+impl Over {
+    pub(super) fn of(slot: &Slot) -> Option<Self> {
+        (slot.session.number != 0).then(|| Self {
+            me: slot.me,
+            session: StoredSession {
+                number: slot.session.number,
+                client_id: Arc::clone(&slot.session.client_id),
+                expiry_s: 0,
+                is_over: true,
+                away_since_ms: Some(slot.away_since_ms),
+                sent_up_to: slot.sent_up_to,
+                will: None,
+            },
+            subscriptions: slot.subscriptions.values().copied().collect(),
+            has_shared_away: slot.session.has_shared_away(),
+        })
+    }
+}
+
+/// Numbers for a message that gets them before its recipients are known: enough for all that there can be.
+pub(super) const NUMBERS_AHEAD: u64 = 1 << 16;
+
+/// Messages that are loaded at a time to be passed on.
+const PASSED_AT_ONCE: usize = 256;
+
+impl Shard {
+    /// Chooses members of groups, and finds out which recipients of a message are stored. If any is, the message gets
+    /// a number, and the recipients their keys.
+    pub(super) fn address(
+        &self,
+        offer: &mut Offer<'_>,
+        route: &Route,
+        publisher: Option<SessionRef>,
+    ) -> Addressed {
+        let view = *offer.view();
+        let mut addressed = Addressed::default();
+        if !self.keeps || view.qos == Qos::AtMostOnce || route.is_empty() {
+            return addressed;
+        }
+        let recipients = &mut addressed.recipients;
+        match publisher.filter(|_| route.has_no_local()) {
+            Some(publisher) => {
+                for hit in route.hits_from(publisher) {
+                    recipients.extend(self.recipient_of(&view, route, hit));
+                }
+            }
+            None => {
+                for hit in route.hits() {
+                    recipients.extend(self.recipient_of(&view, route, hit));
+                }
+            }
+        }
+        for (index, group) in route.groups().iter().enumerate() {
+            let member = group.pick(&[]);
+            if let Some(member) = &member {
+                recipients.extend(self.recipient_in(&view, route.place_of_group(index), group, member));
+            }
+            addressed.chosen.push(member);
+        }
+        if !recipients.is_empty() {
+            if view.number == 0 {
+                offer.store_as(self.shared.take_numbers(Key::numbers(route.places())));
+            }
+            let number = offer.view().number;
+            for recipient in recipients {
+                recipient.key = Key(recipient.key.0 + (number << 16));
+            }
+        }
+        addressed
+    }
+
+    /// The recipient that a hit is, if its session is stored; its key is relative to the number of the message.
+    fn recipient_of(
+        &self,
+        view: &MessageView<'_>,
+        route: &Route,
+        hit: &crate::router::Hit,
+    ) -> Option<Recipient> {
+        let session = self.shared.stored.get(hit.session);
+        let qos = granted(view.qos, hit.qos(), &self.shared.settings.session);
+        (session != 0 && qos != Qos::AtMostOnce).then(|| Recipient {
+            session,
+            key: Key::new(0, route.place(hit)),
+            qos,
+            retain: view.retain && hit.retain_as_published(),
+            subscription_ids: route.identifiers(hit).into(),
+            shared: None,
+        })
+    }
+
+    /// The same of a member of a group.
+    fn recipient_in(
+        &self,
+        view: &MessageView<'_>,
+        at: u32,
+        group: &Group,
+        member: &Member,
+    ) -> Option<Recipient> {
+        let session = self.shared.stored.get(member.session);
+        let options = member.options;
+        let qos = granted(view.qos, options.qos(), &self.shared.settings.session);
+        let identifier = options.identifier().map(std::num::NonZeroU32::get);
+        (session != 0 && qos != Qos::AtMostOnce).then(|| Recipient {
+            session,
+            key: Key::new(0, at),
+            qos,
+            retain: view.retain && options.retain_as_published(),
+            subscription_ids: identifier.as_slice().into(),
+            shared: Some(Arc::clone(group.filter())),
+        })
+    }
+
+    /// A member of a group gets what another could not take: if it is stored, the message is stored once more, for it.
+    pub(super) fn address_again(
+        &mut self,
+        view: &MessageView<'_>,
+        group: &Group,
+        member: &Member,
+    ) -> Option<Arc<martlet_session::Message>> {
+        if !self.keeps || view.qos == Qos::AtMostOnce {
+            return None;
+        }
+        let mut recipient = self.recipient_in(view, 0, group, member)?;
+        let mut message = view.to_message();
+        message.number = self.shared.take_numbers(1);
+        recipient.key = Key::new(message.number, 0);
+        let message = Arc::new(message);
+        self.loose.has_again = true;
+        self.loose.changes.push(Change::Queued {
+            message: Arc::clone(&message),
+            recipients: vec![recipient],
+        });
+        Some(message)
+    }
+
+    /// Changes that nobody waits for go out with others of this turn.
+    pub(super) fn keep(&mut self, change: Change) {
+        self.loose.changes.push(change);
+    }
+
+    /// Whether a message was stored for somebody in this turn, on its way to another.
+    pub(super) fn has_addressed_again(&self) -> bool {
+        self.loose.has_again
+    }
+
+    /// Whether anything goes out at the end of this turn.
+    pub(super) fn has_loose(&self) -> bool {
+        !self.loose.changes.is_empty()
+    }
+
+    /// The ticket of what goes out at the end of this turn.
+    pub(super) fn loose_ticket(&mut self) -> martlet_session::Ticket {
+        let ticket = self.loose.ticket;
+        let ticket = ticket.unwrap_or_else(|| self.ticket());
+        self.loose.ticket = Some(ticket);
+        ticket
+    }
+
+    /// What a session did becomes changes.
+    pub(super) fn keep_effects(&mut self, index: u32) {
+        if self.effects.is_empty() {
+            return;
+        }
+        let slot = self.sessions.get(index);
+        let (me, session) = (slot.me, slot.session.number);
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Done(key) => self.loose.changes.push(Change::Done { key }),
+                Effect::Completed(id) => self.loose.changes.push(Change::Completed { session, id }),
+                Effect::Sending(id, key) => {
+                    let order = self.shared.take_numbers(1);
+                    self.loose.identifiers.push((me, id));
+                    self.loose.identifier_changes.push(Change::Sending {
+                        session,
+                        id,
+                        key,
+                        order,
+                    });
+                }
+                Effect::Releasing(id, key) => {
+                    let order = self.shared.take_numbers(1);
+                    self.loose.identifiers.push((me, id));
+                    self.loose.identifier_changes.push(Change::Releasing {
+                        session,
+                        id,
+                        key,
+                        order,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Submits what nobody waits for, and behind it the identifiers that somebody does.
+    pub(super) fn submit_loose(&mut self, now: Now) {
+        self.loose.has_again = false;
+        if !self.loose.changes.is_empty() || self.loose.ticket.is_some() {
+            self.store.submit(
+                now,
+                Batch {
+                    ticket: self.loose.ticket.take(),
+                    durability: self.shared.settings.durability,
+                    changes: std::mem::take(&mut self.loose.changes),
+                },
+            );
+        }
+        if !self.loose.identifiers.is_empty() {
+            let identifiers = std::mem::take(&mut self.loose.identifiers);
+            let changes = std::mem::take(&mut self.loose.identifier_changes);
+            let durability = self.shared.settings.durability;
+            let ticket = self.submit(now, durability, changes);
+            self.pending.insert(ticket, Pending::Identifiers { identifiers });
+        }
+    }
+
+    /// The end of a turn: what it changed is submitted.
+    pub(super) fn flush_store(&mut self, now: Now) {
+        if self.keeps {
+            self.submit_loose(now);
+            self.store.flush();
+        }
+    }
+
+    /// What a publisher's acknowledgement waits for.
+    pub(super) fn durability_of(&self, conn: ConnId) -> Durability {
+        let listener = self.connections[conn.index as usize].peer.listener;
+        self.shared.listeners[usize::from(listener)].durability
+    }
+
+    /// Identifiers of QoS 2 are durable, or will not be.
+    pub(super) fn identifiers_ended(
+        &mut self,
+        now: Now,
+        identifiers: Vec<(SessionRef, PacketId)>,
+        failed: bool,
+        sink: &mut impl Sink,
+    ) {
+        let mut last = None;
+        for (name, id) in identifiers {
+            let Some(slot) = self.sessions.find_mut(name) else {
+                continue;
+            };
+            if failed {
+                slot.session.identifier_not_kept(id);
+                if let Some(conn) = slot.conn {
+                    let ending = crate::event::Ending::Broker(Reason::StoreFailed);
+                    self.end(now, conn, ending, None, sink);
+                }
+                continue;
+            }
+            self.with_turn(now, name.index, |session, turn| session.identifier_kept(id, turn));
+            if last != Some(name) {
+                if let Some(last) = last.replace(name) {
+                    self.pump_if_there(now, last);
+                }
+                self.mark_dirty_if_output(name.index);
+            }
+        }
+        if let Some(last) = last {
+            self.pump_if_there(now, last);
+        }
+    }
+
+    fn pump_if_there(&mut self, now: Now, name: SessionRef) {
+        if self.sessions.find(name).is_some() {
+            self.mark_dirty_if_output(name.index);
+            self.pump(now, name.index);
+        }
+    }
+
+    /// Asks for the next page of a queue, if it is time.
+    pub(super) fn load_more(&mut self, index: u32) {
+        let slot = self.sessions.get_mut(index);
+        if slot.session.number == 0 {
+            return;
+        }
+        let keys = slot.session.to_load();
+        if !keys.is_empty() {
+            let purpose = Purpose::Queue(slot.me);
+            self.store.load(Load { purpose, keys });
+        }
+    }
+
+    /// Messages were loaded.
+    pub(super) fn page(&mut self, now: Now, page: Page, sink: &mut impl Sink) {
+        match page.purpose {
+            Purpose::Queue(name) => {
+                let Some(slot) = self.sessions.find_mut(name) else {
+                    return;
+                };
+                let gone = slot.session.loaded(page.messages, &mut self.effects);
+                if gone > 0 {
+                    self.counters().count(Reason::Unreadable, gone as u64);
+                }
+                self.keep_effects(name.index);
+                self.pump(now, name.index);
+                // Without a connection nothing was sent, and the books must be right all the same.
+                self.settle_books(name.index);
+            }
+            Purpose::PassOn(number) => {
+                let Some(mut passing) = self.passing.remove(&number) else {
+                    return;
+                };
+                for loaded in page.messages {
+                    if passing.left.front() == Some(&loaded.key) {
+                        passing.left.pop_front();
+                    }
+                    match loaded.queued {
+                        Some(queued) if queued.shared.is_some() => {
+                            self.pass_on_one(now, passing.me, &queued, sink);
+                        }
+                        _ => passing.lost += 1,
+                    }
+                }
+                self.go_on_passing(number, passing);
+            }
+        }
+    }
+
+    /// Loads what is left to be passed on; then the session is over in the store too.
+    fn go_on_passing(&mut self, number: u64, passing: Passing) {
+        let keys: Vec<_> = passing.left.iter().take(PASSED_AT_ONCE).copied().collect();
+        if keys.is_empty() {
+            self.counters().count(Reason::SessionEnded, passing.lost);
+            return self.keep(passing.ended);
+        }
+        let purpose = Purpose::PassOn(number);
+        self.store.load(Load { purpose, keys });
+        self.passing.insert(number, passing);
+    }
+
+    /// A session as it is to be stored now.
+    pub(super) fn stored_session(&self, index: u32) -> StoredSession {
+        let slot = self.sessions.get(index);
+        StoredSession {
+            number: slot.session.number,
+            client_id: Arc::clone(&slot.session.client_id),
+            expiry_s: slot.session.expiry_s,
+            is_over: false,
+            away_since_ms: slot.conn.is_none().then_some(slot.away_since_ms),
+            sent_up_to: slot.sent_up_to,
+            will: slot.will.as_deref().map(Will::to_stored),
+        }
+    }
+
+    /// A stored session has ended: what is left of it goes, once what came by shared subscriptions has been passed on.
+    pub(super) fn end_stored(&mut self, over: Over, remains: Remains) {
+        let number = over.session.number;
+        let mut keys = remains.keys;
+        let away = remains.away;
+        keys.extend(&away);
+        let ended = Change::Ended {
+            number,
+            subscriptions: over.subscriptions,
+            keys,
+            received: remains.received,
+            sent: remains.sent,
+        };
+        self.shared.stored.set(over.me, 0);
+        if !over.has_shared_away {
+            return self.keep(ended);
+        }
+        self.keep(Change::Session(over.session));
+        let passing = Passing {
+            me: over.me,
+            left: away.into(),
+            ended,
+            lost: 0,
+        };
+        self.go_on_passing(number, passing);
+    }
+}

@@ -1,0 +1,20 @@
+//! Why a store cannot be opened.
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] martlet_journal::Error),
+    /// A later version has written it.
+    #[error(
+        "it has format {found}, this version knows formats up to {known}: use the version that wrote it, or export it there and import it here"
+    )]
+    Format {
+        /// The format that it has.
+        found: u64,
+        /// The latest that this version knows.
+        known: u64,
+    },
+}

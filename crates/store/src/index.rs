@@ -1,0 +1,148 @@
+//! Where the record of each thing lies.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use martlet_codec::PacketId;
+use martlet_journal::Place;
+use martlet_session::Key;
+
+use crate::record::Name;
+
+/// Numbers are our own, so nobody can choose them to collide.
+pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// The places of all records that live.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    sessions: Map<u64, Place>,
+    subscriptions: Map<u64, Place>,
+    messages: Map<u64, Place>,
+    bodies: Map<u64, Place>,
+    /// How many links a body has.
+    links: Map<u64, u32>,
+    retained: Map<u64, Place>,
+    retained_links: Map<u64, (Place, u64)>,
+    received: Map<u64, Place>,
+    sent: Map<u64, Place>,
+    clock: Option<Place>,
+    format: Option<Place>,
+}
+
+/// A change of the index, to be taken back if it could not be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Undo {
+    Place(Name, Option<Place>),
+    Links(u64, u32),
+    /// The body of a retained link.
+    Body(u64, u64),
+}
+
+fn of_identifier(session: u64, id: PacketId) -> u64 {
+    session << 16 | u64::from(id.get())
+}
+
+impl Index {
+    pub(crate) fn get(&self, name: Name) -> Option<Place> {
+        match name {
+            Name::Session(number) => self.sessions.get(&number).copied(),
+            Name::Subscription(number) => self.subscriptions.get(&number).copied(),
+            Name::Message(key) => self.messages.get(&key.0).copied(),
+            Name::Body(number) => self.bodies.get(&number).copied(),
+            Name::Retained(version) => self.retained.get(&version).copied(),
+            Name::RetainedLink(version) => self.retained_links.get(&version).map(|(place, _)| *place),
+            Name::Received(session, id) => self.received.get(&of_identifier(session, id)).copied(),
+            Name::Sent(session, id) => self.sent.get(&of_identifier(session, id)).copied(),
+            Name::Clock => self.clock,
+            Name::Format => self.format,
+        }
+    }
+
+    /// Gives a name a place, or takes it away; returns the one that it had.
+    pub(crate) fn set(&mut self, name: Name, place: Option<Place>) -> Option<Place> {
+        fn set_in(map: &mut Map<u64, Place>, key: u64, place: Option<Place>) -> Option<Place> {
+            match place {
+                Some(place) => map.insert(key, place),
+                None => {
+                    let old = map.remove(&key);
+                    // A burst must not keep its memory.
+                    if map.len() * 8 < map.capacity() && map.capacity() > 1 << 16 {
+                        let len = map.len();
+                        map.shrink_to(len * 2);
+                    }
+                    old
+                }
+            }
+        }
+        match name {
+            Name::Session(number) => set_in(&mut self.sessions, number, place),
+            Name::Subscription(number) => set_in(&mut self.subscriptions, number, place),
+            Name::Message(key) => set_in(&mut self.messages, key.0, place),
+            Name::Body(number) => set_in(&mut self.bodies, number, place),
+            Name::Retained(version) => set_in(&mut self.retained, version, place),
+            Name::RetainedLink(version) => match place {
+                Some(place) => {
+                    let body = self.retained_links.get(&version).map_or(0, |(_, body)| *body);
+                    self.retained_links
+                        .insert(version, (place, body))
+                        .map(|(old, _)| old)
+                }
+                None => self.retained_links.remove(&version).map(|(old, _)| old),
+            },
+            Name::Received(session, id) => set_in(&mut self.received, of_identifier(session, id), place),
+            Name::Sent(session, id) => set_in(&mut self.sent, of_identifier(session, id), place),
+            Name::Clock => std::mem::replace(&mut self.clock, place),
+            Name::Format => std::mem::replace(&mut self.format, place),
+        }
+    }
+
+    /// How many links a body has; 0: there is no such body.
+    pub(crate) fn links(&self, body: u64) -> u32 {
+        self.links.get(&body).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn set_links(&mut self, body: u64, links: u32) {
+        if links == 0 {
+            self.links.remove(&body);
+        } else {
+            self.links.insert(body, links);
+        }
+    }
+
+    /// The body of a retained link, which has a place.
+    pub(crate) fn body_of(&self, version: u64) -> Option<u64> {
+        self.retained_links.get(&version).map(|(_, body)| *body)
+    }
+
+    pub(crate) fn set_body_of(&mut self, version: u64, body: u64) {
+        if let Some((_, of)) = self.retained_links.get_mut(&version) {
+            *of = body;
+        }
+    }
+
+    pub(crate) fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Place(name, place) => {
+                self.set(name, place);
+            }
+            Undo::Links(body, links) => self.set_links(body, links),
+            Undo::Body(version, body) => self.set_body_of(version, body),
+        }
+    }
+
+    /// Whether a message is a link to a body.
+    pub(crate) fn is_link(&self, key: Key) -> bool {
+        !self.links.is_empty() && self.links.contains_key(&key.number())
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn retained(&self) -> usize {
+        self.retained.len() + self.retained_links.len()
+    }
+}

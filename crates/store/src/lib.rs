@@ -1,0 +1,28 @@
+//! The state of sessions on a local disk: [`martlet_broker::Store`] on a [`martlet_journal::Journal`].
+//!
+//! Shards submit batches by their [`Handle`]s, which write records into memory and hand them over at the end of a turn.
+//! One [`Engine`] appends what they handed over, syncs, and tells each shard what has become durable. It starts no
+//! thread: who drives it decides when it writes and when a sync runs.
+//!
+//! Each thing that is stored has a number, and the index knows only where the record of a number lies. What records
+//! say is read when a broker starts, and pages of queues when they are due.
+
+mod bytes;
+mod clock;
+mod engine;
+mod error;
+mod exchange;
+mod group;
+mod handle;
+mod index;
+pub mod limits;
+mod load;
+pub mod record;
+mod restore;
+
+pub use engine::{Engine, Status};
+pub use error::Error;
+pub use exchange::{Bell, Exchange};
+pub use handle::Handle;
+pub use limits::Limits;
+pub use restore::{Restored, RestoredRetained};

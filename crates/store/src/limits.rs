@@ -1,0 +1,31 @@
+//! Limits of a store, each with its unit and what happens at it.
+
+/// Limits of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of the journal below.
+    pub journal: martlet_journal::Limits,
+    /// Bytes that shards have handed over and that are not written yet. Above it: publishers wait.
+    pub pending_bytes_max: usize,
+    /// Bytes that are written at once, about.
+    pub group_bytes: usize,
+    /// Bytes of messages in one page of a queue, about; one message always passes.
+    pub page_bytes: usize,
+    /// Dead bytes beyond as many as live before cleaning begins.
+    pub clean_bytes_min: u64,
+    /// Bytes that cleaning reads in one step.
+    pub clean_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            journal: martlet_journal::Limits::default(),
+            pending_bytes_max: 32 << 20,
+            group_bytes: 4 << 20,
+            page_bytes: 256 << 10,
+            clean_bytes_min: 64 << 20,
+            clean_bytes: 256 << 10,
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Opening a store: what was stored when it ended, ready for the shards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use martlet_broker::{RestoredSession, StoredSession, StoredSubscription};
+use martlet_codec::{PacketId, TopicBuf};
+use martlet_journal::{Disk, Journal, Place, Record, Report};
+use martlet_session::{Key, Message, Now};
+
+use crate::clock::Reading;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::index::{Index, Map};
+use crate::limits::Limits;
+use crate::record::{self, FORMAT, IdentifierRecord, MessageRecord, Name, Times, kind};
+
+/// What was stored.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The time that the store shows now. From here on it goes on with the monotonic clock.
+    pub wall_ms: u64,
+    /// Sessions in the order in which they began; of each client identifier one, beside those that are over.
+    pub sessions: Vec<RestoredSession>,
+    /// Retained messages, of each topic one.
+    pub retained: Vec<RestoredRetained>,
+    /// The highest number in use.
+    pub highest: u64,
+}
+
+/// A retained message.
+#[derive(Debug)]
+pub struct RestoredRetained {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Its version.
+    pub version: u64,
+    /// When it goes, on the monotonic clock.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// What the replay of the journal finds.
+#[derive(Debug)]
+struct Loader {
+    times: Times,
+    found: Map<u64, Found>,
+    by_name: HashMap<Name, u64, foldhash::fast::FixedState>,
+    /// Records that something else has the name of now.
+    garbage: Vec<Place>,
+    /// Records that this version cannot read.
+    unknown: u64,
+}
+
+#[derive(Debug)]
+struct Found {
+    name: Name,
+    bytes: u32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Session(Box<StoredSession>),
+    Subscription(Box<StoredSubscription>),
+    /// Whose it is, what it takes in memory if it is no link, and whether it came by a shared subscription.
+    Message {
+        session: u64,
+        size: Option<u32>,
+        is_shared: bool,
+    },
+    Body {
+        size: u32,
+    },
+    Retained(Box<(Message, Option<u64>)>),
+    RetainedLink {
+        body: u64,
+        expires_at_ms: Option<u64>,
+    },
+    Received {
+        session: u64,
+        id: PacketId,
+    },
+    Sent {
+        identifier: IdentifierRecord,
+    },
+    Clock(Reading),
+    Format(u64),
+}
+
+fn spot(place: Place) -> u64 {
+    u64::from(place.segment) << 32 | u64::from(place.offset)
+}
+
+fn place(spot: u64, bytes: u32) -> Place {
+    Place {
+        segment: (spot >> 32) as u32,
+        offset: spot as u32,
+        bytes,
+    }
+}
+
+impl Loader {
+    fn new() -> Self {
+        Self {
+            times: Times::AS_STORED,
+            found: Map::default(),
+            by_name: HashMap::default(),
+            garbage: Vec::new(),
+            unknown: 0,
+        }
+    }
+
+    /// What a record is; none: it is of no kind that this version knows, or makes no sense.
+    fn read(&self, record: &Record<'_>) -> Option<(Name, What)> {
+        let name = record::name(record.kind, record.payload)?;
+        let what = match record.kind {
+            kind::SESSION => What::Session(Box::new(record::read_session(record.payload, self.times)?)),
+            kind::SUBSCRIPTION => What::Subscription(Box::new(record::read_subscription(record.payload)?)),
+            kind::MESSAGE | kind::LINK => {
+                let (recipient, rest) = record::read_recipient(record.payload)?;
+                What::Message {
+                    session: recipient.session,
+                    size: match record.kind {
+                        kind::MESSAGE => Some(MessageRecord::read(rest)?.size() as u32),
+                        _ => None,
+                    },
+                    is_shared: recipient.shared.is_some(),
+                }
+            }
+            kind::BODY => What::Body {
+                size: MessageRecord::read(record::body_rest(record.payload)?)?.size() as u32,
+            },
+            kind::RETAINED => {
+                let retained = record::read_retained(record.payload)?;
+                let message = MessageRecord::read(retained.rest)?.to_message(0, self.times);
+                What::Retained(Box::new((message, retained.expires_at_ms)))
+            }
+            kind::RETAINED_LINK => {
+                let retained = record::read_retained(record.payload)?;
+                What::RetainedLink {
+                    body: retained.body()?,
+                    expires_at_ms: retained.expires_at_ms,
+                }
+            }
+            kind::RECEIVED => {
+                let identifier = record::read_identifier(record.payload)?;
+                What::Received {
+                    session: identifier.session,
+                    id: identifier.id,
+                }
+            }
+            kind::SENDING | kind::RELEASING => What::Sent {
+                identifier: record::read_identifier(record.payload)?,
+            },
+            kind::CLOCK => What::Clock(Reading::read(record.payload)?),
+            kind::FORMAT => What::Format(crate::bytes::Reader(record.payload).number()?),
+            _ => return None,
+        };
+        Some((name, what))
+    }
+}
+
+impl martlet_journal::Index for Loader {
+    fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    fn snapshot(&mut self, _: &[u8]) {}
+
+    /// This version writes none, and replays everything.
+    fn snapshot_ends(&mut self) -> bool {
+        false
+    }
+
+    fn gone(&mut self, segments: &[u32]) {
+        let mut gone = Vec::new();
+        self.found.retain(|spot, found| {
+            let stays = segments.binary_search(&((spot >> 32) as u32)).is_err();
+            if !stays {
+                gone.push(found.name);
+            }
+            stays
+        });
+        gone.iter().for_each(|name| {
+            self.by_name.remove(name);
+        });
+    }
+
+    fn put(&mut self, record: Record<'_>) {
+        let Some((name, what)) = self.read(&record) else {
+            self.unknown += 1;
+            return;
+        };
+        let at = spot(record.place);
+        if let Some(old) = self.by_name.insert(name, at)
+            && let Some(old_found) = self.found.remove(&old)
+        {
+            self.garbage.push(place(old, old_found.bytes));
+        }
+        let bytes = record.place.bytes;
+        self.found.insert(at, Found { name, bytes, what });
+    }
+
+    fn killed(&mut self, place: Place) {
+        let at = spot(place);
+        if let Some(found) = self.found.remove(&at) {
+            self.by_name.remove(&found.name);
+        } else {
+            self.garbage.retain(|garbage| *garbage != place);
+        }
+    }
+
+    fn is_live(&self, record: &Record<'_>) -> bool {
+        self.found.contains_key(&spot(record.place))
+    }
+
+    fn moved(&mut self, _: &Record<'_>, _: Place) {
+        unreachable!("nothing is cleaned while a journal is opened");
+    }
+}
+
+/// What is being put together.
+#[derive(Debug, Default)]
+struct Sorted {
+    sessions: BTreeMap<u64, RestoredSession>,
+    /// Of each message: its session, its bytes and whether it came by a shared subscription.
+    messages: Vec<(u64, Key, usize, bool)>,
+    subscriptions: Vec<StoredSubscription>,
+    received: Vec<(u64, PacketId)>,
+    sent: Vec<IdentifierRecord>,
+    retained: Vec<RestoredRetained>,
+    links: Map<u64, u32>,
+    retained_links: Vec<(u64, u64, Option<u64>)>,
+    bodies: Map<u64, u32>,
+    clock: Option<Reading>,
+    format: Option<u64>,
+    highest: u64,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Opens the store in a folder, or begins one in an empty folder. `now` has the clock of the system; the time that
+    /// the store shows is in what is returned, and holds for all that is submitted later. `salt` is a number that
+    /// strangers cannot guess.
+    pub fn open(
+        disk: D,
+        limits: Limits,
+        salt: u32,
+        now: Now,
+        exchange: Arc<Exchange>,
+    ) -> Result<(Self, Restored, Report), Error> {
+        let mut loader = Loader::new();
+        let (journal, report) = Journal::open(disk, limits.journal, salt, &mut loader)?;
+        let Loader {
+            found,
+            garbage,
+            by_name,
+            ..
+        } = loader;
+        drop(by_name);
+        let mut index = Index::default();
+        let mut sorted = Sorted::default();
+        for (at, found) in found {
+            index.set(found.name, Some(place(at, found.bytes)));
+            sorted.take(found.name, found.what);
+        }
+        if let Some(format) = sorted.format.filter(|format| *format > FORMAT) {
+            return Err(Error::Format {
+                found: format,
+                known: FORMAT,
+            });
+        }
+        let system_ms = now.wall_ms;
+        let wall_ms = sorted.clock.map_or(system_ms, |clock| clock.at(system_ms));
+        let times = Times::at(Now { wall_ms, ..now });
+        for (version, body, _) in &sorted.retained_links {
+            index.set_body_of(*version, *body);
+        }
+        let mut engine = Self::new(journal, index, limits, times, exchange);
+        let has_format = sorted.format.is_some();
+        let restored = engine.put_together(sorted, wall_ms);
+        engine.bury(garbage);
+        if !has_format {
+            engine.put_own(Name::Format, kind::FORMAT, |out| {
+                crate::bytes::Writer(out).number(FORMAT)
+            });
+        }
+        engine.clock_set(wall_ms, system_ms);
+        Ok((engine, restored, report))
+    }
+
+    fn put_together(&mut self, mut sorted: Sorted, wall_ms: u64) -> Restored {
+        let mut restored = Restored {
+            wall_ms,
+            highest: sorted.highest,
+            ..Restored::default()
+        };
+        let mut dead = sorted.replaced();
+        dead.extend(sorted.spread());
+        // Bodies that nobody has a link to any more.
+        for (body, links) in &sorted.links {
+            self.index.set_links(*body, *links);
+        }
+        let unused = sorted
+            .bodies
+            .keys()
+            .filter(|body| !sorted.links.contains_key(*body));
+        dead.extend(unused.map(|body| Name::Body(*body)));
+        dead.extend(self.load_retained(&mut sorted));
+        self.delete_all(&dead);
+        let mut payload = Vec::new();
+        let sent = std::mem::take(&mut sorted.sent);
+        for identifier in sent {
+            let Some(session) = sorted.sessions.get_mut(&identifier.session) else {
+                continue;
+            };
+            let queued = identifier.key.and_then(|key| {
+                let mut queued = self.read_queued(key, &mut payload)?;
+                queued.resent = true;
+                Some(queued)
+            });
+            session.sent.push((identifier.id, queued));
+        }
+        restored.sessions = sorted.sessions.into_values().collect();
+        restored.retained = sorted.retained;
+        restored
+    }
+
+    /// Reads the bodies of retained messages, and finds those that a later one has taken the place of.
+    fn load_retained(&mut self, sorted: &mut Sorted) -> Vec<Name> {
+        let times = self.times;
+        for retained in &mut sorted.retained {
+            retained.expires_at_ms = retained.expires_at_ms.map(|at| times.mono(at));
+            if let Some(message) = Arc::get_mut(&mut retained.message) {
+                message.expires_at_ms = message.expires_at_ms.map(|at| times.mono(at));
+            }
+        }
+        let mut payload = Vec::new();
+        let mut dead = Vec::new();
+        for (version, body, expires_at_ms) in std::mem::take(&mut sorted.retained_links) {
+            match self.read_body(body, &mut payload) {
+                Some(message) => sorted.retained.push(RestoredRetained {
+                    message: Arc::new(Message { number: 0, ..message }),
+                    version,
+                    expires_at_ms: expires_at_ms.map(|at| times.mono(at)),
+                }),
+                None => dead.push(Name::RetainedLink(version)),
+            }
+        }
+        let mut latest: HashMap<TopicBuf, u64, foldhash::fast::RandomState> = HashMap::default();
+        for retained in &sorted.retained {
+            let version = latest.entry(retained.message.topic.clone()).or_default();
+            *version = retained.version.max(*version);
+        }
+        sorted.retained.retain(|retained| {
+            let stays = latest.get(&retained.message.topic) == Some(&retained.version);
+            if !stays {
+                dead.push(Name::Retained(retained.version));
+                dead.push(Name::RetainedLink(retained.version));
+            }
+            stays
+        });
+        dead
+    }
+}
+
+impl Sorted {
+    fn take(&mut self, name: Name, what: What) {
+        let number = match name {
+            Name::Session(number) | Name::Subscription(number) | Name::Body(number) => number,
+            Name::Message(key) => key.number(),
+            Name::Received(session, _) | Name::Sent(session, _) => session,
+            Name::Retained(_) | Name::RetainedLink(_) | Name::Clock | Name::Format => 0,
+        };
+        self.highest = self.highest.max(number);
+        match what {
+            What::Session(session) => {
+                self.highest = self.highest.max(session.sent_up_to);
+                let restored = RestoredSession {
+                    session: *session,
+                    subscriptions: Vec::new(),
+                    queue: Vec::new(),
+                    queue_bytes: 0,
+                    has_shared: false,
+                    received: Vec::new(),
+                    sent: Vec::new(),
+                };
+                self.sessions.insert(restored.session.number, restored);
+            }
+            What::Subscription(subscription) => self.subscriptions.push(*subscription),
+            What::Message {
+                session,
+                size,
+                is_shared,
+            } => {
+                let Name::Message(key) = name else { return };
+                if size.is_none() {
+                    *self.links.entry(key.number()).or_default() += 1;
+                }
+                self.messages
+                    .push((session, key, size.unwrap_or(0) as usize, is_shared));
+            }
+            What::Body { size } => {
+                self.bodies.insert(number, size);
+            }
+            What::Retained(retained) => {
+                let Name::Retained(version) = name else { return };
+                let (message, expires_at_ms) = *retained;
+                self.retained.push(RestoredRetained {
+                    message: Arc::new(message),
+                    version,
+                    expires_at_ms,
+                });
+            }
+            What::RetainedLink { body, expires_at_ms } => {
+                let Name::RetainedLink(version) = name else { return };
+                *self.links.entry(body).or_default() += 1;
+                self.retained_links.push((version, body, expires_at_ms));
+            }
+            What::Received { session, id } => self.received.push((session, id)),
+            What::Sent { identifier } => {
+                self.highest = self.highest.max(identifier.order);
+                self.sent.push(identifier);
+            }
+            What::Clock(reading) => self.clock = Some(reading),
+            What::Format(format) => self.format = Some(format),
+        }
+    }
+
+    /// Sessions that gave way to a later one of the same client, which was to be their end.
+    fn replaced(&mut self) -> Vec<Name> {
+        let mut latest: HashMap<Arc<str>, u64, foldhash::fast::RandomState> = HashMap::default();
+        let mut dead = Vec::new();
+        for (number, restored) in &self.sessions {
+            if restored.session.is_over {
+                continue;
+            }
+            // They come in the order of their numbers.
+            if let Some(old) = latest.insert(Arc::clone(&restored.session.client_id), *number) {
+                dead.push(old);
+            }
+        }
+        for number in &dead {
+            self.sessions.remove(number);
+        }
+        dead.into_iter().map(Name::Session).collect()
+    }
+
+    /// Gives sessions what is theirs. What belongs to none goes.
+    fn spread(&mut self) -> Vec<Name> {
+        let mut dead = Vec::new();
+        for subscription in std::mem::take(&mut self.subscriptions) {
+            match self.sessions.get_mut(&subscription.session) {
+                Some(session) => session.subscriptions.push(subscription),
+                None => dead.push(Name::Subscription(subscription.number)),
+            }
+        }
+        for (session, id) in std::mem::take(&mut self.received) {
+            match self.sessions.get_mut(&session) {
+                Some(session) => session.received.push(id),
+                None => dead.push(Name::Received(session, id)),
+            }
+        }
+        self.sent.sort_unstable_by_key(|sent| sent.order);
+        let mut under_way: Vec<_> = self.sent.iter().filter_map(|sent| sent.key).collect();
+        under_way.sort_unstable();
+        for sent in &self.sent {
+            if !self.sessions.contains_key(&sent.session) {
+                dead.push(Name::Sent(sent.session, sent.id));
+            }
+        }
+        let mut messages = std::mem::take(&mut self.messages);
+        messages.sort_unstable_by_key(|(session, key, ..)| (*session, *key));
+        for of_session in messages.chunk_by(|a, b| a.0 == b.0) {
+            let Some(session) = self.sessions.get_mut(&of_session[0].0) else {
+                dead.extend(of_session.iter().map(|(_, key, ..)| Name::Message(*key)));
+                continue;
+            };
+            session.queue.reserve_exact(of_session.len());
+            for (_, key, size, is_shared) in of_session {
+                if under_way.binary_search(key).is_ok() {
+                    continue;
+                }
+                let size = match size {
+                    0 => self.bodies.get(&key.number()).map_or(0, |size| *size as usize),
+                    size => *size,
+                };
+                session.queue.push(*key);
+                session.queue_bytes += size;
+                session.has_shared |= is_shared;
+            }
+        }
+        dead
+    }
+}
