@@ -190,7 +190,7 @@ pub enum Fact {
     BrokerExpired { client: ClientNo },
 
     /// The process is there.
-    Started { shards: u16 },
+    Started { shards: u16, store: &'static str },
     /// The process is gone; `keeps`: what was promised must be there again.
     Crashed { keeps: bool, cuts_power: bool },
     /// The process could not start.
@@ -454,7 +454,7 @@ impl fmt::Display for Words<'_> {
             } => write!(f, "#{conn} broker: ended, will={has_will}: {why}"),
             Fact::BrokerDropped { topic, reason, .. } => write!(f, "broker: dropped on {topic}: {reason}"),
             Fact::BrokerExpired { .. } => write!(f, "broker: session expired"),
-            Fact::Started { shards } => write!(f, "broker: started with {shards} shards"),
+            Fact::Started { shards, store } => write!(f, "broker: started, {shards} shards, {store} store"),
             Fact::Crashed { cuts_power: false, .. } => write!(f, "broker: crashed"),
             Fact::Crashed { .. } => write!(f, "broker: the power was cut"),
             Fact::NotStarted { what } => write!(f, "broker: cannot start: {what}"),

@@ -12,7 +12,7 @@ fn main() {
     for seed in args[0]..args[1] {
         let history = run(seed, None, false);
         n += history.facts.len();
-        for b in check(&history).iter().take(2) { let f = history.facts.iter().any(|a| matches!(a.fact, martlet_sim::history::Fact::Store(_))); println!("seed {seed}{}: {} {}", if f {"F"} else {""}, b.checker, b.what); }
+        for b in check(&history).iter().take(2) { let f = history.facts.iter().any(|a| matches!(a.fact, martlet_sim::history::Fact::Store(_))); let st = history.facts.iter().find_map(|a| match a.fact { martlet_sim::history::Fact::Started{store,..} => Some(store), _ => None}).unwrap_or("?"); println!("seed {seed} {st}{} {} {}", if f {"-F"} else {""}, b.checker, b.what); }
     }
     println!("{n} facts {:?}", t.elapsed());
 }

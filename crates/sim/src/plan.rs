@@ -44,6 +44,16 @@ pub(crate) enum Keeping {
     Disk,
 }
 
+impl Keeping {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "no",
+            Self::Slow => "slow",
+            Self::Disk => "disk",
+        }
+    }
+}
+
 /// How bytes travel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Network {

@@ -29,7 +29,7 @@ impl Client {
                 }
                 Ok(Decoded::Incomplete { .. }) => break,
                 Err(fault) => {
-                    self.nonsense(format!("cannot decode: {fault}"), history);
+                    self.nonsense(format!("cannot decode {:02x?}: {fault}", &unread[used..][..4.min(unread.len() - used)]), history);
                     self.over(history);
                     return Wish::Close;
                 }

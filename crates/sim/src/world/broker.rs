@@ -35,7 +35,8 @@ impl World {
         }
         let shards = self.recipe.shards;
         self.store_is_due = vec![false; usize::from(shards)];
-        self.history.note(Fact::Started { shards });
+        let store = self.recipe.keeping.name();
+        self.history.note(Fact::Started { shards, store });
         for shard in 0..shards {
             self.handle(shard, Input::Time);
         }
