@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use martlet_server::config::{self, Config, Listener, Mode, Origin, Overrides};
-use martlet_server::{Error, Server};
+use martlet_server::{Durability, Error, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::wrong::without_number;
@@ -21,6 +21,12 @@ pub(crate) struct BrokerArgs {
     /// Port to listen on (default: 1883; 0 picks a free one)
     #[arg(short, long)]
     pub(crate) port: Option<u16>,
+    /// Folder of the store (default: `$STATE_DIRECTORY`, else `./martlet-data`)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+    /// What acknowledged messages survive: fsync (a power cut), os (the end of the broker), none
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) durability: Option<String>,
     /// Log more: what each client does
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -40,6 +46,8 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
         verbose: args.verbose,
         quiet: args.quiet,
         set: args.set.clone(),
+        data_dir: args.data_dir.clone(),
+        durability: args.durability.clone(),
     };
     // Before anybody can know that it runs: a signal that comes while it starts is obeyed too.
     let signals = Signals::catch();
@@ -88,13 +96,31 @@ fn start(config: &Config) -> Result<Server, Error> {
     for address in server.addresses() {
         tracing::info!(target: "notice", %address, version = env!("CARGO_PKG_VERSION"), "broker.listening");
     }
-    tracing::warn!(
-        state = "memory",
-        lost = "sessions, queues and retained messages are lost at exit",
-        "broker.state"
-    );
+    if let (Some(folder), Some(store)) = (server.store_folder(), &config.store) {
+        tracing::info!(
+            target: "notice",
+            folder = %folder.display(),
+            survives = survives(store.durability),
+            "broker.state"
+        );
+    } else {
+        tracing::warn!(
+            state = "memory",
+            lost = "sessions, queues and retained messages are lost at exit",
+            "broker.state"
+        );
+    }
     tell_reach(&config.listeners);
     Ok(server)
+}
+
+/// What acknowledged messages survive.
+fn survives(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Fsync => "a power cut",
+        Durability::Os => "the end of the broker, not a power cut",
+        Durability::None => "nothing",
+    }
 }
 
 /// Says so if only this machine can reach the broker, and how to change that, if that is all that keeps others out.

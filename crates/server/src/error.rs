@@ -1,6 +1,6 @@
 //! Why the broker did not start.
 
-use crate::config::{Code, Errors, Finding, ListenError};
+use crate::config::{Code, Errors, Finding, ListenError, StoreConfig};
 
 /// What kept the broker from starting. Its `Display` is what the user reads: codes, places, ways out.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +9,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] Errors),
+    /// The store could not be opened.
+    #[error("{0}")]
+    Store(Box<Finding>),
     /// Listeners could not be opened; at least one.
     #[error("{}", paragraphs(.0))]
     Listen(Vec<ListenError>),
@@ -17,6 +20,35 @@ pub enum Error {
 pub use crate::config::explain;
 
 impl Error {
+    pub(crate) fn store(config: &StoreConfig, error: &martlet_store::Error) -> Self {
+        use martlet_journal::Error as Journal;
+        use martlet_store::Error as Store;
+        let folder = config.folder.display();
+        let (code, message) = match error {
+            Store::Journal(Journal::Locked { holder, .. }) => (
+                Code::StoreHeld,
+                format!("the store in '{folder}' is in use by {holder}."),
+            ),
+            Store::Format { .. } => (
+                Code::StoreFormat,
+                format!("the store in '{folder}' cannot be read: {error}."),
+            ),
+            _ => {
+                let mut why = error.to_string();
+                let mut source = std::error::Error::source(error);
+                while let Some(cause) = source {
+                    why = format!("{why}: {cause}");
+                    source = cause.source();
+                }
+                (
+                    Code::StoreNotOpened,
+                    format!("the store in '{folder}' cannot be opened: {why}."),
+                )
+            }
+        };
+        Self::Store(Box::new(Finding::new(code, config.origin.place(), message)))
+    }
+
     /// Each thing that is wrong, in one line with its code, for the log.
     pub fn lines(&self) -> Vec<(Code, String)> {
         match self {
@@ -27,6 +59,7 @@ impl Error {
                     .map(|finding| (finding.code, finding.line()));
                 lines.collect()
             }
+            Self::Store(finding) => vec![(finding.code, finding.line())],
             Self::Listen(errors) => errors.iter().map(|error| (error.code, error.line())).collect(),
         }
     }

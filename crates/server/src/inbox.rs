@@ -19,8 +19,10 @@ pub(crate) enum Item {
         peer: Peer,
         unread: Vec<u8>,
     },
-    /// Another shard has room again.
+    /// Another shard, or the store, has room again.
     Room,
+    /// The store ended batches, or loaded pages.
+    Stored,
     /// Wills go out.
     Stop,
     /// Clients are told and closed.

@@ -8,6 +8,8 @@ mod acceptor;
 pub mod config;
 pub mod error;
 mod inbox;
+mod keeper;
+mod kill_points;
 pub mod limits;
 mod log;
 mod pid_file;
@@ -18,4 +20,5 @@ mod worker;
 
 pub use error::Error;
 pub use log::{flush as flush_log, init as init_log, reopen as reopen_log};
+pub use martlet_broker::Durability;
 pub use server::Server;

@@ -90,3 +90,12 @@ pub const MEMORY_INTERVAL_MS: u64 = 1_000;
 /// Bytes that the allocator is asked for as often, so that it gives back what has been free for a while; they are never
 /// touched.
 pub const ASKED_BYTES: usize = 1024 * 1024;
+
+/// Milliseconds after which what nobody waits for is synced, and the clock of the system is looked at.
+pub const STORE_TICK_MS: u64 = 1_000;
+
+/// Milliseconds that what nobody waits for may wait for more before it is appended.
+pub const STORE_LATER_MS: u64 = 20;
+
+/// By how much the clock of the system must have been set for that to be noted. Less is how clocks are kept right.
+pub const CLOCK_JUMP_MS: u64 = 1_000;

@@ -1,6 +1,7 @@
 //! The broker as a whole: listeners, threads, and their end.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,7 @@ use crate::acceptor::Acceptor;
 use crate::config::{Config, ListenError};
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
+use crate::keeper::{self, Keeper};
 use crate::limits::{ASKED_BYTES, CONNECTIONS_FEW, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
 use crate::pid_file::PidFile;
@@ -28,6 +30,8 @@ pub struct Server {
     workers: Vec<JoinHandle<()>>,
     stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
     addresses: Vec<SocketAddr>,
+    keeper: Option<Keeper>,
+    store_folder: Option<PathBuf>,
     /// Removed when all else has ended.
     _pid_file: Option<PidFile>,
 }
@@ -45,6 +49,14 @@ impl Server {
             .shards
             .map_or(cores, usize::from)
             .clamp(1, usize::from(u16::MAX));
+        let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
+        let mut clock = Clock::start();
+        let stored = config.store.as_ref();
+        let stored = stored.map(|store| keeper::open(store, &inboxes, clock, random() as u32));
+        let stored = stored.transpose()?;
+        if let Some((opened, _)) = &stored {
+            clock = opened.clock();
+        }
         let connections_max = config.connections_max.unwrap_or(u64::MAX).min(files_max);
         if connections_max == files_max && files_max < CONNECTIONS_FEW {
             tracing::warn!(
@@ -62,8 +74,23 @@ impl Server {
             .map(|listener| settings::rules(listener, &config.broker))
             .collect();
         let shared = Shared::new(settings::settings(config), rules, shards, &mut seed);
-        let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
-        let clock = Clock::start();
+        let (opened, restored) = stored.unzip();
+        let mut shard_list: Vec<_> = (0..shards as u16)
+            .map(|index| {
+                let (shared, seed) = (Arc::clone(&shared), Seed::new(seed.draw()));
+                match &opened {
+                    Some(opened) => opened.shard(index, shared, seed),
+                    None => Shard::new(index, shared, Box::new(MemoryStore), seed, clock.now()),
+                }
+            })
+            .collect();
+        if let Some(restored) = restored {
+            keeper::restore(restored, &shared, &mut shard_list, clock);
+        }
+        // Only now: who connects is served.
+        let sockets = listen_all(config, sockets)?;
+        let store_folder = opened.as_ref().map(|opened| opened.folder().to_owned());
+        let keeper = opened.map(keeper::Opened::start);
         let acceptors: Vec<_> = sockets
             .into_iter()
             .map(|(socket, rules)| Acceptor {
@@ -78,16 +105,16 @@ impl Server {
             .collect();
         let (stop_accepting, stopped) = tokio::sync::oneshot::channel();
         let mut reception = Some((acceptors, stopped));
-        let workers = (0..shards as u16)
-            .map(|index| {
-                let shard_seed = Seed::new(seed.draw());
+        let workers = (0..)
+            .zip(shard_list)
+            .map(|(index, shard)| {
                 let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
                 let log = EventLog::new(config.log.connection_messages, Arc::clone(&ports));
                 // The first shard accepts for all: with one of them, nobody has to be woken for it.
                 let reception = reception.take();
                 spawn(format!("shard-{index}"), move || {
                     let measured = Arc::clone(&shared);
-                    let shard = Shard::new(index, shared, Box::new(MemoryStore), shard_seed, clock.now());
+                    drop(shared);
                     let worker = Worker::new(index, shard, inboxes, log, clock);
                     run_worker(async move {
                         if let Some((acceptors, stopped)) = reception {
@@ -107,6 +134,8 @@ impl Server {
             workers,
             stop_accepting: Some(stop_accepting),
             addresses,
+            keeper,
+            store_folder,
             _pid_file: pid_file,
         })
     }
@@ -114,6 +143,11 @@ impl Server {
     /// The addresses that it listens on; with port 0 those that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The folder of the store; none: state is memory.
+    pub fn store_folder(&self) -> Option<&Path> {
+        self.store_folder.as_deref()
     }
 
     /// Stops: nobody is accepted any more, wills go out, each client is told (DISCONNECT 0x8B where it
@@ -130,6 +164,9 @@ impl Server {
         }
         self.tell_all(|| Item::Exit);
         self.workers.drain(..).for_each(join);
+        if let Some(keeper) = self.keeper.take() {
+            keeper.stop();
+        }
     }
 
     fn tell_all(&self, item: impl Fn() -> Item) {
@@ -199,13 +236,19 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1_024)
 }
 
+/// A socket that has its address, and takes no connections yet.
+struct Bound {
+    socket: socket2::Socket,
+    address: SocketAddr,
+}
+
 struct Listening {
     listener: std::net::TcpListener,
     address: SocketAddr,
 }
 
 /// The port of each listener; with port 0 the one that the system chose.
-fn ports(config: &Config, sockets: &[(Listening, u16)]) -> Arc<[u16]> {
+fn ports(config: &Config, sockets: &[(Bound, u16)]) -> Arc<[u16]> {
     let mut ports: Vec<_> = config
         .listeners
         .iter()
@@ -218,7 +261,7 @@ fn ports(config: &Config, sockets: &[(Listening, u16)]) -> Arc<[u16]> {
 }
 
 /// All sockets of all listeners, each with the index of its rules; or all that cannot be opened.
-fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
+fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
     let (mut open, mut errors) = (Vec::new(), Vec::new());
     for (rules, listener) in config.listeners.iter().enumerate() {
         let (place, origin) = (&listener.place, &listener.origin);
@@ -234,7 +277,7 @@ fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
         for mut address in addresses {
             // With port 0 all addresses of a listener get the same one.
             address.set_port(port);
-            match listen(address, config.tcp_nodelay) {
+            match bind(address, config.tcp_nodelay) {
                 Ok(socket) => {
                     port = socket.address.port();
                     open.push((socket, rules as u16));
@@ -259,7 +302,7 @@ fn open_all(config: &Config) -> Result<Vec<(Listening, u16)>, Error> {
     Err(Error::Listen(ListenError::joined(errors)))
 }
 
-fn listen(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Listening> {
+fn bind(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Bound> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -270,11 +313,33 @@ fn listen(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Listening> 
     // Connections inherit it from the socket that accepted them.
     socket.set_tcp_nodelay(tcp_nodelay)?;
     socket.bind(&address.into())?;
-    socket.listen(1_024)?;
-    let listener: std::net::TcpListener = socket.into();
-    let address = listener.local_addr()?;
-    Ok(Listening { listener, address })
+    let address = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok(Bound { socket, address })
 }
+
+/// Connections are taken from now on.
+fn listen_all(config: &Config, bound: Vec<(Bound, u16)>) -> Result<Vec<(Listening, u16)>, Error> {
+    let (mut open, mut errors) = (Vec::new(), Vec::new());
+    for (Bound { socket, address }, rules) in bound {
+        match socket.listen(BACKLOG) {
+            Ok(()) => {
+                let listener = socket.into();
+                open.push((Listening { listener, address }, rules));
+            }
+            Err(error) => {
+                let origin = &config.listeners[usize::from(rules)].origin;
+                errors.push(ListenError::new(address, origin, error));
+            }
+        }
+    }
+    if errors.is_empty() {
+        return Ok(open);
+    }
+    Err(Error::Listen(ListenError::joined(errors)))
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1_024;
 
 /// Raises the soft limit of open files to the hard one; the connections that it leaves room for.
 fn raise_open_files() -> u64 {

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::atomic::AtomicU64;
 
 use martlet_broker::router::Overlapping;
-use martlet_broker::{ListenerRules, Settings};
+use martlet_broker::{Durability, ListenerRules, Settings};
 use martlet_codec::{Qos, Version};
 use martlet_session::limits::QueueLimits;
 use martlet_session::{NEVER, Policy};
@@ -42,6 +42,10 @@ pub(crate) fn settings(config: &Config) -> Settings {
         payload_bytes_max: broker.payload_bytes_max,
         payload_format_check: broker.payload_format_check,
         queued_bytes_total_max: broker.queued_bytes_total_max,
+        durability: config
+            .store
+            .as_ref()
+            .map_or(Durability::None, |store| store.durability),
         sessions_max: broker.sessions_max.unwrap_or(u64::MAX),
         retain_expiry_ms_max: broker.retain_expiry_s_max.map(|s| s.saturating_mul(1_000)),
         connect_timeout_ms: config.connect_timeout_ms,
@@ -83,6 +87,7 @@ pub(crate) fn rules(listener: &Listener, broker: &BrokerSettings) -> ListenerRul
     ListenerRules {
         policy,
         allow_anonymous: listener.allow_anonymous,
+        durability: listener.durability,
         auto_id_prefix: listener.auto_id_prefix.clone(),
         connections_max: listener.connections_max,
         connections: AtomicU64::new(0),

@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 
 use self::reader::Reader;
 use crate::inbox::{Inbox, Item};
+use crate::kill_points;
 use crate::limits::{
     FLUSH_BACKLOG_BYTES_MAX, FLUSH_BACKLOG_MAX, FLUSH_SLICE, KEPT_BYTES_MAX, READ_BYTES_MAX, WRITE_BYTES_MAX,
 };
@@ -37,10 +38,17 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             start: Instant::now(),
-            start_wall_ms: wall.as_millis() as u64,
+            start_wall_ms: system_ms(),
+        }
+    }
+
+    /// The same clock, whose wall time is that of a store.
+    pub(crate) fn with_wall(self, wall_ms: u64) -> Self {
+        Self {
+            start_wall_ms: wall_ms.saturating_sub(self.now().mono_ms),
+            ..self
         }
     }
 
@@ -55,6 +63,12 @@ impl Clock {
     fn instant(&self, mono_ms: u64) -> Instant {
         self.start + Duration::from_millis(mono_ms)
     }
+}
+
+/// What the clock of the system shows: it may be set at any time.
+pub(crate) fn system_ms() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    wall.as_millis() as u64
 }
 
 /// A shard with its sockets.
@@ -129,6 +143,8 @@ struct Flusher {
     /// Readers that wait for the shard to want them again.
     paused: RefCell<Vec<ConnId>>,
     armed_ms: Cell<u64>,
+    /// The store was heard in this turn.
+    has_acknowledged: Cell<bool>,
 }
 
 impl Sink for Sockets {
@@ -240,6 +256,9 @@ impl Worker {
         self.arm(cx, sleep.as_mut());
         self.send_outgoing();
         self.flush_slice();
+        if self.flusher.has_acknowledged.take() {
+            kill_points::pass("after-acknowledgement");
+        }
         if !self.flusher.dirty.borrow().is_empty() {
             self.wake();
         }
@@ -277,6 +296,11 @@ impl Worker {
                     inboxes[index].connection_opened();
                 }
                 Item::Room => self.handle(Input::Room),
+                Item::Stored => {
+                    kill_points::pass("before-acknowledgement");
+                    self.handle(Input::Stored);
+                    self.flusher.has_acknowledged.set(true);
+                }
                 Item::Stop => self.handle(Input::Stop),
                 Item::DisconnectAll => self.handle(Input::DisconnectAll),
                 Item::Exit => exits = true,

@@ -191,7 +191,7 @@ impl Queue {
     }
 
     /// What is to be loaded next, at most `most`: nothing as long as enough is in memory or on its way.
-    pub fn to_load(&mut self, most: usize) -> Vec<Key> {
+    pub fn next_load(&mut self, most: usize) -> Vec<Key> {
         if self.is_loading {
             return Vec::new();
         }
@@ -222,17 +222,14 @@ impl Queue {
                 continue;
             }
             run.pop_front();
-            match queued {
-                Some(queued) => {
-                    self.window_bytes += queued.message.size();
-                    self.items.push_back(Item::Here(queued));
-                }
-                None => {
-                    // Nobody knows its size any more.
-                    self.bytes -= self.bytes / self.len;
-                    self.len -= 1;
-                    gone.push(key);
-                }
+            if let Some(queued) = queued {
+                self.window_bytes += queued.message.size();
+                self.items.push_back(Item::Here(queued));
+            } else {
+                // Nobody knows its size any more.
+                self.bytes -= self.bytes / self.len;
+                self.len -= 1;
+                gone.push(key);
             }
         }
         if !run.is_empty() {
@@ -379,14 +376,14 @@ pub(crate) mod tests {
         // A message that is not stored waits behind those that are.
         assert!(push(&mut queue, queued("later"), limits));
         assert_eq!((queue.len(), queue.window_bytes()), (8, window));
-        assert_eq!(queue.to_load(2), [], "enough is in memory");
+        assert_eq!(queue.next_load(2), [], "enough is in memory");
         assert_eq!(queue.pop().map(|q| q.message.number), Some(1));
-        let wanted = queue.to_load(4);
+        let wanted = queue.next_load(4);
         assert_eq!(
             wanted.iter().map(|key| key.number()).collect::<Vec<_>>(),
             [3, 4, 5, 6]
         );
-        assert_eq!(queue.to_load(4), [], "one page at a time");
+        assert_eq!(queue.next_load(4), [], "one page at a time");
         // The store gave less than it was asked for, and one of them has gone.
         let page = |number: u64, is_there: bool| Loaded {
             key: Key::new(number, 0),
@@ -398,7 +395,7 @@ pub(crate) mod tests {
         );
         let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number)).collect();
         assert_eq!(numbers, [2, 3]);
-        assert_eq!(queue.to_load(4).len(), 3);
+        assert_eq!(queue.next_load(4).len(), 3);
         queue.loaded(vec![page(5, true), page(6, true), page(7, true)]);
         let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number)).collect();
         assert_eq!(numbers, [5, 6, 7, 0]);

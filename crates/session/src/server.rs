@@ -255,9 +255,10 @@ impl Session {
     pub fn attach(&mut self, link: Box<Link>, effects: &mut Vec<Effect>) {
         self.inflight.resume(link.agreed.inflight_max);
         self.inflight.hold_unkept(|id, is_released, queued| {
-            effects.push(match is_released {
-                true => Effect::Releasing(id, None),
-                false => Effect::Sending(id, queued.and_then(Queued::key)),
+            effects.push(if is_released {
+                Effect::Releasing(id, None)
+            } else {
+                Effect::Sending(id, queued.and_then(Queued::key))
             });
         });
         self.expiry_s = link.agreed.expiry_s;
@@ -691,9 +692,9 @@ impl Session {
     }
 
     /// Which messages of the queue are to be loaded from the store now.
-    pub fn to_load(&mut self) -> Vec<Key> {
+    pub fn next_load(&mut self) -> Vec<Key> {
         if self.link.is_some() {
-            self.queue.to_load(PAGE_MESSAGES_MAX)
+            self.queue.next_load(PAGE_MESSAGES_MAX)
         } else {
             Vec::new()
         }

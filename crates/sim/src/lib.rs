@@ -21,10 +21,23 @@ use plan::Plan;
 use plant::Bug;
 use world::World;
 
-/// Plays a seed; `prints`: each fact as it happens.
-pub fn run(seed: u64, bug: Option<Bug>, prints: bool) -> History {
-    let plan = Plan::new(seed, bug);
-    let mut world = World::new(seed, plan, prints);
+/// What is to be played.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Play {
+    /// The seed.
+    pub seed: u64,
+    /// A bug that is put in.
+    pub bug: Option<Bug>,
+    /// Whether the store and limits refuse what clients send.
+    pub refusals: bool,
+    /// Whether each fact is printed as it happens.
+    pub prints: bool,
+}
+
+/// Plays it.
+pub fn run(play: Play) -> History {
+    let plan = Plan::new(play.seed, play.bug, play.refusals);
+    let mut world = World::new(play.seed, plan, play.prints);
     world.run();
     world.history
 }

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) durability: Durability,
     pub(crate) store: martlet_store::Limits,
     pub(crate) faults: Faults,
+    /// The store of `Keeping::Slow` fails now and then.
+    pub(crate) refuses: bool,
     /// The disk is full now and then.
     pub(crate) fills: bool,
     pub(crate) settings: Settings,
@@ -176,7 +178,7 @@ const TOPICS_EACH: u64 = 3;
 const RETAINED_TOPICS: u64 = 4;
 
 impl Plan {
-    pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>, refusals: bool) -> Self {
         let mut draws = Draws::new(seed);
         let d = &mut draws;
         let keeping = *d.pick(&[
@@ -206,6 +208,7 @@ impl Plan {
             durability,
             store: store_limits(d),
             faults: faults(d),
+            refuses: d.one_in(3),
             fills: d.one_in(6),
             settings: settings(d, is_tight),
             policy: policy(d, is_tight),
@@ -213,8 +216,19 @@ impl Plan {
             bug,
         };
         plan.settings.durability = durability;
+        if !refusals {
+            plan.refuse_nothing();
+        }
         plan.cast(d);
         plan
+    }
+
+    /// Neither the store nor a limit refuses what a client sends.
+    fn refuse_nothing(&mut self) {
+        self.refuses = false;
+        self.fills = false;
+        self.faults = Faults::default();
+        self.settings.queued_bytes_total_max = u64::MAX;
     }
 
     fn cast(&mut self, d: &mut Draws) {

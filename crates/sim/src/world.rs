@@ -28,6 +28,7 @@ pub(crate) struct World {
     cuts_power: bool,
     faults: Faults,
     fills: bool,
+    refuses: bool,
     play_until_ms: u64,
     is_draining: bool,
     process: Option<Process>,
@@ -100,6 +101,7 @@ impl World {
             cuts_power: plan.cuts_power,
             faults: plan.faults,
             fills: plan.fills,
+            refuses: plan.refuses,
             play_until_ms: START_MS + plan.play_ms,
             writes: false,
             syncs: false,
@@ -124,7 +126,7 @@ impl World {
             self.plan_cut(no);
         }
         self.plan_crash();
-        if self.recipe.keeping == Keeping::Slow && self.draws.one_in(3) {
+        if self.recipe.keeping == Keeping::Slow && self.refuses {
             self.agenda.add(self.now_ms + self.draws.below(10_000), Task::StoreFails(true));
         }
         if self.recipe.keeping == Keeping::Disk && self.fills {

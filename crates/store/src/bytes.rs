@@ -59,6 +59,7 @@ impl<'a> Reader<'a> {
         None
     }
 
+    #[allow(clippy::option_option)] // nothing there, and a number that is none
     pub(crate) fn optional(&mut self) -> Option<Option<u64>> {
         Some(self.number()?.checked_sub(1))
     }

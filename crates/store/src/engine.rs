@@ -154,9 +154,11 @@ impl<D: Disk> Engine<D> {
                 if !batches.is_empty() {
                     self.trouble = None;
                 }
-                batches.iter().for_each(|batch| self.appended(packs, batch));
+                for batch in &batches {
+                    self.appended(packs, batch);
+                }
             }
-            Err(_) if self.failure.is_none() && batches.len() > 1 => {
+            Err(()) if self.failure.is_none() && batches.len() > 1 => {
                 for batch in &batches {
                     self.filling.add(&mut self.index, batch.batch(packs));
                     match self.append_group() {

@@ -43,8 +43,21 @@ pub struct Exchange {
     wanted: AtomicBool,
     /// Whether batches are refused.
     failed: AtomicBool,
-    ring_engine: Box<dyn Fn() + Send + Sync>,
+    /// Whether somebody waits for what is handed over.
+    urgent: AtomicBool,
+    ring_engine: Box<dyn Fn(Urgency) + Send + Sync>,
     ring_shard: Box<dyn Fn(u16, Bell) + Send + Sync>,
+}
+
+/// What the engine is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Nobody waits for what was handed over: it may wait for more.
+    Later,
+    /// Somebody waits for a batch.
+    Now,
+    /// Somebody waits for a page.
+    Load,
 }
 
 /// What a shard is told.
@@ -72,7 +85,7 @@ impl Exchange {
     pub fn new(
         shards: usize,
         bytes_max: usize,
-        ring_engine: impl Fn() + Send + Sync + 'static,
+        ring_engine: impl Fn(Urgency) + Send + Sync + 'static,
         ring_shard: impl Fn(u16, Bell) + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -84,6 +97,7 @@ impl Exchange {
             bytes_max,
             wanted: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
             ring_engine: Box::new(ring_engine),
             ring_shard: Box::new(ring_shard),
         }
@@ -100,23 +114,29 @@ impl Exchange {
     }
 
     pub(crate) fn hand_over(&self, shard: u16, pack: Pack) -> Pack {
-        self.bytes.fetch_add(pack.bytes.len(), Ordering::SeqCst);
+        let bytes = self.bytes.fetch_add(pack.bytes.len(), Ordering::SeqCst) + pack.bytes.len();
+        let has_waiting = |step: &Step| matches!(step, Step::End(Some(_), _));
+        let is_urgent = bytes >= self.bytes_max / 2 || pack.steps.iter().any(has_waiting);
         let mut packs = self.packs.lock();
         let is_first = packs.is_empty();
         packs.push((shard, pack));
         drop(packs);
-        if is_first {
-            (self.ring_engine)();
+        if is_urgent && !self.urgent.swap(true, Ordering::SeqCst) {
+            (self.ring_engine)(Urgency::Now);
+        } else if is_first {
+            (self.ring_engine)(Urgency::Later);
         }
         self.spare.lock().pop().unwrap_or_default()
     }
 
     pub(crate) fn ask(&self, shard: u16, load: Load) {
         self.loads.lock().push((shard, load));
-        (self.ring_engine)();
+        (self.ring_engine)(Urgency::Load);
     }
 
     pub(crate) fn take_packs(&self, into: &mut Vec<(u16, Pack)>) {
+        // Before they are taken: what comes later rings again.
+        self.urgent.store(false, Ordering::SeqCst);
         std::mem::swap(&mut *self.packs.lock(), into);
         let bytes: usize = into.iter().map(|(_, pack)| pack.bytes.len()).sum();
         self.bytes.fetch_sub(bytes, Ordering::SeqCst);

@@ -172,7 +172,9 @@ impl Filling {
     /// Kills what died before it had a place; returns that, for when the group cannot be appended.
     pub(crate) fn kill_late(&mut self) -> Vec<Place> {
         let late = std::mem::take(&mut self.late);
-        late.iter().for_each(|place| self.group.kill(*place));
+        for place in &late {
+            self.group.kill(*place);
+        }
         self.group.end_batch();
         late
     }

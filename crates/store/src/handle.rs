@@ -188,7 +188,7 @@ impl Pack {
             Change::Subscribed(subscription) => {
                 let name = Name::Subscription(subscription.number);
                 self.put(name, kind::SUBSCRIPTION, 0, |out| {
-                    record::write_subscription(out, &subscription)
+                    record::write_subscription(out, &subscription);
                 });
             }
             Change::Unsubscribed { number } => self.steps.push(Step::Delete(Name::Subscription(number))),

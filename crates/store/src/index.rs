@@ -60,18 +60,16 @@ impl Index {
     /// Gives a name a place, or takes it away; returns the one that it had.
     pub(crate) fn set(&mut self, name: Name, place: Option<Place>) -> Option<Place> {
         fn set_in(map: &mut Map<u64, Place>, key: u64, place: Option<Place>) -> Option<Place> {
-            match place {
-                Some(place) => map.insert(key, place),
-                None => {
-                    let old = map.remove(&key);
-                    // A burst must not keep its memory.
-                    if map.len() * 8 < map.capacity() && map.capacity() > 1 << 16 {
-                        let len = map.len();
-                        map.shrink_to(len * 2);
-                    }
-                    old
-                }
+            if let Some(place) = place {
+                return map.insert(key, place);
             }
+            let old = map.remove(&key);
+            // A burst must not keep its memory.
+            if map.len() * 8 < map.capacity() && map.capacity() > 1 << 16 {
+                let len = map.len();
+                map.shrink_to(len * 2);
+            }
+            old
         }
         match name {
             Name::Session(number) => set_in(&mut self.sessions, number, place),

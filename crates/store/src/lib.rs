@@ -22,7 +22,7 @@ mod restore;
 
 pub use engine::{Engine, Status};
 pub use error::Error;
-pub use exchange::{Bell, Exchange};
+pub use exchange::{Bell, Exchange, Urgency};
 pub use handle::Handle;
 pub use limits::Limits;
 pub use restore::{Restored, RestoredRetained};

@@ -89,7 +89,7 @@ impl Times {
     /// The relation of the two clocks at `now`; it holds as long as the process runs.
     pub fn at(now: Now) -> Self {
         Self {
-            zero_ms: now.wall_ms as i64 - now.mono_ms as i64,
+            zero_ms: now.wall_ms.cast_signed() - now.mono_ms.cast_signed(),
         }
     }
 
@@ -174,7 +174,7 @@ impl<'a> MessageRecord<'a> {
     }
 
     /// The same, owned.
-    pub fn to_message(&self, number: u64, times: Times) -> Message {
+    pub fn to_message(self, number: u64, times: Times) -> Message {
         Message {
             topic: self.topic.to_buf(),
             properties: self.properties.to_buf(),

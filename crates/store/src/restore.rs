@@ -183,9 +183,9 @@ impl martlet_journal::Index for Loader {
             }
             stays
         });
-        gone.iter().for_each(|name| {
+        for name in &gone {
             self.by_name.remove(name);
-        });
+        }
     }
 
     fn put(&mut self, record: Record<'_>) {
@@ -283,7 +283,7 @@ impl<D: Disk> Engine<D> {
         engine.bury(garbage);
         if !has_format {
             engine.put_own(Name::Format, kind::FORMAT, |out| {
-                crate::bytes::Writer(out).number(FORMAT)
+                crate::bytes::Writer(out).number(FORMAT);
             });
         }
         engine.clock_set(wall_ms, system_ms);

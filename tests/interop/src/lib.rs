@@ -14,6 +14,7 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -135,13 +136,17 @@ fn command(port: u16, folder: &Path) -> Command {
     }
     let mut command = bare();
     command.args(["--bind", "127.0.0.1", "-p", &port.to_string()]);
+    command.arg("--data-dir").arg(folder.join("data"));
     command
 }
 
-/// `martlet broker` without options, not started yet.
+/// `martlet broker` without options, not started yet. Its store is in a folder that no other has.
 pub fn bare() -> Command {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+    let data = std::env::temp_dir().join(format!("martlet-bare-{}-{nth}", std::process::id()));
     let mut command = Command::new(binary());
-    command.arg("broker");
+    command.arg("broker").env("STATE_DIRECTORY", data);
     command
 }
 

@@ -62,7 +62,10 @@ fn a_low_limit_of_open_files_is_told_once() {
     let log = std::env::temp_dir().join(format!("martlet-few-files-{}", std::process::id()));
     let file = std::fs::File::create(&log).expect("a file for the log");
     let mut child = Command::new("sh")
-        .args(["-c", "ulimit -n 300; exec \"$0\" broker --bind 127.0.0.1:0"])
+        .args([
+            "-c",
+            "ulimit -n 300; exec \"$0\" broker --bind 127.0.0.1:0 --durability none",
+        ])
         .arg(binary())
         .stdin(Stdio::null())
         .stderr(file)

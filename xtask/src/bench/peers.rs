@@ -151,6 +151,9 @@ impl Peers {
                 command.args(["broker", "--quiet", "--port", &port.to_string()]);
                 command.args(["--set", &format!("shards={}", work.shards)]);
                 command.args(["--set", "max_queued_messages=0"]);
+                // Of a run, and gone with it: rows about durability have their own.
+                let data = self.folder.join(format!("data-{port}"));
+                command.arg("--data-dir").arg(data);
                 command
             }
         };

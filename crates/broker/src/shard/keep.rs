@@ -331,7 +331,7 @@ impl Shard {
         if slot.session.number == 0 {
             return;
         }
-        let keys = slot.session.to_load();
+        let keys = slot.session.next_load();
         if !keys.is_empty() {
             let purpose = Purpose::Queue(slot.me);
             self.store.load(Load { purpose, keys });

@@ -156,7 +156,7 @@ impl Broker {
                 command.args(["-p", &port.to_string()]);
                 command
             }
-            Err(_) => martlet(&format!("broker --bind 127.0.0.1 -p {port}")),
+            Err(_) => martlet(&format!("broker --bind 127.0.0.1 -p {port} --durability none")),
         };
         let child = command
             .stdout(Stdio::null())

@@ -1,6 +1,9 @@
 //! From a draft to a [`Config`]: defaults, what directives mean together, and what cannot stand together.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use martlet_broker::Durability;
 
 use super::directive::Mode;
 use super::directives::find;
@@ -12,7 +15,7 @@ use super::origin::Origin;
 use super::overrides::Overrides;
 use super::value::{self, Value};
 use super::written::Written;
-use super::{BrokerSettings, Config, Overlapping, ReceiveMaximumExceeded};
+use super::{BrokerSettings, Config, Overlapping, ReceiveMaximumExceeded, StoreConfig};
 
 /// What is set, in layers of which the first that has a directive counts, then the defaults of a mode.
 struct Values<'a> {
@@ -119,6 +122,7 @@ pub(super) fn build(mut draft: Draft, overrides: &Overrides, mode: Mode) -> Resu
         tcp_nodelay: global.on("set_tcp_nodelay"),
         sys_interval_s: global.number("sys_interval"),
         pid_file: pid_file(&global),
+        store: store(&global),
         warnings: std::mem::take(&mut findings.warnings),
     };
     findings.take_errors().map_or(Ok(config), Err)
@@ -254,6 +258,57 @@ fn log(global: &Values<'_>, overrides: &Overrides) -> Log {
     }
 }
 
+/// What is said of the durability of something: its own directive, if it is given.
+fn level(word: Option<&'static str>) -> Option<Durability> {
+    word.map(|word| match word {
+        "fsync" => Durability::Fsync,
+        "os" => Durability::Os,
+        _ => Durability::None,
+    })
+}
+
+/// What holds for the whole broker.
+fn durability(global: &Values<'_>) -> Durability {
+    let unsaid = match global.bool("persistence") {
+        Some(false) => Durability::None,
+        _ => Durability::Fsync,
+    };
+    level(global.word("durability")).unwrap_or(unsaid)
+}
+
+fn store(global: &Values<'_>) -> Option<StoreConfig> {
+    let durability = durability(global);
+    if durability == Durability::None {
+        return None;
+    }
+    let path = |name| {
+        let setting = global.set(name)?;
+        let Value::Path(path) = &setting.value else {
+            panic!("{name} is not a path: {:?}", setting.value)
+        };
+        Some((PathBuf::from(path), setting.origin.clone()))
+    };
+    let (folder, origin) = match (path("data_dir"), path("persistence_location")) {
+        (Some((folder, origin)), _) => (folder, origin),
+        (None, Some((location, origin))) => (location.join(STORE_FOLDER), origin),
+        (None, None) => (state_folder(), Origin::Default),
+    };
+    Some(StoreConfig {
+        folder,
+        origin,
+        durability,
+    })
+}
+
+/// Where the store is if nobody says: where the service manager says, else here.
+fn state_folder() -> PathBuf {
+    let told = std::env::var_os("STATE_DIRECTORY").filter(|told| !told.is_empty());
+    let first = told.and_then(|told| std::env::split_paths(&told).next());
+    first.unwrap_or_else(|| PathBuf::from(STORE_FOLDER))
+}
+
+const STORE_FOLDER: &str = "martlet-data";
+
 fn pid_file(global: &Values<'_>) -> Option<Written> {
     let setting = global.set("pid_file")?;
     let Value::Path(path) = &setting.value else {
@@ -341,6 +396,12 @@ fn listeners(draft: &mut Draft, overrides: &Overrides, mode: Mode) -> Vec<Listen
         };
         let own = values.bool("listener_allow_anonymous");
         listener.allow_anonymous = own.or(said).unwrap_or(!beyond);
+        let own = level(values.word("listener_durability"));
+        listener.durability = match durability(&global) {
+            // What is not stored cannot be promised by a listener alone.
+            Durability::None => Durability::None,
+            all => own.unwrap_or(all),
+        };
     }
     if let Some(closed) = listeners.iter().find(|l| !l.allow_anonymous) {
         draft
@@ -469,6 +530,7 @@ fn listener(wanted: &Wanted<'_>, values: &Values<'_>, global: &Values<'_>) -> Li
         alias_out_max: values.count("max_topic_alias_broker"),
         allow_anonymous: false,
         auto_id_prefix: prefix.unwrap_or_default(),
+        durability: Durability::Fsync,
     }
 }
 

@@ -16,6 +16,8 @@ const BYTES_MAX: u64 = 1 << 40;
 const COUNT: Kind = special(1, COUNT_MAX, Unit::Plain, 0, "no limit");
 const OR_MINUS_1: Kind = special(1, COUNT_MAX, Unit::Plain, -1, "no limit");
 const BYTES: Kind = special(1, BYTES_MAX, Unit::Bytes, 0, "no limit");
+/// What is survived.
+const LEVELS: Kind = Choice(&["fsync", "os", "none"]);
 const PORT: Kind = number(1, 65_535, Unit::Plain);
 const U16: Kind = number(0, 65_535, Unit::Plain);
 const SECONDS: Kind = number(0, 65_535, Unit::Seconds);
@@ -27,7 +29,7 @@ const PSK: &str = "TLS with pre-shared keys";
 const USERS: &str = "users and passwords";
 const RIGHTS: &str = "access lists";
 const PLUGINS: &str = "plugins";
-pub(super) const DISK: &str = "the store on disk";
+pub(super) const DISK: &str = "saving now and then";
 const BRIDGES: &str = "bridges";
 const WEBSOCKETS: &str = "WebSocket listeners";
 const PROXY: &str = "the PROXY protocol";
@@ -121,6 +123,17 @@ const TABLE: &[Directive] = &[
         "Accepts retained messages; 5.0 clients are told if not."),
     works("retain_expiry_interval", number(1, 10_000_000, Unit::Minutes), Global, "", "",
         "The longest that a retained message is kept; if not given, for ever or as its publisher says."),
+    // The store
+    ours("durability", LEVELS, Global, "", "",
+        "What survives what: `fsync` a power cut, `os` the end of the broker however it comes, `none` nothing. If not given: `fsync`, or `none` with `persistence false`."),
+    ours("listener_durability", LEVELS, Listener, "", "",
+        "As `durability`, for the acknowledgements of this listener alone; not more than what is stored at all."),
+    ours("data_dir", Path, Global, "", "",
+        "Folder of the store. If not given: `martlet-data` in `persistence_location`, else $STATE_DIRECTORY, else `martlet-data` where the broker is started."),
+    aliased("persistence", "retained_persistence", Bool, Global, "", "",
+        "Whether anything is stored at all: `false` is `durability none`."),
+    works("persistence_location", Path, Global, "", "",
+        "Folder in which the folder of the store is, as `martlet-data`."),
     // The process
     ours("shards", special(1, 256, Unit::Plain, 0, "one per core"), Global, "0", "0",
         "Threads that serve clients."),
@@ -165,11 +178,9 @@ const TABLE: &[Directive] = &[
     later("enable_proxy_protocol", number(1, 2, Unit::Plain), Listener, PROXY, &[], "Version of the PROXY protocol that comes before MQTT."),
     later("proxy_protocol_v2_require_tls", Bool, Listener, PROXY, &["false"], "Accepts only clients that came to the proxy over TLS."),
     // Disk
-    later_aliased("persistence", "retained_persistence", Bool, Global, DISK, &["false"], "Keeps sessions and messages on disk."),
-    later("persistence_location", Path, Global, DISK, &["*"], "Folder of the store; means nothing without `persistence true`."),
-    later("persistence_file", Path, Global, DISK, &["*"], "File of the store; means nothing without `persistence true`."),
-    later("autosave_interval", number(0, COUNT_MAX, Unit::Seconds), Global, DISK, &["*"], "How often mosquitto saves; means nothing without `persistence true`."),
-    later("autosave_on_changes", Bool, Global, DISK, &["*"], "Counts changes instead of seconds; means nothing without `persistence true`."),
+    later("persistence_file", Path, Global, DISK, &["*"], "File in which mosquitto saves; the store here is a folder of its own."),
+    later("autosave_interval", number(0, COUNT_MAX, Unit::Seconds), Global, DISK, &["*"], "How often mosquitto saves; here everything is stored before it is acknowledged."),
+    later("autosave_on_changes", Bool, Global, DISK, &["*"], "Counts changes instead of seconds; here everything is stored before it is acknowledged."),
     // Users, rights, plugins
     later("password_file", Path, Global, USERS, &[], "File of users and their passwords."),
     later("acl_file", Path, Global, RIGHTS, &[], "File that says who may publish and subscribe to what."),

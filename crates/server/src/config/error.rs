@@ -40,6 +40,12 @@ codes! {
     NameUnknown "B104" "A listener may name a host instead of an address; it is looked up once, at the start. It could not be found. Write the address instead, or look into /etc/hosts and the name server."
     /// Listening failed for another reason.
     ListenFailed "B105" "The system refused to open the listener; the message repeats its reason."
+    /// Another process uses the folder of the store.
+    StoreHeld "S101" "The folder of the store belongs to one process at a time; the message names the one that has it. Stop that one, or give this broker a folder of its own with --data-dir."
+    /// The store cannot be opened.
+    StoreNotOpened "S102" "The folder of the store cannot be used; the message repeats what the system said. Damage to what is in it never stops the broker, so this is about rights, a missing disk, or a disk that fails. --durability none starts without a store, and keeps nothing."
+    /// The store is of a later version.
+    StoreFormat "S103" "A later version of martlet has written the store, and this one would not understand all of it. Use that version, or let it export the store (martlet store export) and import it here into an empty folder."
     /// No directive has that name.
     UnknownName "F001" "The first word of a line names an option, and there is none of that name. Names are lower case, with underscores. docs/configuration.md lists all of them."
     /// The value is of another kind.
@@ -128,7 +134,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),

@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use martlet_broker::Durability;
+
 use super::origin::Origin;
 
 /// One listener, everything resolved: file, flags, defaults.
@@ -25,6 +27,8 @@ pub struct Listener {
     pub alias_out_max: u16,
     /// Clients may name no user.
     pub allow_anonymous: bool,
+    /// What acknowledgements wait for.
+    pub durability: Durability,
     /// How assigned client identifiers begin.
     pub auto_id_prefix: String,
 }

@@ -25,7 +25,9 @@ mod shown;
 mod value;
 mod written;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use martlet_broker::Durability;
 
 pub use directive::{Directive, Kind, Mode, Owner, Range, Scope, Status, Unit};
 pub use directives::{DIRECTIVES, find};
@@ -65,8 +67,21 @@ pub struct Config {
     pub sys_interval_s: Option<u16>,
     /// Where the process identifier stands while it runs.
     pub pid_file: Option<Written>,
+    /// Where state is stored; `None`: it is memory.
+    pub store: Option<StoreConfig>,
     /// Worth a line in the log at the start.
     pub warnings: Vec<Finding>,
+}
+
+/// Where state is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The folder, which is made if it is not there.
+    pub folder: PathBuf,
+    /// What asked for it, for messages.
+    pub origin: Origin,
+    /// What it survives.
+    pub durability: Durability,
 }
 
 /// What holds for sessions and messages, whatever listener they come from.

@@ -26,7 +26,7 @@ pub enum Origin {
 
 impl Origin {
     /// The place to mark in a finding: the name of the directive.
-    pub(super) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         match self {
             Self::Default => Place::Whole,
             Self::File { file, line, text } => Place::Line {

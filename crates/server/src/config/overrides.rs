@@ -23,6 +23,10 @@ pub struct Overrides {
     pub quiet: bool,
     /// `--set NAME=VALUE`, each as it was typed.
     pub set: Vec<String>,
+    /// `--data-dir DIR`
+    pub data_dir: Option<String>,
+    /// `--durability LEVEL`
+    pub durability: Option<String>,
 }
 
 /// A `--bind`, read.
@@ -37,7 +41,7 @@ impl Overrides {
     /// Writes all `--set` into the draft.
     pub(super) fn apply(&self, draft: &mut Draft, root: bool) {
         let mut given: Vec<&'static str> = Vec::new();
-        for set in &self.set {
+        let sets = self.set.iter().map(|set| {
             let (name, text) = set
                 .split_once('=')
                 .map_or((set.trim(), None), |(n, t)| (n.trim(), Some(t)));
@@ -46,7 +50,17 @@ impl Overrides {
             } else {
                 set.clone()
             };
-            let flag = format!("--set {shown}");
+            (name, text, format!("--set {shown}"))
+        });
+        let named = [
+            ("data_dir", "--data-dir", &self.data_dir),
+            ("durability", "--durability", &self.durability),
+        ];
+        let named = named.into_iter().filter_map(|(name, flag, value)| {
+            let value = value.as_deref()?;
+            Some((name, Some(value), format!("{flag} {value}")))
+        });
+        for (name, text, flag) in sets.chain(named) {
             match read(name, text, root) {
                 Ok(None) => {}
                 Ok(Some((directive, value))) => {

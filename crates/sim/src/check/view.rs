@@ -143,6 +143,12 @@ impl<'a> View<'a> {
             .is_some_and(|all| all.iter().any(Subscription::is_shared))
     }
 
+    /// How often the process crashed.
+    pub(crate) fn crashes(&self) -> usize {
+        let is_crash = |at: &&At| matches!(at.fact, Fact::Crashed { .. });
+        self.history.facts.iter().filter(is_crash).count()
+    }
+
     /// When all came to rest.
     pub(crate) fn rested_ms(&self) -> u64 {
         let mut facts = self.history.facts.iter();

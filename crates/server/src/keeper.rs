@@ -1,0 +1,346 @@
+//! The thread that keeps what must survive: it appends what shards hand over, syncs, loads pages and cleans.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use martlet_broker::{Seed, Shard, Shared};
+use martlet_journal::{RealDisk, Report};
+use martlet_store::{Bell, Engine, Exchange, Limits, Restored, Status, Urgency};
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::StoreConfig;
+use crate::error::Error;
+use crate::inbox::{Inbox, Item};
+use crate::kill_points;
+use crate::limits::{CLOCK_JUMP_MS, STORE_LATER_MS, STORE_TICK_MS};
+use crate::worker::{Clock, system_ms};
+
+/// A store that is open, before its thread runs.
+pub(crate) struct Opened {
+    engine: Engine<RealDisk>,
+    bell: Arc<EngineBell>,
+    folder: PathBuf,
+    clock: Clock,
+}
+
+/// The thread.
+pub(crate) struct Keeper {
+    bell: Arc<EngineBell>,
+    thread: JoinHandle<()>,
+}
+
+/// What wakes the thread.
+#[derive(Default)]
+struct EngineBell {
+    rung: Mutex<Rung>,
+    wakes: Condvar,
+}
+
+#[derive(Default)]
+struct Rung {
+    now: bool,
+    later: bool,
+    stops: bool,
+}
+
+impl EngineBell {
+    fn ring(&self, urgency: Urgency) {
+        let mut rung = self.rung.lock();
+        let told = match urgency {
+            Urgency::Later => &mut rung.later,
+            Urgency::Now | Urgency::Load => &mut rung.now,
+        };
+        if !std::mem::replace(told, true) {
+            drop(rung);
+            self.wakes.notify_one();
+        }
+    }
+
+    /// Waits until there is something to do, at most for a tick; whether the thread ends.
+    fn wait(&self) -> bool {
+        let mut rung = self.rung.lock();
+        let tick = Instant::now() + Duration::from_millis(STORE_TICK_MS);
+        let mut until = tick;
+        while !rung.now && !rung.stops {
+            if rung.later && until == tick {
+                until = Instant::now() + Duration::from_millis(STORE_LATER_MS);
+            }
+            if self.wakes.wait_until(&mut rung, until).timed_out() {
+                break;
+            }
+        }
+        (rung.now, rung.later) = (false, false);
+        rung.stops
+    }
+}
+
+/// Opens the store, and tells what was found.
+pub(crate) fn open(
+    config: &StoreConfig,
+    inboxes: &Arc<[Inbox]>,
+    clock: Clock,
+    salt: u32,
+) -> Result<(Opened, Restored), Error> {
+    let holder = format!("martlet broker, process {}", std::process::id());
+    let failed = |error| Error::store(config, &error);
+    let disk = RealDisk::open(&config.folder, &holder).map_err(|error| failed(error.into()))?;
+    let folder = std::path::absolute(&config.folder).unwrap_or_else(|_| config.folder.clone());
+    let limits = Limits::default();
+    let bell = Arc::new(EngineBell::default());
+    let (ring, inboxes) = (Arc::clone(&bell), Arc::clone(inboxes));
+    let shards = inboxes.len();
+    let exchange = Exchange::new(
+        shards,
+        limits.pending_bytes_max,
+        move |urgency| ring.ring(urgency),
+        move |shard, bell| {
+            inboxes[usize::from(shard)].push(match bell {
+                Bell::Stored => Item::Stored,
+                Bell::Room => Item::Room,
+            });
+        },
+    );
+    let opened = Engine::open(disk, limits, salt, clock.now(), Arc::new(exchange));
+    let (engine, restored, report) = opened.map_err(failed)?;
+    let clock = clock.with_wall(restored.wall_ms);
+    tell(&report, &restored, &folder);
+    let opened = Opened {
+        engine,
+        bell,
+        folder,
+        clock,
+    };
+    Ok((opened, restored))
+}
+
+fn tell(report: &Report, restored: &Restored, folder: &Path) {
+    let queued: usize = restored.sessions.iter().map(|session| session.queue.len()).sum();
+    tracing::info!(
+        target: "notice",
+        folder = %folder.display(),
+        sessions = restored.sessions.len(),
+        queued,
+        retained = restored.retained.len(),
+        "store.opened"
+    );
+    if report.has_damage() {
+        for line in report.to_string().lines().skip(1) {
+            tracing::error!(
+                found = line,
+                fix = "martlet store check tells what is left; the rest is served",
+                "store.damaged"
+            );
+        }
+    } else if let Some(cut) = &report.cut {
+        tracing::info!(
+            bytes = cut.bytes,
+            text = "an end that was not complete was cut off, as a crash leaves it",
+            "store.cut"
+        );
+    }
+}
+
+/// Puts what was stored into the shards' common state, and its sessions into the shards, in turn.
+pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard], clock: Clock) {
+    let now = clock.now();
+    shared
+        .numbers
+        .store(restored.highest, std::sync::atomic::Ordering::Relaxed);
+    for retained in restored.retained {
+        let topic = retained.message.topic.clone();
+        shared.retained.set(
+            topic.as_topic(),
+            retained.message,
+            retained.version,
+            retained.expires_at_ms,
+        );
+    }
+    let count = shards.len();
+    for (at, session) in restored.sessions.into_iter().enumerate() {
+        shards[at % count].restore(now, session);
+    }
+}
+
+impl Opened {
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn shard(&self, index: u16, shared: Arc<Shared>, seed: Seed) -> Shard {
+        let store = Box::new(self.engine.handle(index));
+        Shard::new(index, shared, store, seed, self.clock.now())
+    }
+
+    /// Starts the thread.
+    pub(crate) fn start(self) -> Keeper {
+        let bell = Arc::clone(&self.bell);
+        let run = move || Keeping::new(self).run();
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(run)
+            .expect("the system starts a thread");
+        Keeper { bell, thread }
+    }
+}
+
+impl Keeper {
+    /// Writes and syncs what is left, and ends. No shard may run any more.
+    pub(crate) fn stop(self) {
+        self.bell.rung.lock().stops = true;
+        self.bell.wakes.notify_one();
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+struct Keeping {
+    engine: Engine<RealDisk>,
+    bell: Arc<EngineBell>,
+    folder: PathBuf,
+    clock: Clock,
+    /// How far the clock of the system was ahead of ours when that was last written.
+    ahead_ms: i64,
+    told: Told,
+    synced_at: Instant,
+    cleans: bool,
+}
+
+/// What the log knows.
+#[derive(Default)]
+struct Told {
+    has_failed: bool,
+    has_trouble: bool,
+    lost: u64,
+    unreadable: u64,
+}
+
+impl Keeping {
+    fn new(opened: Opened) -> Self {
+        let clock = opened.clock;
+        Self {
+            engine: opened.engine,
+            bell: opened.bell,
+            folder: opened.folder,
+            clock,
+            ahead_ms: ahead_ms(clock),
+            told: Told::default(),
+            synced_at: Instant::now(),
+            cleans: false,
+        }
+    }
+
+    fn run(mut self) {
+        loop {
+            let stops = !self.cleans && self.bell.wait();
+            kill_points::pass("before-append");
+            self.engine.write();
+            kill_points::pass("after-append");
+            self.engine.serve_loads();
+            let is_due = self.synced_at.elapsed() >= Duration::from_millis(STORE_TICK_MS);
+            if self.engine.is_waited_for() || (self.engine.needs_sync() && (is_due || stops)) {
+                self.sync();
+            }
+            self.clean();
+            self.tell();
+            if stops {
+                return;
+            }
+            if is_due {
+                self.watch_clock();
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        if let Some(job) = self.engine.begin_sync() {
+            let synced = job.run();
+            kill_points::pass("after-sync");
+            self.engine.end_sync(synced);
+        }
+        self.synced_at = Instant::now();
+    }
+
+    /// One step of cleaning; others have their turn before the next.
+    fn clean(&mut self) {
+        if self.cleans {
+            kill_points::pass("before-clean");
+        }
+        self.cleans = self.engine.clean();
+        if self.cleans {
+            kill_points::pass("after-clean");
+        }
+    }
+
+    /// The clock of the system may be set while we run. What is stored goes by ours, and the next start must know how
+    /// the two belong together.
+    fn watch_clock(&mut self) {
+        let ahead_ms = ahead_ms(self.clock);
+        if ahead_ms.abs_diff(self.ahead_ms) > CLOCK_JUMP_MS {
+            tracing::warn!(
+                by_ms = ahead_ms - self.ahead_ms,
+                text = "the clock of the system was set; expiry goes on as before",
+                "clock.set"
+            );
+            self.ahead_ms = ahead_ms;
+            self.engine.clock_set(self.clock.now().wall_ms, system_ms());
+        }
+    }
+
+    fn tell(&mut self) {
+        let Status {
+            failure,
+            trouble,
+            lost,
+            unreadable,
+            ..
+        } = self.engine.status();
+        let folder = self.folder.display();
+        if let (false, Some(failure)) = (self.told.has_failed, &failure) {
+            self.told.has_failed = true;
+            tracing::error!(
+                %folder,
+                error = failure,
+                text = "nothing is stored any more, and nothing that must be stored is acknowledged",
+                fix = "look at the disk, then start the broker again: it keeps what was acknowledged",
+                "store.failed"
+            );
+        }
+        match (self.told.has_trouble, &trouble) {
+            (false, Some(trouble)) => tracing::error!(
+                %folder,
+                error = trouble,
+                text = "messages that must be stored are refused (0x97)",
+                fix = "make room; it goes on by itself",
+                "store.refuses"
+            ),
+            (true, None) => tracing::info!(target: "notice", %folder, "store.accepts_again"),
+            _ => {}
+        }
+        self.told.has_trouble = trouble.is_some();
+        if lost > self.told.lost {
+            let count = lost - self.told.lost;
+            tracing::error!(
+                count,
+                text = "changes that nobody waited for could not be stored",
+                "store.lost"
+            );
+            self.told.lost = lost;
+        }
+        if unreadable > self.told.unreadable {
+            let count = unreadable - self.told.unreadable;
+            tracing::error!(count, fix = "martlet store check tells more", "store.unreadable");
+            self.told.unreadable = unreadable;
+        }
+    }
+}
+
+fn ahead_ms(clock: Clock) -> i64 {
+    system_ms().cast_signed() - clock.now().wall_ms.cast_signed()
+}
