@@ -36,7 +36,7 @@ impl DiskStore {
         let bells = Arc::new(Mutex::new(Vec::new()));
         let rung = Arc::clone(&bells);
         let ring = move |shard, bell| rung.lock().push((shard, bell));
-        let exchange = Exchange::new(usize::from(shards), limits.pending_bytes_max, || {}, ring);
+        let exchange = Exchange::new(usize::from(shards), limits.pending_bytes_max, |_| {}, ring);
         let (engine, restored, report) =
             Engine::open(disk.clone(), limits, salt, now(ms), Arc::new(exchange)).map_err(|error| error.to_string())?;
         if report.has_damage() {
