@@ -14,6 +14,7 @@ mod pipe;
 mod plan;
 pub mod plant;
 mod process;
+mod slow;
 mod world;
 
 use history::History;
@@ -28,15 +29,15 @@ pub struct Play {
     pub seed: u64,
     /// A bug that is put in.
     pub bug: Option<Bug>,
-    /// Whether the store and limits refuse what clients send.
-    pub refusals: bool,
+    /// Whether the store and limits refuse what clients send, and batches end in any order.
+    pub is_harsh: bool,
     /// Whether each fact is printed as it happens.
     pub prints: bool,
 }
 
 /// Plays it.
 pub fn run(play: Play) -> History {
-    let plan = Plan::new(play.seed, play.bug, play.refusals);
+    let plan = Plan::new(play.seed, play.bug, play.is_harsh);
     let mut world = World::new(play.seed, plan, play.prints);
     world.run();
     world.history

@@ -25,7 +25,9 @@ pub(crate) struct Plan {
     pub(crate) durability: Durability,
     pub(crate) store: martlet_store::Limits,
     pub(crate) faults: Faults,
-    /// The store of `Keeping::Slow` fails now and then.
+    /// The store of `Keeping::Slow` ends batches in any order.
+    pub(crate) is_unordered: bool,
+    /// It fails now and then.
     pub(crate) refuses: bool,
     /// The disk is full now and then.
     pub(crate) fills: bool,
@@ -178,7 +180,7 @@ const TOPICS_EACH: u64 = 3;
 const RETAINED_TOPICS: u64 = 4;
 
 impl Plan {
-    pub(crate) fn new(seed: u64, bug: Option<Bug>, refusals: bool) -> Self {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>, is_harsh: bool) -> Self {
         let mut draws = Draws::new(seed);
         let d = &mut draws;
         let keeping = *d.pick(&[
@@ -208,6 +210,7 @@ impl Plan {
             durability,
             store: store_limits(d),
             faults: faults(d),
+            is_unordered: d.one_in(2),
             refuses: d.one_in(3),
             fills: d.one_in(6),
             settings: settings(d, is_tight),
@@ -216,15 +219,17 @@ impl Plan {
             bug,
         };
         plan.settings.durability = durability;
-        if !refusals {
-            plan.refuse_nothing();
+        if !is_harsh {
+            plan.soften();
         }
         plan.cast(d);
         plan
     }
 
-    /// Neither the store nor a limit refuses what a client sends.
-    fn refuse_nothing(&mut self) {
+    /// Neither the store nor a limit refuses what a client sends, and batches end in order.
+    fn soften(&mut self) {
+        self.is_unordered = false;
+        self.settings.session.queue_qos0 = false;
         self.refuses = false;
         self.fills = false;
         self.faults = Faults::default();

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use martlet_broker::{
-    ConnId, DelayedStore, Durability, Ending, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Reason, Relocated,
+    ConnId, Durability, Ending, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Reason, Relocated,
     Seed, Settings, Shard, Shared, Sink, Store,
 };
 use martlet_codec::Violation;
@@ -18,12 +18,13 @@ use crate::engine::{self, DiskStore};
 use crate::history::{ConnNo, Fact};
 use crate::plan::Keeping;
 use crate::plant::Bug;
+use crate::slow::SlowStore;
 
 /// The process.
 pub(crate) struct Process {
     pub(crate) shards: Vec<Shard>,
     pub(crate) shared: Arc<Shared>,
-    stores: Vec<Arc<Mutex<DelayedStore>>>,
+    slow_store: Option<Arc<Mutex<SlowStore>>>,
     pub(crate) disk_store: Option<DiskStore>,
     /// What each shard has for each other: `inboxes[to][from]`.
     inboxes: Vec<Vec<Parcels>>,
@@ -69,6 +70,7 @@ pub(crate) struct Recipe {
     pub(crate) disk: FaultyDisk,
     pub(crate) limits: martlet_store::Limits,
     pub(crate) durability: Durability,
+    pub(crate) is_unordered: bool,
     pub(crate) shards: u16,
     pub(crate) keeping: Keeping,
     pub(crate) settings: Settings,
@@ -93,17 +95,15 @@ impl Process {
             Keeping::Disk => Some(DiskStore::open(&recipe.disk, recipe.limits, recipe.shards, ms, salt)?),
             Keeping::Memory | Keeping::Slow => None,
         };
-        let mut stores = Vec::new();
+        let slow_store = (recipe.keeping == Keeping::Slow)
+            .then(|| SlowStore::new(recipe.shards, draws.fork(), recipe.is_unordered))
+            .map(|store| Arc::new(Mutex::new(store)));
         let mut shards = Vec::new();
         for index in 0..recipe.shards {
-            let store: Box<dyn Store> = match (recipe.keeping, &opened) {
+            let store: Box<dyn Store> = match (&slow_store, &opened) {
                 (_, Some((disk_store, _))) => Box::new(disk_store.handle(index)),
-                (Keeping::Slow, _) => {
-                    let store = Arc::new(Mutex::new(DelayedStore::new(draws.next())));
-                    stores.push(Arc::clone(&store));
-                    Box::new(store)
-                }
-                _ => Box::new(MemoryStore),
+                (Some(slow_store), _) => Box::new(SlowStore::handle(slow_store, index)),
+                (None, None) => Box::new(MemoryStore),
             };
             let store = crate::plant::store::wrap(store, recipe.bug);
             let seed = Seed::new(draws.next());
@@ -119,7 +119,7 @@ impl Process {
         Ok(Self {
             shards,
             shared,
-            stores,
+            slow_store,
             disk_store,
             inboxes,
             conns: HashMap::new(),
@@ -161,21 +161,19 @@ impl Process {
         (parcels, was_full)
     }
 
-    /// The store comes to an end with one batch of this shard; whether there was one.
-    pub(crate) fn store_step(&self, shard: u16) -> bool {
-        self.stores
-            .get(usize::from(shard))
-            .is_some_and(|store| store.lock().end_one())
+    /// The slow store comes to an end with one batch of this shard; whether there was one.
+    pub(crate) fn end_one(&self, shard: u16) -> bool {
+        self.slow_store.as_ref().is_some_and(|store| store.lock().end_one(shard))
     }
 
     pub(crate) fn set_failing(&self, fails: bool) {
-        for store in &self.stores {
+        if let Some(store) = &self.slow_store {
             store.lock().set_failing(fails);
         }
     }
 
-    pub(crate) fn has_stores(&self) -> bool {
-        !self.stores.is_empty()
+    pub(crate) fn has_slow_store(&self) -> bool {
+        self.slow_store.is_some()
     }
 
     /// When a shard next wants to be told the time.

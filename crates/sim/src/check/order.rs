@@ -11,8 +11,12 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     for receipt in &view.receipts {
         let said = view.history.message(receipt.message);
         let Some(sent) = view.sent.get(&receipt.message) else { continue };
+        // What came before SUBSCRIBE and is sent again comes late with good reason.
+        let is_certain = view
+            .matching(receipt.epoch, receipt.topic)
+            .any(|subscription| subscription.is_certain(sent.first_ms, receipt.ms));
         // Members of a group share what comes, and what one did not finish goes to another.
-        if said.retain || view.is_member(receipt.epoch) || !seen.insert((receipt.epoch, receipt.message)) {
+        if said.retain || !is_certain || view.is_member(receipt.epoch) || !seen.insert((receipt.epoch, receipt.message)) {
             continue;
         }
         let key = (receipt.epoch, sent.epoch, receipt.topic, said.qos, receipt.qos);

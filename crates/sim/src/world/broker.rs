@@ -58,7 +58,7 @@ impl World {
                 self.agenda.add(self.now_ms, Task::Flush(*conn));
             }
         }
-        if process.has_stores() && !self.store_is_due[usize::from(shard)] {
+        if process.has_slow_store() && !self.store_is_due[usize::from(shard)] {
             self.store_is_due[usize::from(shard)] = true;
             let at_ms = self.now_ms + self.draws.below(50);
             self.agenda.add(at_ms, Task::Store(shard));
@@ -165,7 +165,7 @@ impl World {
     /// The store ends a batch, and will tell of it.
     pub(super) fn store(&mut self, shard: u16) {
         let Some(process) = &self.process else { return };
-        let has_ended = process.store_step(shard);
+        let has_ended = process.end_one(shard);
         self.store_is_due[usize::from(shard)] = has_ended;
         if has_ended {
             let told_ms = self.now_ms + self.draws.below(20);
