@@ -1,6 +1,14 @@
 //! `cargo xtask sim`.
 use martlet_sim::{check::check, run, Play};
 fn main() {
+    if let Some(name) = std::env::args().nth(1).filter(|a| a == "plant").and(std::env::args().nth(2)) {
+        for bug in martlet_sim::plant::Bug::ALL { if name != "all" && bug.name() != name { continue }
+            let t = std::time::Instant::now();
+            let f = (0..1000).find_map(|seed| { let h = run(Play { seed, bug: Some(*bug), ..Play::default() }); check(&h).first().map(|b| (seed, b.checker, b.what.clone())) });
+            println!("{} {f:?} {:?}", bug.name(), t.elapsed());
+        }
+        return;
+    }
     let args: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
     if let [seed] = args[..] {
         let history = run(Play { seed, prints: true, ..Play::default() });

@@ -4,9 +4,11 @@ mod broker;
 mod network;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use martlet_journal::FaultyDisk;
 use martlet_journal::disk::Faults;
+use parking_lot::Mutex;
 
 use crate::agenda::{Agenda, Task};
 use crate::client::{Act, Client, Wish};
@@ -14,6 +16,7 @@ use crate::draws::Draws;
 use crate::history::{ConnNo, Fact, History, Known};
 use crate::pipe::Pipe;
 use crate::plan::{Keeping, Plan};
+use crate::plant::wire::Past;
 use crate::process::{Process, Recipe};
 
 /// Clients, network and process.
@@ -46,6 +49,8 @@ pub(crate) struct World {
     names: BTreeMap<String, usize>,
     pipes: BTreeMap<ConnNo, Pipe>,
     next_conn: ConnNo,
+    /// For a planted bug: what was retained.
+    past: Arc<Mutex<Past>>,
 }
 
 /// Time does not start at 0: a deadline of 0 would hide mistakes.
@@ -115,6 +120,7 @@ impl World {
             names,
             pipes: BTreeMap::new(),
             next_conn: 1,
+            past: Arc::default(),
         }
     }
 

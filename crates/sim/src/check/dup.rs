@@ -1,4 +1,5 @@
-//! A message that comes again under its identifier says DUP [MQTT5-3.3.1-1].
+//! A message that comes again under its identifier says DUP [MQTT5-3.3.1-1]. One that its publisher sent again may be
+//! another, under the same identifier by chance.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
                 if let (Some((old, over)), false) = (before, *dup)
                     && old == *message
                     && over != *conn
+                    && view.sent.get(message).is_none_or(|sent| sent.times == 1)
                 {
                     found.of_message(*message, *client, format!("m{message} came again without DUP"));
                 }

@@ -25,10 +25,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     let crashes = view.crashes();
     for ((epoch, message, is_exact), count) in counts {
         let sent = match view.history.message(message).qos {
-            Qos::AtLeastOnce if !is_exact => view.sent.get(&message).map_or(1, |sent| sent.times),
             // A will that was published in the moment of a crash is published again.
-            _ if view.sent.contains_key(&message) || is_exact => 1,
-            _ => 1 + crashes,
+            Qos::AtLeastOnce if !is_exact => view.sent.get(&message).map_or(1 + crashes, |sent| sent.times),
+            _ => 1,
         };
         if count > sent {
             let name = &view.history.clients[epoch.0].name;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use martlet_codec::Qos;
+
 use super::Found;
 use super::view::View;
 
@@ -15,6 +17,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         let is_certain = view
             .matching(receipt.epoch, receipt.topic)
             .any(|subscription| subscription.is_certain(sent.first_ms, receipt.ms));
+        // At QoS 0 the first copy may be dropped, and a second one come later.
+        let is_certain = is_certain && (receipt.qos > Qos::AtMostOnce || sent.times == 1);
         // Members of a group share what comes, and what one did not finish goes to another.
         if said.retain || !is_certain || view.is_member(receipt.epoch) || !seen.insert((receipt.epoch, receipt.message)) {
             continue;

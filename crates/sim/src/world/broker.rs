@@ -13,6 +13,7 @@ use crate::engine::{DiskStore, SyncStep};
 use crate::history::{ConnNo, Fact};
 use crate::pipe::{BrokerEnd, Piece};
 use crate::plan::Keeping;
+use crate::plant::Bug;
 use crate::process::{Effect, Process};
 
 /// How long a connection that is to be closed waits for its client to read.
@@ -74,6 +75,8 @@ impl World {
                 let at_ms = self.now_ms + self.draws.below(6);
                 self.agenda.add(at_ms, Task::Forward(to, shard));
             }
+            // The bug leaves the connection as it is, as if nobody had told the network.
+            Effect::Close(_) if self.recipe.bug == Some(Bug::NotClosed) => {}
             Effect::Close(id) => {
                 let Some(conn) = process.conns.get(&(shard, id)) else { return };
                 let by_ms = self.now_ms + LINGER_MS;

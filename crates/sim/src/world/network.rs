@@ -26,7 +26,7 @@ impl World {
             down: Stream::default(),
             is_abandoned: false,
             next_read_ms: 0,
-            wire: Wire::new(self.recipe.bug, self.draws.next()),
+            wire: Wire::new(self.recipe.bug, &self.past),
         };
         self.pipes.insert(conn, pipe);
         let at_ms = self.now_ms + self.delay_ms();
