@@ -6,6 +6,7 @@ mod guards;
 mod nextest;
 mod setup;
 mod sh;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -57,6 +58,13 @@ enum Chore {
         /// Run only the tests whose name contains this
         filter: Option<String>,
     },
+    /// Play whole brokers and clients from seeds: --seed N with a trace, --seeds A..B, --minutes M, --help for more
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// For the simulation
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -85,5 +93,6 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         }),
         Chore::Guards { tighten } => guards::run(*tighten),
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
+        Chore::Sim { rest } => sim::run(rest),
     }
 }

@@ -115,7 +115,10 @@ impl Client {
             return Some(format!("{name} is not connected"));
         };
         if !self.session.inflight.is_empty() {
-            return Some(format!("{name} waits for {} acknowledgements", self.session.inflight.len()));
+            return Some(format!(
+                "{name} waits for {} acknowledgements",
+                self.session.inflight.len()
+            ));
         }
         if dialogue.owes() {
             return Some(format!("{name} has not acknowledged all"));
@@ -123,7 +126,9 @@ impl Client {
         if !self.session.unreleased.is_empty() {
             return Some(format!("{name} waits for PUBREL"));
         }
-        dialogue.awaits().then(|| format!("{name} waits for SUBACK or UNSUBACK"))
+        dialogue
+            .awaits()
+            .then(|| format!("{name} waits for SUBACK or UNSUBACK"))
     }
 
     /// The connection that it wanted is there: says CONNECT.
@@ -145,7 +150,15 @@ impl Client {
         };
         self.session.ends_with_connection = expiry_s == 0;
         let has_will = self.act == Act::Play;
-        dialogue.connect(self.no, &self.persona, clean_start, expiry_s, has_will, history, &mut self.out);
+        dialogue.connect(
+            self.no,
+            &self.persona,
+            clean_start,
+            expiry_s,
+            has_will,
+            history,
+            &mut self.out,
+        );
         self.dialogue = Some(dialogue);
         self.next_ms = now_ms + 1;
     }
@@ -223,7 +236,10 @@ impl Client {
         let conn = dialogue.conn;
         let goodbye = Packet::Disconnect(Disconnect::new(ReasonCode::Success));
         goodbye.encode(dialogue.version, &mut self.out);
-        history.note(Fact::Leaving { client: self.no, conn });
+        history.note(Fact::Leaving {
+            client: self.no,
+            conn,
+        });
         self.over(history);
         Wish::Close
     }
@@ -252,7 +268,9 @@ impl Client {
 
     /// Subscribes to what it wants and has not; now and then unsubscribes from what it has.
     fn subscribe(&mut self, history: &mut History) {
-        let Some(dialogue) = &mut self.dialogue else { return };
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
         if dialogue.awaits() {
             return;
         }
@@ -275,9 +293,15 @@ impl Client {
 
     /// Publishes one message or a few.
     fn publish_some(&mut self, history: &mut History) {
-        let burst = if self.draws.one_in(5) { self.draws.between(2, 10) } else { 1 };
+        let burst = if self.draws.one_in(5) {
+            self.draws.between(2, 10)
+        } else {
+            1
+        };
         for _ in 0..burst {
-            let Some(dialogue) = &mut self.dialogue else { return };
+            let Some(dialogue) = &mut self.dialogue else {
+                return;
+            };
             let window = self.persona.window.min(dialogue.window);
             let is_full = self.session.inflight.len() >= usize::from(window) || dialogue.to_resend > 0;
             if self.published >= self.persona.messages || is_full {

@@ -32,13 +32,20 @@ pub(crate) enum SyncStep {
 
 impl DiskStore {
     /// Opens what is on the disk.
-    pub(crate) fn open(disk: &FaultyDisk, limits: Limits, shards: u16, ms: u64, salt: u32) -> Result<(Self, Restored), String> {
+    pub(crate) fn open(
+        disk: &FaultyDisk,
+        limits: Limits,
+        shards: u16,
+        ms: u64,
+        salt: u32,
+    ) -> Result<(Self, Restored), String> {
         let bells = Arc::new(Mutex::new(Vec::new()));
         let rung = Arc::clone(&bells);
         let ring = move |shard, bell| rung.lock().push((shard, bell));
         let exchange = Exchange::new(usize::from(shards), limits.pending_bytes_max, |_| {}, ring);
         let (engine, restored, report) =
-            Engine::open(disk.clone(), limits, salt, now(ms), Arc::new(exchange)).map_err(|error| error.to_string())?;
+            Engine::open(disk.clone(), limits, salt, now(ms), Arc::new(exchange))
+                .map_err(|error| error.to_string())?;
         if report.has_damage() {
             return Err(format!("a crash is no damage: {report}"));
         }
@@ -130,9 +137,12 @@ pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard],
         .store(restored.highest, std::sync::atomic::Ordering::Relaxed);
     for retained in restored.retained {
         let topic = retained.message.topic.clone();
-        shared
-            .retained
-            .set(topic.as_topic(), retained.message, retained.version, retained.expires_at_ms);
+        shared.retained.set(
+            topic.as_topic(),
+            retained.message,
+            retained.version,
+            retained.expires_at_ms,
+        );
     }
     for session in restored.sessions {
         let shard = draws.below(shards.len() as u64) as usize;

@@ -280,7 +280,14 @@ impl History {
     /// A fact as a line of the trace.
     pub fn line(&self, at: &At) -> String {
         let seconds = at.ms / 1_000;
-        format!("{seconds:5}.{:03} {}", at.ms % 1_000, Words { history: self, fact: &at.fact })
+        format!(
+            "{seconds:5}.{:03} {}",
+            at.ms % 1_000,
+            Words {
+                history: self,
+                fact: &at.fact
+            }
+        )
     }
 
     /// The lines about a message, or about a client where there is no message.
@@ -383,21 +390,34 @@ impl fmt::Display for Words<'_> {
                 will,
                 ..
             } => {
-                write!(f, "#{conn} CONNECT clean={clean_start} expiry={expiry_s} window={window}")?;
+                write!(
+                    f,
+                    "#{conn} CONNECT clean={clean_start} expiry={expiry_s} window={window}"
+                )?;
                 match will {
                     Some(will) => write!(f, " will=m{} delay={}", will.message, will.delay_ms),
                     None => Ok(()),
                 }
             }
             Fact::Connected {
-                conn, session_present, ..
+                conn,
+                session_present,
+                ..
             } => write!(f, "#{conn} <- CONNACK present={session_present:?}"),
             Fact::Refused { conn, reason, .. } => write!(f, "#{conn} <- CONNACK {reason:?}"),
             Fact::Published {
-                conn, message, dup, id, ..
+                conn,
+                message,
+                dup,
+                id,
+                ..
             } => {
                 let said = history.message(*message);
-                write!(f, "#{conn} PUBLISH m{message} {} q{} id={id}", said.topic, said.qos as u8)?;
+                write!(
+                    f,
+                    "#{conn} PUBLISH m{message} {} q{} id={id}",
+                    said.topic, said.qos as u8
+                )?;
                 write!(f, "{}", if *dup { " dup" } else { "" })?;
                 write!(f, "{}", if said.retain { " retain" } else { "" })?;
                 write!(f, "{}", if said.clears { " empty" } else { "" })
@@ -410,7 +430,9 @@ impl fmt::Display for Words<'_> {
                 ..
             } => write!(f, "#{conn} <- {step:?} m{message} {reason:?}"),
             Fact::GivenUp { message, .. } => write!(f, "gives m{message} up"),
-            Fact::Subscribing { conn, filter, qos, .. } => {
+            Fact::Subscribing {
+                conn, filter, qos, ..
+            } => {
                 write!(f, "#{conn} SUBSCRIBE {filter} q{}", *qos as u8)
             }
             Fact::Subscribed {
@@ -418,7 +440,10 @@ impl fmt::Display for Words<'_> {
             } => write!(f, "#{conn} <- SUBACK {filter} {reason:?}"),
             Fact::Unsubscribing { conn, filter, .. } => write!(f, "#{conn} UNSUBSCRIBE {filter}"),
             Fact::Unsubscribed {
-                conn, filter, is_gone, ..
+                conn,
+                filter,
+                is_gone,
+                ..
             } => write!(f, "#{conn} <- UNSUBACK {filter} gone={is_gone}"),
             Fact::Received {
                 conn,
@@ -448,14 +473,19 @@ impl fmt::Display for Words<'_> {
                 clean_start,
                 session_present,
                 ..
-            } => write!(f, "#{conn} broker: accepted clean={clean_start} present={session_present}"),
+            } => write!(
+                f,
+                "#{conn} broker: accepted clean={clean_start} present={session_present}"
+            ),
             Fact::BrokerEnded {
                 conn, has_will, why, ..
             } => write!(f, "#{conn} broker: ended, will={has_will}: {why}"),
             Fact::BrokerDropped { topic, reason, .. } => write!(f, "broker: dropped on {topic}: {reason}"),
             Fact::BrokerExpired { .. } => write!(f, "broker: session expired"),
             Fact::Started { shards, store } => write!(f, "broker: started, {shards} shards, {store} store"),
-            Fact::Crashed { cuts_power: false, .. } => write!(f, "broker: crashed"),
+            Fact::Crashed {
+                cuts_power: false, ..
+            } => write!(f, "broker: crashed"),
             Fact::Crashed { .. } => write!(f, "broker: the power was cut"),
             Fact::NotStarted { what } => write!(f, "broker: cannot start: {what}"),
             Fact::Store(what) => write!(f, "store: {what}"),

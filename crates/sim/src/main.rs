@@ -1,26 +1,138 @@
-//! `cargo xtask sim`.
-use martlet_sim::{check::check, run, Play};
-fn main() {
-    if let Some(name) = std::env::args().nth(1).filter(|a| a == "plant").and(std::env::args().nth(2)) {
-        for bug in martlet_sim::plant::Bug::ALL { if name != "all" && bug.name() != name { continue }
-            let t = std::time::Instant::now();
-            let f = (0..1000).find_map(|seed| { let h = run(Play { seed, bug: Some(*bug), ..Play::default() }); check(&h).first().map(|b| (seed, b.checker, b.what.clone())) });
-            println!("{} {f:?} {:?}", bug.name(), t.elapsed());
+//! `cargo xtask sim`: plays one seed with a trace, or many on all cores.
+
+use std::cell::Cell;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use martlet_sim::check::{Broken, check};
+use martlet_sim::history::History;
+use martlet_sim::plant::Bug;
+use martlet_sim::{Play, cuts, run};
+
+/// Plays whole brokers and clients from seeds
+#[derive(Parser)]
+#[command(name = "cargo xtask sim")]
+struct Args {
+    /// Play this seed and print all that happens
+    #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
+    seed: Option<u64>,
+    /// Play the seeds from A to below B
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    seeds: Option<(u64, u64)>,
+    /// Play as many seeds as fit
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Have the store and limits refuse what clients send, and batches end in any order
+    #[arg(long)]
+    harsh: bool,
+    /// Cut the power at each point of what short runs do to the disk
+    #[arg(long)]
+    cuts: bool,
+    /// Put this bug in
+    #[arg(long, value_parser = bug)]
+    plant: Option<Bug>,
+}
+
+/// Seeds that are played when nothing else is asked for.
+const SEEDS: u64 = 1_000;
+
+/// Broken promises that are shown of one seed.
+const SHOWN: usize = 3;
+
+thread_local! {
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let (low, high) = text.split_once("..").ok_or("a range looks like 0..1000")?;
+    let number = |text: &str| text.parse().map_err(|error| format!("{text}: {error}"));
+    Ok((number(low)?, number(high)?))
+}
+
+fn bug(text: &str) -> Result<Bug, String> {
+    let names: Vec<_> = Bug::ALL.iter().map(|bug| bug.name()).collect();
+    Bug::from_name(text).ok_or_else(|| format!("the bugs are {}", names.join(", ")))
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        eprintln!("seed {}", SEED.get());
+        hook(info);
+    }));
+    let (low, high) = match (args.seed, args.seeds, args.minutes) {
+        (Some(seed), ..) => (seed, seed + 1),
+        (_, Some(range), _) => range,
+        (_, _, Some(_)) => (0, u64::MAX),
+        _ => (0, SEEDS),
+    };
+    let until = args
+        .minutes
+        .map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let began = Instant::now();
+    let (next, played, failed) = (AtomicU64::new(low), AtomicU64::new(0), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= high || until.is_some_and(|until| Instant::now() >= until) {
+                        return;
+                    }
+                    SEED.set(seed);
+                    let holds = play(&args, seed);
+                    played.fetch_add(1, Ordering::Relaxed);
+                    failed.fetch_add(u64::from(!holds), Ordering::Relaxed);
+                }
+            });
         }
-        return;
+    });
+    let (played, failed) = (played.into_inner(), failed.into_inner());
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{played} seeds in {seconds:.1} s, {failed} with broken promises");
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
-    let args: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
-    if let [seed] = args[..] {
-        let history = run(Play { seed, prints: true, ..Play::default() });
-        for b in check(&history) { println!("{b:?}"); for l in history.lines_about(b.message, b.client) { println!("    {l}"); } }
-        return;
+}
+
+/// Plays one seed; whether all promises hold.
+fn play(args: &Args, seed: u64) -> bool {
+    let what = Play {
+        seed,
+        bug: args.plant,
+        is_harsh: args.harsh,
+        prints: args.seed.is_some() && !args.cuts,
+        ..Play::default()
+    };
+    if args.cuts {
+        let found = cuts(what);
+        for (at, broken, lines) in &found {
+            tell(seed, &format!("power cut {at}"), broken, lines);
+        }
+        return found.is_empty();
     }
-    let t = std::time::Instant::now();
-    let mut n = 0;
-    for seed in args[0]..args[1] {
-        let history = run(Play { seed, ..Play::default() });
-        n += history.facts.len();
-        for b in check(&history).iter().take(2) { let f = history.facts.iter().any(|a| matches!(a.fact, martlet_sim::history::Fact::Store(_))); let st = history.facts.iter().find_map(|a| match a.fact { martlet_sim::history::Fact::Started{store,..} => Some(store), _ => None}).unwrap_or("?"); println!("seed {seed} {st}{} {} {}", if f {"-F"} else {""}, b.checker, b.what); }
+    let history = run(what);
+    let found = check(&history);
+    for broken in found.iter().take(SHOWN) {
+        tell(seed, "", broken, &about(&history, broken));
     }
-    println!("{n} facts {:?}", t.elapsed());
+    found.is_empty()
+}
+
+fn about(history: &History, broken: &Broken) -> Vec<String> {
+    history.lines_about(broken.message, broken.client)
+}
+
+fn tell(seed: u64, at: &str, broken: &Broken, lines: &[String]) {
+    let mut text = format!("seed {seed} {at}: {}: {}\n", broken.checker, broken.what);
+    for line in lines {
+        text.push_str(&format!("    {line}\n"));
+    }
+    print!("{text}");
 }

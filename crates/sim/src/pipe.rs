@@ -28,7 +28,13 @@ pub(crate) struct Pipe {
 impl Pipe {
     /// Whether client and broker have it, and nothing is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        let is_open = matches!(self.end, BrokerEnd::Open { closes_by_ms: None, .. });
+        let is_open = matches!(
+            self.end,
+            BrokerEnd::Open {
+                closes_by_ms: None,
+                ..
+            }
+        );
         is_open && !self.is_abandoned && self.up.is_empty() && self.down.is_empty()
     }
 }
@@ -37,7 +43,10 @@ impl Pipe {
 #[derive(Debug)]
 pub(crate) enum BrokerEnd {
     /// On its way, or between two shards.
-    Moving { shard: u16, relocated: Option<Relocated> },
+    Moving {
+        shard: u16,
+        relocated: Option<Relocated>,
+    },
     /// A shard has it.
     Open {
         shard: u16,

@@ -179,6 +179,10 @@ impl Persona {
 const TOPICS_EACH: u64 = 3;
 const RETAINED_TOPICS: u64 = 4;
 
+/// How long a short run is, in milliseconds, and how much each of its clients publishes.
+const SHORT_MS: u64 = 2_000;
+const SHORT_MESSAGES: u32 = 5;
+
 impl Plan {
     pub(crate) fn new(seed: u64, bug: Option<Bug>, is_harsh: bool) -> Self {
         let mut draws = Draws::new(seed);
@@ -190,7 +194,12 @@ impl Plan {
             Keeping::Disk,
             Keeping::Disk,
         ]);
-        let durability = *d.pick(&[Durability::Fsync, Durability::Fsync, Durability::Fsync, Durability::Os]);
+        let durability = *d.pick(&[
+            Durability::Fsync,
+            Durability::Fsync,
+            Durability::Fsync,
+            Durability::Os,
+        ]);
         let crash_every_ms = *d.pick(&[None, Some(1_000), Some(5_000), Some(20_000)]);
         let network = Network {
             delay_ms_max: *d.pick(&[2, 20, 300]),
@@ -223,6 +232,22 @@ impl Plan {
             plan.soften();
         }
         plan.cast(d);
+        plan
+    }
+
+    /// A short run on a disk that does nothing worse than to lose its power.
+    pub(crate) fn short(seed: u64, bug: Option<Bug>) -> Self {
+        let mut plan = Self::new(seed, bug, false);
+        plan.keeping = Keeping::Disk;
+        plan.crash_every_ms = None;
+        plan.play_ms = SHORT_MS;
+        plan.durability = Durability::Fsync;
+        plan.settings.durability = Durability::Fsync;
+        for persona in &mut plan.personas {
+            persona.messages = persona.messages.min(SHORT_MESSAGES);
+            persona.pause_ms = persona.pause_ms.min(SHORT_MS / 10);
+            persona.is_steady = false;
+        }
         plan
     }
 
@@ -331,7 +356,13 @@ fn policy(d: &mut Draws, is_tight: bool) -> martlet_session::Policy {
 }
 
 fn version(d: &mut Draws) -> Version {
-    *d.pick(&[Version::V5, Version::V5, Version::V3_1_1, Version::V3_1_1, Version::V3_1])
+    *d.pick(&[
+        Version::V5,
+        Version::V5,
+        Version::V3_1_1,
+        Version::V3_1_1,
+        Version::V3_1,
+    ])
 }
 
 /// What makes life hard for a client.
@@ -379,7 +410,12 @@ fn subscriber(d: &mut Draws, n: u64, publishers: u64) -> Persona {
         let one = format!("t/{}/#", d.below(publishers));
         let filter = d.pick(&["t/#".to_owned(), "t/+/0".to_owned(), one]).clone();
         if persona.filters.iter().all(|(have, _)| *have != filter) {
-            let qos = *d.pick(&[Qos::ExactlyOnce, Qos::ExactlyOnce, Qos::AtLeastOnce, Qos::AtMostOnce]);
+            let qos = *d.pick(&[
+                Qos::ExactlyOnce,
+                Qos::ExactlyOnce,
+                Qos::AtLeastOnce,
+                Qos::AtMostOnce,
+            ]);
             persona.filters.push((filter, qos));
         }
     }

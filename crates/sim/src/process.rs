@@ -92,7 +92,13 @@ impl Process {
         let shared = Shared::new(recipe.settings.clone(), vec![rules], count, &mut seed);
         let salt = draws.next() as u32;
         let opened = match recipe.keeping {
-            Keeping::Disk => Some(DiskStore::open(&recipe.disk, recipe.limits, recipe.shards, ms, salt)?),
+            Keeping::Disk => Some(DiskStore::open(
+                &recipe.disk,
+                recipe.limits,
+                recipe.shards,
+                ms,
+                salt,
+            )?),
             Keeping::Memory | Keeping::Slow => None,
         };
         let slow_store = (recipe.keeping == Keeping::Slow)
@@ -163,7 +169,9 @@ impl Process {
 
     /// The slow store comes to an end with one batch of this shard; whether there was one.
     pub(crate) fn end_one(&self, shard: u16) -> bool {
-        self.slow_store.as_ref().is_some_and(|store| store.lock().end_one(shard))
+        self.slow_store
+            .as_ref()
+            .is_some_and(|store| store.lock().end_one(shard))
     }
 
     pub(crate) fn set_failing(&self, fails: bool) {
@@ -190,7 +198,10 @@ impl Process {
             return Some(format!("{parcels} messages between shards"));
         }
         if (totals.queued, totals.queued_bytes) != (0, 0) {
-            return Some(format!("{} messages of {} bytes in queues", totals.queued, totals.queued_bytes));
+            return Some(format!(
+                "{} messages of {} bytes in queues",
+                totals.queued, totals.queued_bytes
+            ));
         }
         let is_busy = |store: &DiskStore| store.has_work() || store.waits_for_sync();
         if self.disk_store.as_ref().is_some_and(is_busy) {

@@ -49,6 +49,9 @@ pub(crate) struct World {
     names: BTreeMap<String, usize>,
     pipes: BTreeMap<ConnNo, Pipe>,
     next_conn: ConnNo,
+    /// The power is cut when so many things have been done to the disk.
+    cut_at: Option<usize>,
+    recorded: usize,
     /// For a planted bug: what was retained.
     past: Arc<Mutex<Past>>,
 }
@@ -120,8 +123,21 @@ impl World {
             names,
             pipes: BTreeMap::new(),
             next_conn: 1,
+            cut_at: None,
+            recorded: 0,
             past: Arc::default(),
         }
+    }
+
+    /// Has the power cut once, when so many things have been done to the disk.
+    pub(crate) fn cut_at(&mut self, point: usize) {
+        self.cut_at = Some(point);
+        self.recipe.disk.record();
+    }
+
+    /// How many things were done to the disk while clients played.
+    pub(crate) fn recorded(&self) -> usize {
+        self.recorded
     }
 
     /// Plays, and lets all come to rest.
@@ -134,10 +150,12 @@ impl World {
         }
         self.plan_crash();
         if self.recipe.keeping == Keeping::Slow && self.refuses {
-            self.agenda.add(self.now_ms + self.draws.below(10_000), Task::StoreFails(true));
+            self.agenda
+                .add(self.now_ms + self.draws.below(10_000), Task::StoreFails(true));
         }
         if self.recipe.keeping == Keeping::Disk && self.fills {
-            self.agenda.add(self.now_ms + self.draws.below(10_000), Task::DiskFull(true));
+            self.agenda
+                .add(self.now_ms + self.draws.below(10_000), Task::DiskFull(true));
         }
         self.advance(self.play_until_ms, |_| false);
         self.drain();
@@ -154,6 +172,7 @@ impl World {
         self.is_draining = true;
         self.agenda
             .retain(|task| !matches!(task, Task::Cut(_) | Task::StoreFails(_) | Task::DiskFull(_)));
+        self.recorded = self.recipe.disk.recorded();
         self.mend();
         self.network.delay_ms_max = self.network.delay_ms_max.min(20);
         self.begin(Act::Drain);
@@ -209,7 +228,9 @@ impl World {
             let pipes: Vec<_> = self.pipes.keys().map(|conn| format!("#{conn}")).collect();
             return format!("connections {}", pipes.join(" "));
         }
-        self.process.as_ref().map_or_else(|| "no process".to_owned(), Process::rest)
+        self.process
+            .as_ref()
+            .map_or_else(|| "no process".to_owned(), Process::rest)
     }
 
     /// Lets time pass until then, or until `is_over`.
@@ -326,5 +347,9 @@ fn patience_ms(plan: &Plan) -> u64 {
         || plan.settings.queued_bytes_total_max < 1 << 20
         || plan.network.socket_bytes < 2_000
         || plan.crash_every_ms.is_some();
-    if is_tight { u64::MAX } else { 40 * plan.network.delay_ms_max + 10_000 }
+    if is_tight {
+        u64::MAX
+    } else {
+        40 * plan.network.delay_ms_max + 10_000
+    }
 }

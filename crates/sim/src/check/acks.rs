@@ -20,12 +20,20 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
                 ..
             } if *step != Step::PubComp => {
                 let Some(place) = places.get(&(*conn, *message)) else {
-                    found.of_message(*message, *client, format!("{step:?} of m{message}, which was not sent"));
+                    found.of_message(
+                        *message,
+                        *client,
+                        format!("{step:?} of m{message}, which was not sent"),
+                    );
                     continue;
                 };
                 let before = last.insert((*conn, *step == Step::PubAck), *place);
                 if before.is_some_and(|before| before > *place) {
-                    found.of_message(*message, *client, format!("{step:?} of m{message} came out of turn"));
+                    found.of_message(
+                        *message,
+                        *client,
+                        format!("{step:?} of m{message} came out of turn"),
+                    );
                 }
             }
             _ => {}

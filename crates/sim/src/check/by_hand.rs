@@ -70,7 +70,10 @@ impl ByHand {
     }
 
     pub(crate) fn count_by(&self, checker: &str) -> usize {
-        super::check(&self.history).iter().filter(|broken| broken.checker == checker).count()
+        super::check(&self.history)
+            .iter()
+            .filter(|broken| broken.checker == checker)
+            .count()
     }
 
     /// The messages that a checker complains of.

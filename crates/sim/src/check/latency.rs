@@ -13,7 +13,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     let is_steady = |client: usize| view.history.clients[client].is_steady;
     for receipt in view.receipts.iter().filter(|receipt| is_steady(receipt.client)) {
         let said = view.history.message(receipt.message);
-        let Some(sent) = view.sent.get(&receipt.message) else { continue };
+        let Some(sent) = view.sent.get(&receipt.message) else {
+            continue;
+        };
         let took_ms = receipt.ms - sent.first_ms;
         if is_steady(said.publisher) && took_ms > patience_ms {
             let what = format!("m{} took {took_ms} ms", receipt.message);
@@ -22,9 +24,15 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     }
     for (&message, sent) in &view.sent {
         let said = view.history.message(message);
-        let took_ms = sent.promised_ms.map_or(0, |promised_ms| promised_ms - sent.first_ms);
+        let took_ms = sent
+            .promised_ms
+            .map_or(0, |promised_ms| promised_ms - sent.first_ms);
         if said.qos > Qos::AtMostOnce && is_steady(said.publisher) && took_ms > patience_ms {
-            found.of_message(message, said.publisher, format!("m{message} was acknowledged after {took_ms} ms"));
+            found.of_message(
+                message,
+                said.publisher,
+                format!("m{message} was acknowledged after {took_ms} ms"),
+            );
         }
     }
 }

@@ -17,7 +17,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     let mut drops = counted_drops(view);
     for (&message, sent) in &view.sent {
         let said = view.history.message(message);
-        let Some(promised_ms) = sent.promised_ms else { continue };
+        let Some(promised_ms) = sent.promised_ms else {
+            continue;
+        };
         if said.qos == Qos::AtMostOnce || said.expires || said.retain {
             continue;
         }
@@ -25,7 +27,11 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             let is_owed = is_owed(view, epoch, said, sent, promised_ms);
             if is_owed && !got.contains(&(epoch, message)) && !take(&mut drops, Some(client), &said.topic) {
                 let name = &view.history.clients[client].name;
-                found.of_message(message, client, format!("m{message} was acknowledged and {name} did not get it"));
+                found.of_message(
+                    message,
+                    client,
+                    format!("m{message} was acknowledged and {name} did not get it"),
+                );
             }
         }
         check_group(view, message, promised_ms, &got, &mut drops, found);
@@ -53,13 +59,18 @@ fn check_group(
     found: &mut Found,
 ) {
     let (said, sent) = (view.history.message(message), &view.sent[&message]);
-    let mut members = view.subscriptions.keys().filter(|epoch| view.is_member(**epoch)).peekable();
+    let mut members = view
+        .subscriptions
+        .keys()
+        .filter(|epoch| view.is_member(**epoch))
+        .peekable();
     if members.peek().is_none() {
         return;
     }
     let (mut has_certain, mut is_got) = (false, false);
     for &epoch in members {
-        if view.last.get(&epoch.0) != Some(&epoch) || view.history.clients[epoch.0].packet_bytes_max.is_some() {
+        if view.last.get(&epoch.0) != Some(&epoch) || view.history.clients[epoch.0].packet_bytes_max.is_some()
+        {
             return;
         }
         has_certain |= view
@@ -69,7 +80,11 @@ fn check_group(
     }
     // A drop of a group is nobody's in particular.
     if has_certain && !is_got && !take(drops, None, &said.topic) {
-        found.add(Some(message), None, format!("m{message} was acknowledged and no member of the group got it"));
+        found.add(
+            Some(message),
+            None,
+            format!("m{message} was acknowledged and no member of the group got it"),
+        );
     }
 }
 

@@ -17,7 +17,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             continue;
         }
         let is_exact = receipt.qos == Qos::ExactlyOnce;
-        *counts.entry((receipt.epoch, receipt.message, is_exact)).or_default() += 1;
+        *counts
+            .entry((receipt.epoch, receipt.message, is_exact))
+            .or_default() += 1;
         if is_exact && view.is_member(receipt.epoch) {
             *of_group.entry(receipt.message).or_default() += 1;
         }
@@ -37,7 +39,11 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     }
     for (message, count) in of_group {
         if count > 1 {
-            found.add(Some(message), None, format!("m{message} came to a group {count} times"));
+            found.add(
+                Some(message),
+                None,
+                format!("m{message} came to a group {count} times"),
+            );
         }
     }
 }

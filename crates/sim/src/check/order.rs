@@ -12,7 +12,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     let mut last = BTreeMap::new();
     for receipt in &view.receipts {
         let said = view.history.message(receipt.message);
-        let Some(sent) = view.sent.get(&receipt.message) else { continue };
+        let Some(sent) = view.sent.get(&receipt.message) else {
+            continue;
+        };
         // What came before SUBSCRIBE and is sent again comes late with good reason.
         let is_certain = view
             .matching(receipt.epoch, receipt.topic)
@@ -20,14 +22,22 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         // At QoS 0 the first copy may be dropped, and a second one come later.
         let is_certain = is_certain && (receipt.qos > Qos::AtMostOnce || sent.times == 1);
         // Members of a group share what comes, and what one did not finish goes to another.
-        if said.retain || !is_certain || view.is_member(receipt.epoch) || !seen.insert((receipt.epoch, receipt.message)) {
+        if said.retain
+            || !is_certain
+            || view.is_member(receipt.epoch)
+            || !seen.insert((receipt.epoch, receipt.message))
+        {
             continue;
         }
         let key = (receipt.epoch, sent.epoch, receipt.topic, said.qos, receipt.qos);
         let before = last.insert(key, receipt.message);
         if let Some(before) = before.filter(|before| *before > receipt.message) {
             let (message, name) = (receipt.message, &view.history.clients[receipt.client].name);
-            found.of_message(message, receipt.client, format!("m{message} came to {name} after m{before}"));
+            found.of_message(
+                message,
+                receipt.client,
+                format!("m{message} came to {name} after m{before}"),
+            );
         }
     }
 }

@@ -79,7 +79,9 @@ fn may_be_last(writes: &[Write], got: Option<MessageNo>, from_ms: u64, to_ms: u6
             .iter()
             .any(|write| write.message == got && !write.clears && write.from_ms <= to_ms && !is_over(write)),
         None => {
-            let is_empty = !writes.iter().any(|write| write.done_ms.is_some_and(|done_ms| done_ms < from_ms));
+            let is_empty = !writes
+                .iter()
+                .any(|write| write.done_ms.is_some_and(|done_ms| done_ms < from_ms));
             is_empty
                 || writes
                     .iter()
@@ -107,7 +109,10 @@ mod tests {
         assert!(may_be_last(&writes, Some(2), 50, 60));
         assert!(!may_be_last(&writes, Some(1), 50, 60));
         assert!(!may_be_last(&writes, None, 50, 60));
-        assert!(may_be_last(&writes, Some(1), 35, 60), "the later one may not have come");
+        assert!(
+            may_be_last(&writes, Some(1), 35, 60),
+            "the later one may not have come"
+        );
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             Fact::BrokerAccepted { client, conn, .. } => {
                 let conn = &view.conns[conn];
                 let (_, session_present) = conn.accepted.expect("it was accepted");
-                let is_there = promises.get(client).is_some_and(|promise| promise.holds_at(at.ms));
+                let is_there = promises
+                    .get(client)
+                    .is_some_and(|promise| promise.holds_at(at.ms));
                 if is_there && !session_present && !conn.clean_start {
                     found.of_client(*client, "its session is gone".to_owned());
                 }
@@ -71,7 +73,9 @@ impl Promise {
         match self.expiry_s {
             0 => false,
             NEVER => true,
-            expiry_s => self.ended_ms.is_none_or(|ended_ms| ms < ended_ms + u64::from(expiry_s) * 1_000),
+            expiry_s => self
+                .ended_ms
+                .is_none_or(|ended_ms| ms < ended_ms + u64::from(expiry_s) * 1_000),
         }
     }
 }

@@ -13,11 +13,16 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         let sent_ms = view.sent.get(&receipt.message).map_or(0, |sent| sent.first_ms);
         let mut matching = view.matching(receipt.epoch, receipt.topic);
         let is_wanted = matching.any(|subscription| {
-            subscription.asked_ms <= receipt.ms && subscription.gone_ms.is_none_or(|gone_ms| sent_ms <= gone_ms)
+            subscription.asked_ms <= receipt.ms
+                && subscription.gone_ms.is_none_or(|gone_ms| sent_ms <= gone_ms)
         });
         if !is_wanted {
             let (message, name) = (receipt.message, &view.history.clients[receipt.client].name);
-            found.of_message(message, receipt.client, format!("m{message} came to {name}, who has no subscription"));
+            found.of_message(
+                message,
+                receipt.client,
+                format!("m{message} came to {name}, who has no subscription"),
+            );
         }
     }
 }

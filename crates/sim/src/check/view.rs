@@ -237,7 +237,10 @@ impl<'a> View<'a> {
                     sent.times += 1;
                 }
                 Fact::Acknowledged {
-                    message, step, reason, ..
+                    message,
+                    step,
+                    reason,
+                    ..
                 } if !reason.is_error() && *step != Step::PubComp => {
                     if let Some(sent) = self.sent.get_mut(message) {
                         sent.promised_ms.get_or_insert(at.ms);
@@ -285,7 +288,9 @@ impl<'a> View<'a> {
             };
             let Some(epoch) = self.epoch(*conn) else { continue };
             let all = self.subscriptions.entry(epoch).or_default();
-            let there = all.iter_mut().filter(|s| s.filter == *filter && s.gone_ms.is_none());
+            let there = all
+                .iter_mut()
+                .filter(|s| s.filter == *filter && s.gone_ms.is_none());
             match &at.fact {
                 Fact::Subscribing { qos, .. } => all.push(Subscription {
                     filter: filter.clone(),

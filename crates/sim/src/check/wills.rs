@@ -10,22 +10,31 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
     // Who listens is there until then.
     let rested_ms = view.rested_ms();
     for conn in view.conns.values() {
-        let (Some(will), Some(end)) = (conn.will, conn.ended) else { continue };
+        let (Some(will), Some(end)) = (conn.will, conn.ended) else {
+            continue;
+        };
         if end.by_crash || conn.accepted.is_none() || end.ms >= rested_ms {
             continue;
         }
         let client = conn.client;
         if !end.has_will {
-            found.of_message(will.message, client, format!("the will m{} was forgotten", will.message));
+            found.of_message(
+                will.message,
+                client,
+                format!("the will m{} was forgotten", will.message),
+            );
             continue;
         }
         let count = heard(view, will.message, end.ms);
         let is_cancelled = end.by_goodbye || comes_back(view, conn, end, end.ms + will.delay_ms);
         // Nobody is promised that the goodbye survives a crash.
-        let may_be_lost = crashes_after(view, end.ms, will.delay_ms)
-            || comes_back_late(view, conn, end, will.delay_ms);
+        let may_be_lost =
+            crashes_after(view, end.ms, will.delay_ms) || comes_back_late(view, conn, end, will.delay_ms);
         if is_cancelled && !may_be_lost && count.is_some_and(|count| count > 0) {
-            let what = format!("the will m{} was published and should not have been", will.message);
+            let what = format!(
+                "the will m{} was published and should not have been",
+                will.message
+            );
             found.of_message(will.message, client, what);
         }
         if !is_cancelled && !may_be_lost && count == Some(0) {
@@ -55,7 +64,8 @@ fn comes_back(view: &View<'_>, conn: &Conn, end: End, due_ms: u64) -> bool {
 /// Whether it goes on in the very moment in which the will is due.
 fn comes_back_late(view: &View<'_>, conn: &Conn, end: End, delay_ms: u64) -> bool {
     delay_ms > 0
-        && next_accepted(view, conn, end).is_some_and(|(ms, is_present)| is_present && ms == end.ms + delay_ms)
+        && next_accepted(view, conn, end)
+            .is_some_and(|(ms, is_present)| is_present && ms == end.ms + delay_ms)
 }
 
 fn next_accepted(view: &View<'_>, conn: &Conn, end: End) -> Option<(u64, bool)> {

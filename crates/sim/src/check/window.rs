@@ -49,7 +49,9 @@ mod tests {
     fn finds_one_too_many() {
         let mut hand = ByHand::pair(Qos::AtLeastOnce);
         hand.history.inflight_max = 2;
-        let messages: Vec<_> = (0..3).map(|_| hand.publish_acknowledged(Qos::AtLeastOnce)).collect();
+        let messages: Vec<_> = (0..3)
+            .map(|_| hand.publish_acknowledged(Qos::AtLeastOnce))
+            .collect();
         hand.receive(messages[0], Qos::AtLeastOnce, false);
         hand.receive(messages[1], Qos::AtLeastOnce, false);
         assert_eq!(hand.found_by("window"), []);

@@ -111,7 +111,11 @@ impl Dialogue {
             }
         }
         let plan = persona.will.filter(|_| has_will);
-        let delay_s = if has_properties { plan.map_or(0, |will| will.delay_s) } else { 0 };
+        let delay_s = if has_properties {
+            plan.map_or(0, |will| will.delay_s)
+        } else {
+            0
+        };
         let will = plan.map(|will| Willed {
             message: history.say(Said {
                 publisher: client,
@@ -153,7 +157,11 @@ impl Dialogue {
             conn: self.conn,
             clean_start,
             expiry_s,
-            window: if has_properties { persona.receive_maximum } else { u16::MAX },
+            window: if has_properties {
+                persona.receive_maximum
+            } else {
+                u16::MAX
+            },
             will,
         });
     }
@@ -289,7 +297,9 @@ impl Dialogue {
         out: &mut Vec<u8>,
     ) {
         while self.acks.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms) {
-            let Some((_, ack)) = self.acks.pop_front() else { return };
+            let Some((_, ack)) = self.acks.pop_front() else {
+                return;
+            };
             let success = |id| Ack::new(id, ReasonCode::Success);
             let (packet, finished) = match ack {
                 AckOut::PubAck(id) => (Packet::PubAck(success(id)), Some(id)),

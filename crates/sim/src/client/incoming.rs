@@ -29,7 +29,13 @@ impl Client {
                 }
                 Ok(Decoded::Incomplete { .. }) => break,
                 Err(fault) => {
-                    self.nonsense(format!("cannot decode {:02x?}: {fault}", &unread[used..][..4.min(unread.len() - used)]), history);
+                    self.nonsense(
+                        format!(
+                            "cannot decode {:02x?}: {fault}",
+                            &unread[used..][..4.min(unread.len() - used)]
+                        ),
+                        history,
+                    );
                     self.over(history);
                     return Wish::Close;
                 }
@@ -107,7 +113,9 @@ impl Client {
 
     fn received(&mut self, now_ms: u64, publish: &Publish<'_>, history: &mut History) {
         let ack_ms = now_ms + self.draws.below(self.ack_ms_max() + 1);
-        let Some(dialogue) = &mut self.dialogue else { return };
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
         let topic = match publish.address {
             Address::Name(topic) => topic.as_str().to_owned(),
             Address::Define(topic, alias) => {
@@ -142,11 +150,17 @@ impl Client {
     }
 
     fn ack_ms_max(&self) -> u64 {
-        if self.act == super::Act::Play { self.persona.ack_ms_max } else { 0 }
+        if self.act == super::Act::Play {
+            self.persona.ack_ms_max
+        } else {
+            0
+        }
     }
 
     fn released(&mut self, now_ms: u64, ack: Ack<'_>) {
-        let Some(dialogue) = &mut self.dialogue else { return };
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
         let reason = if self.session.unreleased.remove(&ack.packet_id.get()) {
             ReasonCode::Success
         } else {
@@ -189,7 +203,9 @@ impl Client {
     }
 
     fn suback(&mut self, suback: &SubAck<'_>, history: &mut History) {
-        let Some(dialogue) = &mut self.dialogue else { return };
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
         let Some(filter) = dialogue.answered(suback.packet_id) else {
             return self.nonsense("SUBACK that nobody waits for".to_owned(), history);
         };
@@ -210,7 +226,9 @@ impl Client {
     }
 
     fn unsuback(&mut self, unsuback: &UnsubAck<'_>, history: &mut History) {
-        let Some(dialogue) = &mut self.dialogue else { return };
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
         let Some(filter) = dialogue.answered(unsuback.packet_id) else {
             return self.nonsense("UNSUBACK that nobody waits for".to_owned(), history);
         };
@@ -227,7 +245,9 @@ impl Client {
     }
 
     fn pong(&mut self, history: &mut History) {
-        let Some(dialogue) = &mut self.dialogue else { return };
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
         if self.persona.reads && !self.session.subscribed.is_empty() && !dialogue.has_read {
             dialogue.has_read = true;
             history.note(Fact::Read {

@@ -68,5 +68,4 @@ impl ClientSession {
         self.subscribed.clear();
         self.inflight.drain(..).map(|out| out.message).collect()
     }
-
 }

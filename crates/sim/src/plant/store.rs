@@ -52,7 +52,11 @@ impl Planted {
             if let Change::Queued { recipients, .. } = change {
                 self.messages += 1;
                 if self.messages.is_multiple_of(FORGETS_ONE_IN) {
-                    forgotten.extend(recipients.iter().map(|recipient| Change::Done { key: recipient.key }));
+                    forgotten.extend(
+                        recipients
+                            .iter()
+                            .map(|recipient| Change::Done { key: recipient.key }),
+                    );
                 }
             }
         }
@@ -67,7 +71,10 @@ impl Store for Planted {
 
     fn submit(&mut self, now: Now, mut batch: Batch) {
         let changes = std::mem::take(&mut batch.changes);
-        batch.changes = changes.into_iter().filter(|change| self.is_kept(change)).collect();
+        batch.changes = changes
+            .into_iter()
+            .filter(|change| self.is_kept(change))
+            .collect();
         if self.bug == Bug::RecordForgotten {
             self.forget_record(&mut batch);
         }

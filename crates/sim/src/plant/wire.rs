@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use martlet_codec::{
-    Ack, Address, Connect, Decoded, Delivery, Limits, Packet, PacketId, PropertiesBuf, PropertyId, Publish, Qos,
-    ReasonCode, UnsubAck, Version,
+    Ack, Address, Connect, Decoded, Delivery, Limits, Packet, PacketId, PropertiesBuf, PropertyId, Publish,
+    Qos, ReasonCode, UnsubAck, Version,
 };
 use parking_lot::Mutex;
 
@@ -69,7 +69,9 @@ impl Wire {
         let mut unread = std::mem::take(&mut self.unread_up);
         unread.extend_from_slice(&bytes);
         let (mut used, mut out) = (0, Vec::new());
-        while let Ok(Decoded::Packet(packet, n)) = Packet::decode(&unread[used..], self.version, &Limits::NONE) {
+        while let Ok(Decoded::Packet(packet, n)) =
+            Packet::decode(&unread[used..], self.version, &Limits::NONE)
+        {
             self.up_packet(&packet, &unread[used..used + n], &mut out);
             used += n;
         }
@@ -184,12 +186,20 @@ impl Wire {
             (Bug::LostAtTakeover, Packet::ConnAck(connack)) => self.is_resumed = connack.session_present,
             (Bug::IdentifierForgotten, Packet::PubRec(ack)) => {
                 let id = original(&self.renamed, ack.packet_id);
-                return Packet::PubRec(Ack { packet_id: id, ..*ack }).encode(version, out);
+                return Packet::PubRec(Ack {
+                    packet_id: id,
+                    ..*ack
+                })
+                .encode(version, out);
             }
             (Bug::IdentifierForgotten, Packet::PubComp(ack)) => {
                 let id = original(&self.renamed, ack.packet_id);
                 self.renamed.remove(&id.get());
-                return Packet::PubComp(Ack { packet_id: id, ..*ack }).encode(version, out);
+                return Packet::PubComp(Ack {
+                    packet_id: id,
+                    ..*ack
+                })
+                .encode(version, out);
             }
             (Bug::SwappedAcks, Packet::PubAck(_)) => return self.swap(bytes, out),
             _ => {}
@@ -229,7 +239,11 @@ impl Wire {
                 }
             }
             Bug::DupNotSet => {
-                return Packet::Publish(Publish { dup: false, ..*publish }).encode(version, out);
+                return Packet::Publish(Publish {
+                    dup: false,
+                    ..*publish
+                })
+                .encode(version, out);
             }
             Bug::WillTwice if topic.starts_with("w/") && one.is_some() => {
                 let other = INVENTED + self.invented.len() as u16;

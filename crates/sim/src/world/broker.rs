@@ -3,8 +3,8 @@
 use std::io::IoSlice;
 
 use martlet_broker::Input;
-use martlet_journal::Disk;
 use martlet_journal::disk::Faults;
+use martlet_journal::{Disk, DiskFile, FaultyDisk};
 use martlet_store::Bell;
 
 use super::World;
@@ -78,7 +78,9 @@ impl World {
             // The bug leaves the connection as it is, as if nobody had told the network.
             Effect::Close(_) if self.recipe.bug == Some(Bug::NotClosed) => {}
             Effect::Close(id) => {
-                let Some(conn) = process.conns.get(&(shard, id)) else { return };
+                let Some(conn) = process.conns.get(&(shard, id)) else {
+                    return;
+                };
                 let by_ms = self.now_ms + LINGER_MS;
                 if let Some(pipe) = self.pipes.get_mut(conn)
                     && let BrokerEnd::Open { closes_by_ms, .. } = &mut pipe.end
@@ -89,7 +91,10 @@ impl World {
                 self.agenda.add(by_ms, Task::Flush(*conn));
             }
             Effect::Relocate(id, to, relocated) => {
-                let conn = process.conns.remove(&(shard, id)).expect("a connection that is known moves");
+                let conn = process
+                    .conns
+                    .remove(&(shard, id))
+                    .expect("a connection that is known moves");
                 if let Some(pipe) = self.pipes.get_mut(&conn) {
                     pipe.end = BrokerEnd::Moving {
                         shard: to,
@@ -116,7 +121,9 @@ impl World {
             else {
                 return;
             };
-            let output = process.shards[usize::from(shard)].output(id).filter(|output| !output.is_empty());
+            let output = process.shards[usize::from(shard)]
+                .output(id)
+                .filter(|output| !output.is_empty());
             let room = self.network.socket_bytes.saturating_sub(pipe.down.bytes);
             let Some(output) = output.filter(|_| room > 0) else {
                 let is_written = output.is_none();
@@ -127,7 +134,10 @@ impl World {
             };
             let mut slices = [IoSlice::new(&[]); SLICES];
             let n = output.slices(&mut slices);
-            let mut bytes: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
+            let mut bytes: Vec<u8> = slices[..n]
+                .iter()
+                .flat_map(|slice| slice.iter().copied())
+                .collect();
             bytes.truncate(room);
             let wrote = bytes.len();
             let bytes = pipe.wire.down(bytes);
@@ -139,8 +149,12 @@ impl World {
 
     /// The broker's end of a connection is closed.
     pub(super) fn close_at_broker(&mut self, conn: ConnNo) {
-        let Some(pipe) = self.pipes.get_mut(&conn) else { return };
-        let BrokerEnd::Open { shard, id, .. } = pipe.end else { return };
+        let Some(pipe) = self.pipes.get_mut(&conn) else {
+            return;
+        };
+        let BrokerEnd::Open { shard, id, .. } = pipe.end else {
+            return;
+        };
         pipe.end = BrokerEnd::Closed;
         pipe.up.lose();
         let at_ms = pipe.down.push(self.now_ms, Piece::End);
@@ -187,9 +201,32 @@ impl World {
         self.agenda.add(at_ms, Task::StoreFails(!fails));
     }
 
+    /// Cuts the power as it would have been when the disk had done no more than it was to do. What came later was told
+    /// to nobody.
+    fn cut_if_due(&mut self) -> bool {
+        let Some(point) = self.cut_at.filter(|point| *point <= self.recipe.disk.recorded()) else {
+            return false;
+        };
+        self.cut_at = None;
+        let seed = self.draws.next();
+        let mut files = Vec::new();
+        self.recipe.disk.each_cut(|done, volume| {
+            if done == point {
+                files = files_of(&volume.cut(seed));
+            }
+        });
+        self.recipe.disk = FaultyDisk::with_files(files, seed);
+        self.crash();
+        true
+    }
+
     /// Sees to it that the disk store does what there is to do.
     fn plan_store(&mut self) {
-        let Some(store) = self.process.as_mut().and_then(|process| process.disk_store.as_mut()) else {
+        let Some(store) = self
+            .process
+            .as_mut()
+            .and_then(|process| process.disk_store.as_mut())
+        else {
             return;
         };
         let (has_work, bells) = (store.has_work(), store.take_bells());
@@ -219,7 +256,11 @@ impl World {
         self.writes = false;
         let even_so = self.draws.one_in(4);
         let cleans = self.draws.one_in(4);
-        let Some(store) = self.process.as_mut().and_then(|process| process.disk_store.as_mut()) else {
+        let Some(store) = self
+            .process
+            .as_mut()
+            .and_then(|process| process.disk_store.as_mut())
+        else {
             return;
         };
         store.write();
@@ -227,6 +268,9 @@ impl World {
             store.clean();
         }
         store.begin_sync(even_so);
+        if self.cut_if_due() {
+            return;
+        }
         self.look_for_failure();
         self.plan_store();
     }
@@ -234,7 +278,11 @@ impl World {
     /// A sync runs, or its end is told.
     pub(super) fn sync(&mut self) {
         self.syncs = false;
-        let Some(store) = self.process.as_mut().and_then(|process| process.disk_store.as_mut()) else {
+        let Some(store) = self
+            .process
+            .as_mut()
+            .and_then(|process| process.disk_store.as_mut())
+        else {
             return;
         };
         match store.sync_step() {
@@ -245,13 +293,19 @@ impl World {
             }
             SyncStep::None => {}
         }
+        if self.cut_if_due() {
+            return;
+        }
         self.look_for_failure();
         self.plan_store();
     }
 
     /// A store that has failed for good is opened anew by an operator, after a while.
     fn look_for_failure(&mut self) {
-        let store = self.process.as_ref().and_then(|process| process.disk_store.as_ref());
+        let store = self
+            .process
+            .as_ref()
+            .and_then(|process| process.disk_store.as_ref());
         if let Some(failure) = store.and_then(DiskStore::failure)
             && !self.is_given_up
         {
@@ -320,7 +374,9 @@ impl World {
         let conns: Vec<_> = self.pipes.keys().copied().collect();
         for conn in conns {
             let loses = self.draws.one_in(2);
-            let Some(pipe) = self.pipes.get_mut(&conn) else { continue };
+            let Some(pipe) = self.pipes.get_mut(&conn) else {
+                continue;
+            };
             pipe.end = BrokerEnd::Closed;
             pipe.up.lose();
             if loses {
@@ -335,4 +391,16 @@ impl World {
         self.agenda.add(at_ms, Task::Start);
         self.plan_crash();
     }
+}
+
+fn files_of(disk: &impl Disk) -> Vec<(String, Vec<u8>)> {
+    let read = |entry: martlet_journal::disk::Entry| {
+        let mut bytes = vec![0; entry.bytes as usize];
+        let file = disk.open(&entry.name).expect("it was just listed");
+        let n = file.read_at(0, &mut bytes).expect("memory can be read");
+        bytes.truncate(n);
+        (entry.name, bytes)
+    };
+    let entries = disk.list().expect("memory can be listed");
+    entries.into_iter().map(read).collect()
 }

@@ -21,7 +21,10 @@ impl World {
         let shard = self.draws.below(u64::from(self.recipe.shards)) as u16;
         let pipe = Pipe {
             client: no,
-            end: BrokerEnd::Moving { shard, relocated: None },
+            end: BrokerEnd::Moving {
+                shard,
+                relocated: None,
+            },
             up: Stream::default(),
             down: Stream::default(),
             is_abandoned: false,
@@ -164,7 +167,9 @@ impl World {
     /// Bytes may have arrived at the client.
     pub(super) fn down(&mut self, conn: ConnNo) {
         loop {
-            let Some(pipe) = self.pipes.get_mut(&conn) else { return };
+            let Some(pipe) = self.pipes.get_mut(&conn) else {
+                return;
+            };
             let no = pipe.client;
             if self.clients[no].conn() != Some(conn) {
                 return self.forget(conn);
@@ -229,7 +234,9 @@ impl World {
 
     /// The network cuts a connection: what is under way may be lost, and the broker may not hear of it.
     pub(super) fn cut(&mut self, conn: ConnNo) {
-        let Some(pipe) = self.pipes.get_mut(&conn) else { return };
+        let Some(pipe) = self.pipes.get_mut(&conn) else {
+            return;
+        };
         let no = pipe.client;
         if self.draws.one_in(2) {
             pipe.up.lose();
@@ -263,4 +270,3 @@ impl World {
         self.send_down(conn, &answers);
     }
 }
-
