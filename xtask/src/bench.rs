@@ -3,31 +3,29 @@
 //! Each measurement has a broker of its own, started for it on a core of its own; the load runs on
 //! another. What is told is the median of the repetitions.
 
+mod durability;
 mod machine;
+mod measure;
 mod peers;
 mod plot;
 mod results;
 mod rows;
 mod table;
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::sh::{self, cargo, step};
 use machine::{Cores, Machine};
-use peers::{Peer, Peers};
-use results::{Measured, Results};
+use measure::Bench;
+use peers::Peers;
+use results::Results;
 use rows::{Pace, Work};
 
 const FOLDER: &str = "benches/results";
 const REPETITIONS: usize = 3;
-/// The longest that a load may take; it is not tried again then.
-const LOAD_MAX: Duration = Duration::from_mins(1);
-const TOO_LONG: &str = "took longer than";
 
 /// What the command line asks for.
 pub(crate) struct Asked {
@@ -47,8 +45,12 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
         cargo().args(["build", "--release", "--locked", "--package", "martlet"]),
     )?;
     let target = sh::target()?;
-    let cores = Cores::pick()?;
-    let peers = Peers::find(&target)?;
+    let bench = Bench {
+        cores: Cores::pick()?,
+        peers: Peers::find(&target)?,
+        target,
+    };
+    let peers = &bench.peers;
     raise_open_files();
     let pace = if asked.quick { Pace::Quick } else { Pace::Full };
     let works: Vec<Work> = rows::works(pace)
@@ -58,7 +60,7 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
     if works.is_empty() {
         bail!("no work has such a name; all of them: {}", rows::names());
     }
-    let mut results = Results::new(Machine::describe(&cores)?, asked.quick, peers.versions())?;
+    let mut results = Results::new(Machine::describe(&bench.cores)?, asked.quick, peers.versions())?;
     let does = |work: &Work| peers.all().iter().filter(|peer| peer.does(work)).count();
     let all = REPETITIONS * works.iter().map(does).sum::<usize>();
     let mut nth = 0;
@@ -76,7 +78,7 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
                     work.name,
                     peer.name()
                 );
-                let measured = measure(&target, &cores, &peers, *peer, work);
+                let measured = bench.measure(*peer, work);
                 eprintln!("{}", measured.summary(work));
                 results.add(work, *peer, &measured);
             }
@@ -100,48 +102,6 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
     std::fs::write(format!("{name}.md"), table::markdown(&results))?;
     eprintln!("{name}.json and .md are written");
     draw()
-}
-
-/// One broker, one load.
-fn measure(target: &Path, cores: &Cores, peers: &Peers, peer: Peer, work: &Work) -> Measured {
-    let outcome = (|| {
-        let broker = cores.on_broker(work, || peers.start(peer, work))?;
-        let mut command = Command::new(target.join("release/martlet"));
-        command.arg("bench").args(work.args.split_whitespace());
-        command.args(["--json", "-p", &broker.port().to_string()]);
-        command.args(["--server-pid", &broker.pid().to_string()]);
-        if peer == Peer::Relay {
-            command.arg("--raw");
-        }
-        let output = bounded(cores.on_load(work, || start(&mut command))?)?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        match serde_json::from_str(&text) {
-            Ok(report) => Ok(report),
-            Err(_) => bail!("{}", String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        }
-    })();
-    Measured::of(outcome)
-}
-
-fn start(load: &mut Command) -> Result<Child> {
-    load.stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    load.spawn().context("cannot start the load")
-}
-
-/// Waits for a load that says little, so that no pipe fills; one that does not end is ended.
-fn bounded(mut load: Child) -> Result<Output> {
-    let start = Instant::now();
-    while load.try_wait()?.is_none() {
-        if start.elapsed() > LOAD_MAX {
-            load.kill()?;
-            load.wait()?;
-            bail!("{TOO_LONG} {} s", LOAD_MAX.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(load.wait_with_output()?)
 }
 
 /// The newest results of a whole run, else of a quick one, become tables and plots in `docs`.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::sh::{cargo, has, step};
-use crate::{guards, nextest, setup, tidy};
+use crate::{guards, kill, nextest, setup, tidy};
 
 pub(crate) fn run() -> Result<()> {
     setup::run()?;
@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
     eprintln!("\n== tidy");
     tidy::sources(false)?;
     build()?;
+    kill::build()?;
     eprintln!("\n== instruction counts");
     guards::run(false)?;
     step(
@@ -70,7 +71,7 @@ pub(crate) fn interop(filter: Option<&str>) -> Result<()> {
     )
 }
 
-fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     step(
         "release build",
         cargo().args(["build", "--release", "--locked", "--package", "martlet"]),

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod guards;
+mod kill;
 mod nextest;
 mod setup;
 mod sh;
@@ -65,6 +66,15 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Kill the broker again and again on one data folder, and compare what it acknowledged with what is left
+    Kill {
+        /// How often
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+        /// What the choices follow from, else the time
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -92,6 +102,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
             draw: *draw,
         }),
         Chore::Guards { tighten } => guards::run(*tighten),
+        Chore::Kill { rounds, seed } => kill::run(*rounds, *seed),
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
         Chore::Sim { rest } => sim::run(rest),
     }

@@ -92,6 +92,28 @@ pub(crate) enum Workload {
         #[command(flatten)]
         server: Server,
     },
+    /// Stored sessions in parts, between which the broker may be restarted
+    Stored {
+        /// Which part
+        #[arg(value_enum)]
+        part: Part,
+        /// Sessions
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=9_999_999))]
+        sessions: u32,
+        /// Subscriptions of each
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
+        filters: u32,
+        /// Messages for each
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=9_999_999))]
+        messages: u32,
+        /// Publishers
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        publishers: u32,
+        #[command(flatten)]
+        load: Load,
+        #[command(flatten)]
+        server: Server,
+    },
     /// Connect and disconnect as fast as the broker lets
     Connect {
         /// Connections under way at once
@@ -166,6 +188,17 @@ pub(crate) struct After {
     pub(crate) settle: Duration,
 }
 
+/// What is done to stored sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// They connect, subscribe and go
+    Subscribe,
+    /// Messages are published to them
+    Publish,
+    /// They come back and take their messages
+    Take,
+}
+
 /// In which order pairs connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Order {
@@ -188,6 +221,9 @@ pub(crate) struct Traffic {
     /// Bytes of a payload, at least 12
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(12..=16_777_216))]
     pub(crate) size: u32,
+    /// Subscribers have stored sessions, which end when the run ends
+    #[arg(long)]
+    pub(crate) stored: bool,
     /// Messages of each publisher under way at once: the next is sent when one was delivered to all
     /// (and acknowledged)
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=16_384), conflicts_with = "rate")]

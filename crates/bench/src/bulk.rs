@@ -247,13 +247,13 @@ impl<F: Fn(u64) -> String> Handler for Taker<'_, F> {
     }
 }
 
-fn put_ack(out: &mut Vec<u8>, first: u8, id: PacketId) {
+pub(crate) fn put_ack(out: &mut Vec<u8>, first: u8, id: PacketId) {
     let [high, low] = id.get().to_be_bytes();
     out.extend_from_slice(&[first, 2, high, low]);
 }
 
 /// Hands each whole packet on; how many bytes they were.
-fn each(
+pub(crate) fn each(
     links: &mut Links,
     link: usize,
     version: Version,

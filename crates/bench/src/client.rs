@@ -38,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) input: Vec<u8>,
     /// Messages of QoS 1 and 2 that the server takes at once.
     pub(crate) receive_max: u16,
+    /// The server went on with a session that it had.
+    pub(crate) is_resumed: bool,
 }
 
 /// The address behind the name.
@@ -70,6 +72,7 @@ impl Client {
             server: server.clone(),
             input: Vec::new(),
             receive_max: u16::MAX,
+            is_resumed: false,
         })
     }
 
@@ -109,8 +112,12 @@ impl Client {
 
     pub(crate) fn wait_for_connack(&mut self) -> Result<(), Error> {
         let client = self.name.clone();
-        let (reason, receive_max) = self.wait("CONNACK", |packet| match packet {
-            Packet::ConnAck(connack) => Some((connack.reason, connack.properties.receive_maximum())),
+        let (reason, receive_max, is_resumed) = self.wait("CONNACK", |packet| match packet {
+            Packet::ConnAck(connack) => Some((
+                connack.reason,
+                connack.properties.receive_maximum(),
+                connack.session_present,
+            )),
             _ => None,
         })?;
         if reason.is_error() {
@@ -118,11 +125,21 @@ impl Client {
             return Err(Error::Refused { client, reason });
         }
         self.receive_max = receive_max.map_or(u16::MAX, std::num::NonZero::get);
+        self.is_resumed = is_resumed;
         Ok(())
     }
 
     /// Subscribes to `filters` by one packet.
     pub(crate) fn subscribe(&mut self, filters: &[String], options: SubscribeOptions) -> Result<(), Error> {
+        self.send_subscribe(filters, options)?;
+        self.wait_for_suback(options)
+    }
+
+    pub(crate) fn send_subscribe(
+        &mut self,
+        filters: &[String],
+        options: SubscribeOptions,
+    ) -> Result<(), Error> {
         let filters: Vec<_> = filters
             .iter()
             .map(|filter| (Filter::new(filter).expect("made here"), options))
@@ -134,7 +151,10 @@ impl Client {
         };
         let mut bytes = Vec::new();
         Packet::Subscribe(subscribe).encode(self.server.protocol_version, &mut bytes);
-        self.write("SUBSCRIBE", &bytes)?;
+        self.write("SUBSCRIBE", &bytes)
+    }
+
+    pub(crate) fn wait_for_suback(&mut self, options: SubscribeOptions) -> Result<(), Error> {
         let granted = options.qos.as_u8();
         let refused = self.wait("SUBACK", |packet| match packet {
             Packet::SubAck(suback) => Some(suback.reasons.iter().find(|code| code.as_u8() != granted)),
@@ -206,7 +226,8 @@ impl Client {
         }
     }
 
-    fn protocol(&self, what: String) -> Error {
+    /// What the server must not do.
+    pub(crate) fn protocol(&self, what: String) -> Error {
         Error::Protocol {
             client: self.name.clone(),
             what,

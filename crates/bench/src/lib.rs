@@ -22,6 +22,7 @@ mod process;
 mod relay;
 mod report;
 mod run;
+mod stored;
 mod topics;
 mod traffic;
 
@@ -100,6 +101,24 @@ pub fn run(args: &BenchArgs) -> Result<Outcome, Error> {
             server,
         } => {
             let report = kept::run_offline(&mut start(server)?, *messages, load, *after)?;
+            (server, report)
+        }
+        Workload::Stored {
+            part,
+            sessions,
+            filters,
+            messages,
+            publishers,
+            load,
+            server,
+        } => {
+            let counts = stored::Counts {
+                sessions: *sessions,
+                filters: *filters,
+                messages: *messages,
+                publishers: *publishers,
+            };
+            let report = stored::run(&mut start(server)?, *part, counts, load)?;
             (server, report)
         }
         Workload::Connect {

@@ -72,7 +72,30 @@ pub(crate) fn run(run: &mut Run, layout: Layout, traffic: &Traffic) -> Result<Re
         ended_early: None,
     };
     drive(run, traffic, &mut driver, &mut flow, &mut report)?;
+    drop(driver);
+    end_sessions(run, traffic, subscribers)?;
     Ok(report)
+}
+
+fn subscriber(nth: usize) -> String {
+    format!("s{nth:05}")
+}
+
+const fn session(traffic: &Traffic) -> Session {
+    if traffic.stored {
+        Session::Kept
+    } else {
+        Session::New
+    }
+}
+
+/// A stored session ends when a new one of its name does.
+fn end_sessions(run: &Run, traffic: &Traffic, subscribers: usize) -> Result<(), Error> {
+    let stored = if traffic.stored { subscribers } else { 0 };
+    for nth in 0..stored {
+        run.connect(&subscriber(nth), Session::New)?.disconnect();
+    }
+    Ok(())
 }
 
 /// A run among many filters.
@@ -97,7 +120,7 @@ pub(crate) fn run_filters(
     }
     let mut holders = Vec::new();
     for nth in 0..subscribers {
-        holders.push(run.connect(&format!("s{nth:05}"), Session::New)?);
+        holders.push(run.connect(&subscriber(nth as usize), session(traffic))?);
     }
     let mut report = Report {
         workload: format!(
@@ -127,6 +150,8 @@ pub(crate) fn run_filters(
         return Ok(report);
     }
     drive(run, traffic, &mut driver, &mut flow, &mut report)?;
+    drop(driver);
+    end_sessions(run, traffic, subscribers as usize)?;
     Ok(report)
 }
 
@@ -197,7 +222,8 @@ fn describe(traffic: &Traffic) -> String {
         Some(rate) => format!("{rate} messages a second"),
     };
     let (qos, size) = (traffic.qos.as_u8(), traffic.size);
-    format!("QoS {qos}, {size} bytes, {pace}")
+    let stored = if traffic.stored { ", stored sessions" } else { "" };
+    format!("QoS {qos}, {size} bytes, {pace}{stored}")
 }
 
 /// Warms up, measures, waits for what is under way, and looks whether all is there.
@@ -358,7 +384,7 @@ impl Layout {
         let topics = Topics::Fixed {
             prefix: run.prefix.clone(),
         };
-        let mut client = run.connect(&format!("s{nth:05}"), Session::New)?;
+        let mut client = run.connect(&subscriber(nth), session(traffic))?;
         let filter = match self {
             Self::Pairs(..) => topics.of(nth, 0),
             Self::FanOut(_) => topics.of(0, 0),

@@ -162,6 +162,7 @@ fn server() -> Server {
     let overrides = Overrides {
         port: Some(0),
         set: vec!["shards=1".into(), "max_queued_messages=0".into()],
+        durability: Some("none".into()),
         ..Overrides::default()
     };
     Server::start(&config::load(None, &overrides, Mode::Native).unwrap()).unwrap()

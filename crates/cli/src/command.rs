@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgAction, Args as _, Command, ValueHint};
+use clap::{Arg, ArgAction, Args as _, Command, Subcommand as _, ValueHint};
 use clap_complete::Shell;
 
 use crate::broker::BrokerArgs;
 use crate::flags::{Flag, Group, Id};
 use crate::program::{Program, Role};
+use crate::store::StoreCommand;
 use crate::words::wrapped;
 
 const ABOUT: &str = "MQTT that never drops what it has acknowledged: a broker and its command line";
@@ -30,6 +31,13 @@ pub(crate) fn martlet() -> Command {
     let bench = martlet_bench::BenchArgs::augment_args(Command::new("bench"));
     command
         .subcommand(bench.about("Measure any broker, and check every message"))
+        .subcommand(
+            StoreCommand::augment_subcommands(Command::new("store"))
+                .about("Check, show, repair, export or import the store of a broker that is not running")
+                .arg_required_else_help(true)
+                .subcommand_required(true)
+                .disable_help_subcommand(true),
+        )
         .subcommand(
             Command::new("help")
                 .about("Explain a command, a subject, or the code of an error")
@@ -196,7 +204,11 @@ pub(crate) fn write_man(dir: &Path) -> io::Result<()> {
     martlet.build();
     let mut pages = vec![("martlet".to_owned(), martlet.clone())];
     for command in martlet.get_subcommands() {
-        pages.push((format!("martlet-{}", command.get_name()), command.clone()));
+        let name = format!("martlet-{}", command.get_name());
+        for below in command.get_subcommands() {
+            pages.push((format!("{name}-{}", below.get_name()), below.clone()));
+        }
+        pages.push((name, command.clone()));
     }
     for (name, command) in pages {
         let mut page = Vec::new();

@@ -45,6 +45,9 @@ const BROKER: &[(&str, &str)] = &[
     ("B103", "the address is not one of this machine"),
     ("B104", "no host of the name of a listener"),
     ("B105", "the system does not open the listener"),
+    ("S101", "the store is in use"),
+    ("S102", "the store cannot be opened"),
+    ("S103", "the store is of a later version"),
     ("F001", "no such option in the configuration"),
     ("F002", "a value of another kind"),
     ("F003", "a value out of range"),
@@ -186,6 +189,46 @@ const ENTRIES: &[Entry] = &[
         text: "The message or subscription asks for what the server said it does not serve: a QoS, retained messages, the size\n\
                of a packet, shared subscriptions ... It was not sent. The exit status is 1.",
     },
+    Entry {
+        code: "S001",
+        title: "no store there",
+        text: "The folder is not there, or has no segments (files whose names end in .seg). --data-dir names the folder; without\n\
+               it, it is $STATE_DIRECTORY, else martlet-data in the current folder, as for the broker. The exit status is 2.",
+    },
+    Entry {
+        code: "S002",
+        title: "the store is in use",
+        text: "Only one program at a time may use a store. The message names the one that does: stop it first. What holds the\n\
+               store is a lock of the system, which goes with the process, however that ends. The exit status is 2.",
+    },
+    Entry {
+        code: "S003",
+        title: "the store cannot be used",
+        text: "The system does not let this user read or write the files of the store, or the disk is full or fails; the message\n\
+               has its words. Nothing is lost by that. The exit status is 2.",
+    },
+    Entry {
+        code: "S004",
+        title: "the store is of a later version, or not finished",
+        text: "A later version has written the store: use that one, or export the store with it. Or an import was interrupted:\n\
+               remove the files in the folder and import again. The exit status is 2.",
+    },
+    Entry {
+        code: "S005",
+        title: "the folder is not empty",
+        text: "import makes a new store, and never adds to one. Choose a folder that is empty or not there. The exit status is 2.",
+    },
+    Entry {
+        code: "S006",
+        title: "not what an export writes",
+        text: "The file cannot be read, or a line of it is not a record: export writes a line of JSON for each record, the format\n\
+               first. Nothing was imported. The exit status is 2.",
+    },
+    Entry {
+        code: "S007",
+        title: "the output cannot be written",
+        text: "The file cannot be made or written to; the message has the words of the system. The exit status is 2.",
+    },
 ];
 
 #[cfg(test)]
@@ -202,6 +245,7 @@ mod tests {
             include_str!("main.rs"),
             include_str!("publish.rs"),
             include_str!("output.rs"),
+            include_str!("store.rs"),
         ];
         let mut seen = 0;
         for source in sources {
@@ -209,7 +253,8 @@ mod tests {
                 let Some(code) = source.get(at + 1..at + 5) else {
                     continue;
                 };
-                let is_code = code.starts_with(['A', 'C']) && code[1..].chars().all(|c| c.is_ascii_digit());
+                let is_code =
+                    code.starts_with(['A', 'C', 'S']) && code[1..].chars().all(|c| c.is_ascii_digit());
                 if is_code {
                     seen += 1;
                     assert!(explain(code).is_some(), "{code}");

@@ -22,6 +22,7 @@ mod publish;
 mod request;
 mod settings;
 mod stop;
+mod store;
 mod subjects;
 mod subscribe;
 mod words;
@@ -41,6 +42,7 @@ use crate::flags::parse::{Asked, parse};
 use crate::program::{Manner, Program, Role};
 use crate::settings::Settings;
 use crate::stop::Stops;
+use crate::store::StoreCommand;
 use crate::wrong::Wrong;
 
 #[global_allocator]
@@ -97,6 +99,10 @@ fn other(matches: &ArgMatches) -> ExitCode {
         },
         Some(("bench", matches)) => match BenchArgs::from_arg_matches(matches) {
             Ok(args) => bench(&args),
+            Err(error) => error.exit(),
+        },
+        Some(("store", matches)) => match StoreCommand::from_arg_matches(matches) {
+            Ok(command) => store::run(&command),
             Err(error) => error.exit(),
         },
         Some(("help", matches)) => help(matches.get_one::<String>("subject").map(String::as_str)),

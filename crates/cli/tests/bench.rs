@@ -31,9 +31,20 @@ fn connections_and_kept_messages() {
         "bench idle --connections 30",
         "bench retained --messages 300 -V 5",
         "bench offline --messages 300 -q 2",
+        "bench pairs --pairs 3 --seconds 0.2 --warm-up 0 -q 1 --stored",
+        "bench stored subscribe --sessions 30 --filters 3",
+        "bench stored publish --sessions 30 --messages 20 --publishers 7 -q 2",
+        "bench stored take --sessions 30 --messages 20 -q 2",
     ] {
         run(broker.client(line)).ok();
     }
+    let forgotten = run(broker.client("bench stored take --sessions 31 --messages 0"));
+    assert_eq!(forgotten.status, 1, "there are only 30");
+    assert!(
+        forgotten.stderr.contains("without the session"),
+        "{}",
+        forgotten.stderr
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! It appends records of 200 bytes, each batch synced by `fdatasync`, and kills the oldest when 100,000 (20,000 at
 //! batches of 1) are there, with cleaning; then it opens a journal of RECORDS live records with and without a
-//! snapshot. CPU is that of this thread, in the kernel too; written bytes are those that went to the disk.
+//! snapshot; then it reads queues whose records lie between those of others, one by one and together. CPU is that of this thread, in the kernel too; written bytes are those that went to the disk.
 
 #![allow(clippy::cast_precision_loss)] // numbers for people
 
@@ -174,7 +174,75 @@ fn main() -> Outcome {
     ] {
         queue(&folder, batch, count, outstanding)?;
     }
-    reopen(&folder, records)
+    reserve(&folder)?;
+    reopen(&folder, records)?;
+    for queues in [1, 2, 4, 8, 16, 32, 64] {
+        collect(&folder, queues)?;
+    }
+    Ok(())
+}
+
+/// What the reserve costs when a folder is new: the opening, and the first sync behind it.
+fn reserve(folder: &Path) -> Outcome {
+    for reserve_bytes in [0, Limits::default().reserve_bytes] {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        let disk = RealDisk::open(folder, "journal_scale")?;
+        let limits = Limits {
+            reserve_bytes,
+            ..Limits::default()
+        };
+        let began = Instant::now();
+        let (mut journal, _) = Journal::open(disk, limits, 1, &mut Queue::default())?;
+        let opened = began.elapsed();
+        let mut group = Group::new();
+        put(&mut group, 0);
+        journal.append(&mut group)?;
+        journal.sync()?;
+        println!(
+            "a new folder with a reserve of {} MB: opened in {opened:?}, first sync after {:?}",
+            reserve_bytes >> 20,
+            began.elapsed()
+        );
+    }
+    Ok(())
+}
+
+/// Reads 100,000 records of which only one in `queues` is asked for at a time.
+fn collect(folder: &Path, queues: usize) -> Outcome {
+    const RECORDS: u64 = 102_400;
+    let mut journal = fresh(folder, &mut Queue::default())?;
+    let (mut group, mut places) = (Group::new(), Vec::new());
+    for from in (0..RECORDS).step_by(1024) {
+        group.clear();
+        (from..from + 1024).for_each(|number| put(&mut group, number));
+        journal.append(&mut group)?;
+        places.extend(group.places());
+    }
+    let pages: Vec<Vec<Place>> = (0..queues)
+        .flat_map(|queue| {
+            let queue: Vec<Place> = places.iter().copied().skip(queue).step_by(queues).collect();
+            queue.chunks(1000).map(<[Place]>::to_vec).collect::<Vec<_>>()
+        })
+        .collect();
+    let (mut payload, mut bytes) = (Vec::new(), 0);
+    let meter = Meter::start()?;
+    for place in pages.iter().flatten() {
+        journal.read(*place, &mut payload)?;
+        bytes += payload.len();
+    }
+    meter.print(&format!("read alone, one in {queues}"), RECORDS)?;
+    let meter = Meter::start()?;
+    for page in &pages {
+        let reader = journal.records_reader(page.iter().copied());
+        reader.read(&mut payload, |_, record| {
+            bytes += record.map_or(0, |record| record.payload.len());
+        });
+    }
+    meter.print(&format!("read together, one in {queues}"), RECORDS)?;
+    assert_eq!(bytes, 2 * RECORDS as usize * RECORD_BYTES);
+    Ok(())
 }
 
 fn fresh(folder: &Path, index: &mut Queue) -> Outcome<Journal<RealDisk>> {

@@ -8,6 +8,7 @@ use crate::frame::{self, DEATHS, EMPTIED, Frame};
 use crate::group::{Death, Group};
 use crate::index::{Index, Record};
 use crate::journal::Journal;
+use crate::limits::{DEAD_PERCENT_MIN_PRESSED, WASTE_PERCENT_MIN_PRESSED};
 use crate::place::Place;
 use crate::scan::{Scanner, Step};
 use crate::segments::{self, State};
@@ -65,7 +66,10 @@ impl<D: Disk> Journal<D> {
             Err(error) => {
                 victim.scanner.seek(from.offset);
                 let segment = self.segments.get(victim.number);
-                self.victim = Some(victim).filter(|_| segment.is_some_and(|segment| !segment.unreadable));
+                let goes_on = segment.is_some_and(|segment| !segment.unreadable);
+                // Without room the emptiest is begun, which may be another one by now.
+                let full = matches!(error, Error::NoSpace { .. });
+                self.victim = Some(victim).filter(|_| goes_on && !full);
                 return Err(error);
             }
         };
@@ -120,10 +124,7 @@ impl<D: Disk> Journal<D> {
         if let Some(victim) = self.victim.take() {
             return Ok(Some(victim));
         }
-        let active = self.active.as_ref().map(|(number, _)| *number);
-        let found = self
-            .segments
-            .emptiest(active, self.durable, self.limits.dead_percent_min);
+        let found = self.emptiest();
         let Some(number) = found else {
             return Ok(None);
         };
@@ -138,6 +139,37 @@ impl<D: Disk> Journal<D> {
             .map_err(Error::disk("open", name))?;
         let scanner = Scanner::new(file, number, self.salt, segments::FIRST_OFFSET, end);
         Ok(Some(Victim { number, scanner }))
+    }
+
+    fn emptiest(&mut self) -> Option<u32> {
+        let active = self.active.as_ref().map(|(number, _)| *number);
+        let min = u64::from(self.limits.dead_percent_min);
+        let found = self.segments.emptiest(active, self.durable, |segment| {
+            Some(segment.dead_percent()).filter(|dead| *dead >= min)
+        });
+        if self.needs_room() {
+            found.or_else(|| self.emptiest_if_pressed())
+        } else {
+            found
+        }
+    }
+
+    /// While puts are refused for room, less is worth more; and the segment in use may be all that there is to clean.
+    fn emptiest_if_pressed(&mut self) -> Option<u32> {
+        let min = u64::from(self.limits.dead_percent_min.min(DEAD_PERCENT_MIN_PRESSED));
+        let in_use = self
+            .active
+            .as_ref()
+            .and_then(|(number, _)| self.segments.get(*number));
+        let dead = in_use.map_or(0, |segment| segment.counted.saturating_sub(segment.live));
+        if dead > u64::from(self.limits.segment_bytes) * min / 100 {
+            self.active = None;
+        }
+        let active = self.active.as_ref().map(|(number, _)| *number);
+        self.segments.emptiest(active, self.durable, |segment| {
+            let waste = segment.waste_percent();
+            (segment.dead_percent() >= min || waste >= WASTE_PERCENT_MIN_PRESSED).then_some(waste)
+        })
     }
 
     /// Copies from a segment until the budget is used up. Returns whether its end was reached.

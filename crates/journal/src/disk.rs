@@ -6,6 +6,7 @@ use std::io;
 mod faulty;
 mod memory;
 mod real;
+pub(crate) mod unchanged;
 
 pub use faulty::{Faults, FaultyDisk, FaultyFile, Volume};
 pub use memory::{MemoryDisk, MemoryFile};

@@ -1,15 +1,16 @@
-//! The log: appending and reading.
+//! The log, and how it is appended to.
 
 use std::io;
 
 use crate::clean::Victim;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, is_space};
-use crate::frame::{self, RECORD_HEADER_BYTES, SegmentHeader};
+use crate::frame::SegmentHeader;
 use crate::group::Group;
 use crate::limits::{Limits, SEGMENT_MAX};
 use crate::place::{Place, Position};
-use crate::segments::{self, Segments, State};
+use crate::reserve::Reserve;
+use crate::segments::{self, Segments};
 use crate::snapshot::Snapshot;
 
 /// A segmented log on a [`Disk`].
@@ -41,6 +42,9 @@ pub struct Journal<D: Disk> {
     pub(crate) doubtful: Vec<Snapshot>,
     /// How many were begun: each has a name of its own while it is written.
     pub(crate) snapshots_begun: u64,
+    pub(crate) reserve: Reserve,
+    /// The last put was refused for room, so less is enough for a segment to be worth cleaning.
+    pub(crate) pressed: bool,
 }
 
 impl<D: Disk> Journal<D> {
@@ -51,37 +55,16 @@ impl<D: Disk> Journal<D> {
     /// [`Error::Uncertain`] leaves that open. A batch that is open is closed.
     pub fn append(&mut self, group: &mut Group) -> Result<Position, Error> {
         group.end_batch();
-        if !group.only_kills() {
-            self.check_room(group)?;
+        self.check_poison()?;
+        if group.only_kills() {
+            return self.append_anyway(group);
         }
-        self.append_anyway(group)
-    }
-
-    /// Reads a record into `payload`, in place of what is there. Returns its kind.
-    pub fn read(&mut self, place: Place, payload: &mut Vec<u8>) -> Result<u8, Error> {
-        let found = self
-            .segments
-            .get(place.segment)
-            .filter(|segment| segment.state != State::Removed);
-        let Some(segment) = found else {
-            return Err(Error::Gone { place });
-        };
-        if u64::from(place.offset) + place.record_bytes() > u64::from(segment.bytes) {
-            return Err(Error::Damaged { place });
-        }
-        let name = || segments::name(place.segment, false);
-        let file = self
-            .segments
-            .file(&self.disk, place.segment)
-            .map_err(Error::disk("open", name()))?;
-        payload.clear();
-        payload.resize(RECORD_HEADER_BYTES + place.bytes as usize, 0);
-        read_all(&file, u64::from(place.offset), payload).map_err(Error::disk("read", name()))?;
-        let kind = frame::check_record(place, payload).filter(|kind| *kind <= frame::KIND_MAX);
-        let kind = kind.ok_or(Error::Damaged { place })?;
-        payload.copy_within(RECORD_HEADER_BYTES.., 0);
-        payload.truncate(place.bytes as usize);
-        Ok(kind)
+        let appended = self
+            .check_room(group)
+            .and_then(|()| self.fill_reserve())
+            .and_then(|()| self.append_now(group));
+        self.pressed = matches!(appended, Err(Error::Full { .. } | Error::NoSpace { .. }));
+        appended
     }
 
     /// Where the next append goes: behind everything.
@@ -122,8 +105,19 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Appends beyond the limit of the whole, as what makes room may. The group has no open batch.
+    /// Appends beyond the limit of the whole and at the cost of the reserve, as what makes room may. The group has no
+    /// open batch.
     pub(crate) fn append_anyway(&mut self, group: &mut Group) -> Result<Position, Error> {
+        loop {
+            let appended = self.append_now(group);
+            let full = matches!(appended, Err(Error::NoSpace { .. })) && self.poison.is_none();
+            if !full || !self.shorten_reserve(group.bytes() as u64) {
+                return appended;
+            }
+        }
+    }
+
+    fn append_now(&mut self, group: &mut Group) -> Result<Position, Error> {
         self.check_poison()?;
         let (bytes, bytes_max) = (group.bytes() as u64, u64::from(self.limits.group_bytes_max));
         if bytes > bytes_max {

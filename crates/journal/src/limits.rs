@@ -20,6 +20,10 @@ pub struct Limits {
     pub snapshots_max: usize,
     /// A segment is worth cleaning when this share of it is dead, in percent. 1 to 100.
     pub dead_percent_min: u8,
+    /// Room on the disk that is kept for deaths and for the copies of cleaning, as a file of zeros. Without it records can
+    /// be taken away from a full disk only when somebody else frees some room. A segment's size is enough for every
+    /// segment. 0: none. Taken as at most [`SEGMENT_BYTES_CEILING`].
+    pub reserve_bytes: u32,
 }
 
 /// The smallest segment: below it headers outweigh records.
@@ -33,6 +37,21 @@ pub const GROUP_BYTES_CEILING: u32 = 1 << 30;
 
 /// What a scan reads at once, and what a snapshot is cut into. A batch that is larger is held whole.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+/// Records that are asked for together are read at once if at most this many bytes lie between them. Twice as many
+/// cost more than a read of their own does (`examples/journal_scale.rs`).
+pub(crate) const READ_GAP_BYTES_MAX: u64 = 8192;
+
+/// The reserve is given up in steps of this many bytes.
+pub(crate) const RESERVE_STEP_BYTES: u64 = 64 << 10;
+
+/// While puts are refused for room, this is enough of a segment's records to be dead, in percent. Below it more than nine
+/// bytes are copied to win one.
+pub(crate) const DEAD_PERCENT_MIN_PRESSED: u8 = 10;
+
+/// While puts are refused for room, it is also enough if this share of a segment, in percent, is dead or stands around
+/// records: many small batches become few large ones.
+pub(crate) const WASTE_PERCENT_MIN_PRESSED: u64 = 50;
 
 /// The highest number of a segment. Beyond it: [`Error::Exhausted`](crate::Error::Exhausted); with segments of
 /// 64 MiB, after 256 PiB.
@@ -50,6 +69,7 @@ impl Default for Limits {
             open_files_max: 128,
             snapshots_max: 2,
             dead_percent_min: 50,
+            reserve_bytes: 64 << 20,
         }
     }
 }
@@ -66,6 +86,7 @@ impl Limits {
             open_files_max: self.open_files_max.max(2),
             snapshots_max: self.snapshots_max.max(1),
             dead_percent_min: self.dead_percent_min.clamp(1, 100),
+            reserve_bytes: self.reserve_bytes.min(SEGMENT_BYTES_CEILING),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::journal::{Journal, read_all};
 use crate::limits::{CHUNK_BYTES, Limits};
 use crate::place::Position;
 use crate::report::{Damage, Report};
+use crate::reserve::{RESERVE, Reserve};
 use crate::scan;
 use crate::segments::{self, Segments};
 use crate::snapshot::{Counted, Header, Snapshot, SnapshotReader};
@@ -37,6 +38,7 @@ pub(crate) struct Recovery<'a, D: Disk, I> {
     /// Where the replay is, and at last where the log ends.
     pub(crate) end: Position,
     last_number: u32,
+    reserve: Reserve,
 }
 
 /// A segment's file.
@@ -84,6 +86,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             synced: Position::default(),
             end: Position::default(),
             last_number: 0,
+            reserve: Reserve::default(),
         }
     }
 
@@ -106,6 +109,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
                 (_, segments::TEMPORARY) => {
                     self.disk.remove(&name).map_err(Error::disk("remove", &name))?;
                 }
+                _ if name == RESERVE => self.reserve = Reserve::found(bytes),
                 _ => self.report.unused.push(name),
             }
         }
@@ -150,22 +154,28 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             .filter_map(|found| found.header.as_ref().ok()?.as_ref())
             .map(|header| header.salt)
             .next();
-        self.salt = of_header.or_else(|| self.salt_of_batches()).unwrap_or(salt);
+        // A header that stood alone among damage may have been set aside since it was read first.
+        let known = of_header.or_else(|| self.salt_of_aside());
+        self.salt = known.or_else(|| self.salt_of_batches()).unwrap_or(salt);
     }
 
+    /// The salt of the newest segment that was set aside and has a header.
+    fn salt_of_aside(&self) -> Option<u32> {
+        self.report.unused.iter().rev().find_map(|name| {
+            let number = u32::from_str_radix(name.get(..8)?, 16).ok()?;
+            let ours = [segments::TORN, segments::STALE, segments::EMPTIED];
+            let file = ours.contains(&&name[8..]).then(|| self.disk.open(name))?.ok()?;
+            let mut header = [0; SEGMENT_HEADER_BYTES];
+            read_all(&file, 0, &mut header).ok()?;
+            SegmentHeader::decode(&header, number).map(|header| header.salt)
+        })
+    }
+
+    /// The salt of the first batch that is whole, for when no header is left.
     fn salt_of_batches(&self) -> Option<u32> {
         self.found.iter().find_map(|(number, found)| {
-            let file = self
-                .disk
-                .open(&segments::name(*number, found.named_damaged))
-                .ok()?;
-            scan::salt_of_first(
-                &file,
-                Position {
-                    segment: *number,
-                    offset: segments::FIRST_OFFSET,
-                },
-            )
+            let file = self.open_segment(*number).ok()?;
+            scan::salt_of_first(file, *number, found.bytes)
         })
     }
 
@@ -378,7 +388,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             .ok()
             .filter(|_| goes_on);
         let last_number = self.last_number.max(end.segment);
-        let journal = Journal {
+        let mut journal = Journal {
             disk: self.disk,
             limits: self.limits,
             salt: self.salt,
@@ -396,7 +406,12 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             snapshots: self.kept,
             doubtful: Vec::new(),
             snapshots_begun: 0,
+            reserve: self.reserve,
+            pressed: false,
         };
+        journal.fit_reserve();
+        // If there is no room for it, a put says so.
+        let _ = journal.fill_reserve();
         (journal, self.report)
     }
 }

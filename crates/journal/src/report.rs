@@ -55,6 +55,16 @@ impl Report {
     pub fn has_damage(&self) -> bool {
         !self.damage.is_empty() || !self.missing.is_empty() || !self.snapshots_damaged.is_empty()
     }
+
+    /// Gives all files other names.
+    pub(crate) fn rename(&mut self, name_of: impl Fn(&str) -> String) {
+        let damaged = self.damage.iter_mut().map(|damage| &mut damage.name);
+        let cut = self.cut.iter_mut().flat_map(|cut| &mut cut.segments);
+        let others = self.snapshots_damaged.iter_mut().chain(&mut self.unused);
+        for name in damaged.chain(cut).chain(others) {
+            *name = name_of(name);
+        }
+    }
 }
 
 impl fmt::Display for Report {

@@ -6,13 +6,15 @@ use crate::disk::DiskFile;
 use crate::frame::{ALIGNMENT, BATCH_HEADER_BYTES, BatchHeader, Frames};
 use crate::limits::CHUNK_BYTES;
 use crate::place::Position;
+use crate::segments::FIRST_OFFSET;
 
 /// A reader of one segment. It holds a chunk, or a batch if that is larger.
 #[derive(Debug)]
 pub(crate) struct Scanner<F> {
     file: F,
     segment: u32,
-    salt: u32,
+    /// `None`: any.
+    salt: Option<u32>,
     /// Where the next batch begins, and where the file ends.
     at: u32,
     end: u32,
@@ -39,6 +41,10 @@ pub(crate) struct Batch<'a> {
 
 impl<F: DiskFile> Scanner<F> {
     pub(crate) fn new(file: F, segment: u32, salt: u32, from: u32, end: u32) -> Self {
+        Self::with_salt(file, segment, Some(salt), from, end)
+    }
+
+    fn with_salt(file: F, segment: u32, salt: Option<u32>, from: u32, end: u32) -> Self {
         Self {
             file,
             segment,
@@ -100,12 +106,16 @@ impl<F: DiskFile> Scanner<F> {
 
     /// The header of the batch that begins here, if all of it is here and right.
     fn whole(&mut self) -> io::Result<Option<BatchHeader>> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
         let at = self.position();
         let Some(header) = BatchHeader::decode(self.bytes(BATCH_HEADER_BYTES)?, at) else {
             return Ok(None);
         };
         let bytes = header.batch_bytes();
-        if header.salt != self.salt || u64::from(self.at) + bytes > u64::from(self.end) {
+        let foreign = self.salt.is_some_and(|salt| salt != header.salt);
+        if foreign || u64::from(self.at) + bytes > u64::from(self.end) {
             return Ok(None);
         }
         let batch = self.bytes(bytes as usize)?;
@@ -156,9 +166,11 @@ impl<F: DiskFile> Scanner<F> {
     }
 }
 
-/// The salt of a batch that stands where the first one of a segment does, for when no header is left.
-pub(crate) fn salt_of_first(file: &impl DiskFile, at: Position) -> Option<u32> {
-    let mut bytes = [0; BATCH_HEADER_BYTES];
-    let count = file.read_at(u64::from(at.offset), &mut bytes).ok()?;
-    BatchHeader::decode(&bytes[..count], at).map(|header| header.salt)
+/// The salt of the first whole batch of a segment, whatever salt it has.
+pub(crate) fn salt_of_first(file: impl DiskFile, segment: u32, end: u32) -> Option<u32> {
+    let mut scanner = Scanner::with_salt(file, segment, None, FIRST_OFFSET, end);
+    if scanner.whole().ok()?.is_none() {
+        scanner.search().ok()?;
+    }
+    scanner.whole().ok()?.map(|header| header.salt)
 }

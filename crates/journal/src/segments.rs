@@ -197,13 +197,13 @@ impl<F: DiskFile> Segments<F> {
         self.deaths.retain(|(_, holder), _| *holder != number);
     }
 
-    /// The segment that is best cleaned: a damaged one, then the one with the largest dead share, the oldest of
-    /// equals. Only of those that are closed and durable.
+    /// The segment that is best cleaned: a damaged one, then the one of which the largest share is won, the oldest of
+    /// equals. Only of those that are closed and durable, and of which `won` says a share.
     pub(crate) fn emptiest(
         &self,
         active: Option<u32>,
         durable: Position,
-        dead_percent_min: u8,
+        won: impl Fn(&Segment<F>) -> Option<u64>,
     ) -> Option<u32> {
         let closed = self.iter().filter(|(number, segment)| {
             let end = Position {
@@ -212,26 +212,34 @@ impl<F: DiskFile> Segments<F> {
             };
             segment.state == State::Full && !segment.unreadable && Some(*number) != active && end <= durable
         });
-        let ranked = closed.map(|(number, segment)| (segment.dead_percent(), number));
-        let worth = ranked.filter(|(dead, _)| *dead >= u64::from(dead_percent_min));
+        let worth = closed.filter_map(|(number, segment)| Some((won(segment)?, number)));
         worth
-            .max_by_key(|(dead, number)| (*dead, std::cmp::Reverse(*number)))
+            .max_by_key(|(won, number)| (*won, std::cmp::Reverse(*number)))
             .map(|(_, number)| number)
     }
 }
 
 impl<F> Segment<F> {
-    /// More than 100 for a damaged one, which is to be emptied first.
-    fn dead_percent(&self) -> u64 {
+    /// Which share of its records and deaths is dead. More than 100 for a damaged one, which is to be emptied first.
+    pub(crate) fn dead_percent(&self) -> u64 {
         if self.damaged {
             return 101;
         }
         if self.counted == 0 {
             return 100;
         }
-        let dead = self.counted.saturating_sub(self.live);
-        u64::try_from(u128::from(dead) * 100 / u128::from(self.counted.max(1))).unwrap_or(100)
+        percent(self.counted.saturating_sub(self.live), self.counted)
     }
+
+    /// Which share of it is dead or stands around records, of which copies have less: they are few large batches.
+    pub(crate) fn waste_percent(&self) -> u64 {
+        let bytes = u64::from(self.bytes.saturating_sub(FIRST_OFFSET));
+        percent(bytes.saturating_sub(self.live), bytes).max(self.dead_percent())
+    }
+}
+
+fn percent(part: u64, whole: u64) -> u64 {
+    u64::try_from(u128::from(part) * 100 / u128::from(whole.max(1))).unwrap_or(100)
 }
 
 /// The name of a segment's file.

@@ -261,3 +261,42 @@ fn what_looks_like_a_batch_in_a_record_is_not_found() {
         assert!(report.has_damage());
     }
 }
+
+/// The only header that was right goes with a segment that was never durable; the salt is known all the same.
+#[test]
+fn the_salt_outlives_the_last_right_header() {
+    for aside in [true, false] {
+        let disk = MemoryDisk::default();
+        let (mut journal, _) = Journal::open(disk.clone(), LIMITS, 1, &mut Ledger::default()).unwrap();
+        let mut group = martlet_journal::Group::new();
+        let mut ends = Vec::new();
+        for key in 0..4u64 {
+            group.clear();
+            let mut payload = key.to_le_bytes().to_vec();
+            payload.resize(0x90, 0);
+            group.put(0x90, &payload);
+            ends.push(journal.append(&mut group).unwrap());
+            if key < 2 {
+                journal.sync().unwrap();
+            }
+        }
+        drop(journal);
+        assert_eq!((ends[2].segment, ends[3].segment), (1, 2));
+        // A power cut takes the third, damage the header and the first.
+        let file = disk.open("00000001.seg").unwrap();
+        file.truncate(u64::from(ends[1].offset)).unwrap();
+        flip(&disk, "00000001.seg", 12);
+        flip(&disk, "00000001.seg", 40);
+        if !aside {
+            disk.remove("00000002.seg").unwrap();
+        }
+        for salt in 2..5 {
+            let mut index = Ledger::default();
+            let (mut journal, report) = Journal::open(disk.clone(), LIMITS, salt, &mut index).unwrap();
+            assert_eq!(keys(&index), [1], "opened with {salt}: {report}");
+            check_reads(&mut journal, &index);
+            let torn = names(&disk).contains(&"00000002.torn".to_owned());
+            assert_eq!(torn, aside, "{:?}", names(&disk));
+        }
+    }
+}

@@ -4,7 +4,9 @@ mod rig;
 
 use std::path::PathBuf;
 
-use martlet_journal::{Disk, Error, Group, Journal, Limits, MemoryDisk, Place, RealDisk};
+use martlet_journal::{
+    Disk, DiskFile, Error, FaultyDisk, Group, Journal, Limits, MemoryDisk, Place, RealDisk,
+};
 use rig::{Batch, LIMITS, Ledger, Rig, Step, check_reads};
 
 fn put(key: u64, bytes: usize) -> Batch {
@@ -159,4 +161,62 @@ fn another_thread_can_sync() {
     journal.append(&mut group).unwrap();
     assert_eq!(journal.end_sync(thread.join().unwrap()).unwrap(), until);
     assert!(journal.durable() < journal.end() && journal.needs_sync());
+}
+
+#[test]
+fn another_thread_can_read_what_is_removed_meanwhile() {
+    let disk = FaultyDisk::new(1);
+    let mut rig = Rig::new(disk.clone(), LIMITS);
+    rig.append(&[put(1, 300)]).unwrap();
+    let (place, payload) = rig.index.entries[&1].clone();
+    let reader = rig.journal.reader(place).unwrap();
+    rig.append(&[put(1, 301)]).unwrap();
+    rig.append(&[put(2, 300)]).unwrap();
+    rig.clean_all().unwrap();
+    assert!(matches!(rig.journal.reader(place), Err(Error::Gone { .. })));
+    let thread = std::thread::spawn(move || {
+        let mut read = Vec::new();
+        let kind = reader.read(&mut read).unwrap();
+        (kind, read)
+    });
+    assert_eq!(thread.join().unwrap(), ((payload.len() % 0xf0) as u8, payload));
+}
+
+#[test]
+fn records_are_read_together_and_fail_alone() {
+    let disk = MemoryDisk::default();
+    let limits = Limits {
+        segment_bytes: 20_000,
+        group_bytes_max: 1 << 20,
+        ..LIMITS
+    };
+    let mut rig = Rig::new(disk.clone(), limits);
+    for key in 0..100 {
+        rig.append(&[put(key, key as usize * 20)]).unwrap();
+    }
+    let order: Vec<u64> = (0..100).chain([7, 3]).chain(90..100).collect();
+    let mut places: Vec<Place> = order.iter().map(|key| rig.index.entries[key].0).collect();
+    let damaged = places[50];
+    let file = disk.open(&format!("{:08x}.seg", damaged.segment)).unwrap();
+    file.write_at(u64::from(damaged.offset) + 20, b"damage").unwrap();
+    places.push(Place {
+        segment: 99,
+        ..damaged
+    });
+    let mut read = Vec::new();
+    rig.journal
+        .records_reader(places.iter().copied())
+        .read(&mut Vec::new(), |place, record| {
+            read.push((place, record.map(|record| record.payload.to_vec())));
+        });
+    assert_eq!(read.len(), places.len());
+    for (at, (place, record)) in read.into_iter().enumerate() {
+        assert_eq!(place, places[at]);
+        match record {
+            Ok(payload) => assert_eq!(payload, rig.index.entries[&order[at]].1, "{at}"),
+            Err(Error::Damaged { place }) => assert_eq!((at, place), (50, damaged)),
+            Err(Error::Gone { .. }) => assert_eq!(at, order.len()),
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
 }

@@ -131,6 +131,10 @@ impl Received {
                 found = true;
                 if let Some(reason) = failure {
                     owed.reason = reason;
+                    if owed.kind == AckKind::PubComp {
+                        // Nobody is told that it is free, and the store has it still.
+                        self.unreleased.entry(owed.id).or_insert(false);
+                    }
                 }
             }
         }

@@ -1,137 +1,27 @@
 //! A broker's end of one session: what survives connections, and the link of the one that is up.
 
 mod acks;
+mod link;
+mod stored;
 
 use std::sync::Arc;
 
-use martlet_codec::limits::PACKET_BYTES_CEILING;
 use martlet_codec::{
-    Ack, Address, Delivery, Disconnect, Extras, Packet, PacketId, PropertiesBuf, PropertyId, Publish, Qos,
+    Ack, Delivery, Packet, PacketId, Qos,
     ReasonCode, Violation,
 };
 
 use self::acks::write_ack;
-use crate::alias::Resolved;
-use crate::handshake::{Agreed, Beyond};
+pub use self::link::Link;
+use self::link::Outgoing;
+pub use self::stored::Remains;
+use crate::handshake::Beyond;
 use crate::inflight::{Acked, Inflight, Resend};
 use crate::limits::{Limits, QueueLimits};
 use crate::message::{Key, MessageView, Offer};
-use crate::queue::{Loaded, Queue, Queued};
+use crate::queue::{Queue, Queued};
 use crate::received::{Arrival, Owed, Received, Ticket};
-use crate::{AliasesIn, AliasesOut, KeepAlive, Now, Output};
-
-/// The connection of a session, after its CONNACK.
-#[derive(Debug)]
-pub struct Link {
-    /// What holds on it.
-    pub agreed: Agreed,
-    /// What is to be written.
-    pub output: Output,
-    /// When the client counts as gone.
-    pub keep_alive: KeepAlive,
-    /// Whether the log told that the client exceeds our receive maximum: once is enough.
-    pub is_warned: bool,
-    /// Reason strings of acknowledgements that are owed: few have one.
-    words: Vec<(Owed, Box<str>)>,
-    aliases_in: AliasesIn,
-    aliases_out: AliasesOut,
-}
-
-impl Link {
-    /// A new connection; aliases begin empty [MQTT5-3.3.2-7].
-    pub fn new(agreed: Agreed, now: Now) -> Self {
-        Self {
-            agreed,
-            output: Output::default(),
-            keep_alive: KeepAlive::new(agreed.keep_alive_s, now.mono_ms),
-            is_warned: false,
-            words: Vec::new(),
-            aliases_in: AliasesIn::new(agreed.alias_in_max),
-            aliases_out: AliasesOut::new(agreed.alias_out_max),
-        }
-    }
-
-    /// The topic name of an incoming PUBLISH.
-    pub fn resolve<'a>(&mut self, address: Address<'a>) -> Result<Resolved<'a>, Violation> {
-        self.aliases_in.resolve(address)
-    }
-
-    /// Appends a packet that the client asked for; reason string and user properties go where they
-    /// are not wanted or do not fit.
-    pub fn answer(&mut self, packet: &Packet<'_>) {
-        // An answer that does not fit even without its words is at most 5 bytes plus its codes: only a
-        // client with an absurd limit loses it, and that limit is its own [MQTT5-3.1.2-24].
-        let _ = self
-            .output
-            .packet_within(packet, self.agreed.packet_bytes_max, self.agreed.version);
-    }
-
-    /// Appends DISCONNECT where the version has one [MQTT5-3.14.0-1].
-    pub fn disconnect(&mut self, reason: ReasonCode, text: Option<&str>) {
-        if !self.agreed.can_send_disconnect {
-            return;
-        }
-        let mut properties = PropertiesBuf::new();
-        if let Some(text) = text {
-            properties.text(PropertyId::ReasonString, text);
-        }
-        self.answer(&Packet::Disconnect(Disconnect {
-            reason,
-            properties: properties.as_properties(),
-        }));
-    }
-
-    /// Appends a PUBLISH. `false`: it is larger than the client takes, and nothing was appended.
-    fn publish(&mut self, to: &Outgoing<'_>, view: &MessageView<'_>, turn: &mut Turn<'_>) -> bool {
-        let mut publish = Publish {
-            dup: to.dup,
-            retain: to.retain,
-            delivery: to.delivery,
-            address: Address::Name(view.topic),
-            properties: view.properties,
-            payload: view.payload,
-        };
-        let extras = Extras {
-            expiry_s: view.expiry_left_s(turn.now),
-            subscription_ids: to.subscription_ids,
-        };
-        let version = self.agreed.version;
-        match self.address(&publish, extras) {
-            Some(address) => publish.address = address,
-            None => return false,
-        }
-        let shared = view
-            .shared
-            .filter(|payload| payload.len() >= turn.limits.share_payload_bytes_min);
-        self.output.publish(&publish, extras, version, shared);
-        turn.tally.sent += 1;
-        turn.tally.sent_bytes += view.payload.len() as u64;
-        true
-    }
-
-    /// The topic name of a packet, or an alias for it; none: the packet is larger than the client takes.
-    fn address<'a>(&mut self, publish: &Publish<'a>, extras: Extras<'_>) -> Option<Address<'a>> {
-        let Address::Name(topic) = publish.address else {
-            return Some(publish.address);
-        };
-        let bytes_max = self.agreed.packet_bytes_max;
-        if bytes_max < PACKET_BYTES_CEILING {
-            let len = publish.encoded_len(self.agreed.version, extras);
-            // An alias may add three bytes and one to a length.
-            if len + 4 > bytes_max as usize {
-                return (len <= bytes_max as usize).then_some(publish.address);
-            }
-        }
-        Some(self.aliases_out.address(topic))
-    }
-}
-
-struct Outgoing<'a> {
-    dup: bool,
-    retain: bool,
-    delivery: Delivery,
-    subscription_ids: &'a [u32],
-}
+use crate::Now;
 
 /// What the subscriptions of one session made of a message.
 #[derive(Debug, Clone, Copy)]
@@ -295,6 +185,7 @@ impl Session {
     }
 
     /// What a message is stored as for this session; none: it is not.
+    #[inline]
     fn key(&self, target: &Target<'_>, qos: Qos, number: u64) -> Option<Key> {
         (self.number != 0 && number != 0 && !target.replay && qos != Qos::AtMostOnce)
             .then(|| Key::new(number, target.at))
@@ -311,6 +202,7 @@ impl Session {
         delivered
     }
 
+    #[inline]
     fn deliver_at(
         &mut self,
         qos: Qos,
@@ -497,37 +389,6 @@ impl Session {
         }
     }
 
-    /// The identifier of a message of QoS 2, or that it is released, is durable: what waited for that is sent.
-    pub fn identifier_kept(&mut self, id: PacketId, turn: &mut Turn<'_>) {
-        let Some(waiting) = self.inflight.let_go(id) else {
-            return;
-        };
-        let Some(link) = &mut self.link else { return };
-        let sent = match waiting {
-            Resend::Release(id) => {
-                link.answer(&Packet::PubRel(Ack::new(id, ReasonCode::Success)));
-                true
-            }
-            Resend::Publish(id, kept) => {
-                let to = Outgoing {
-                    dup: kept.resent,
-                    retain: kept.retain,
-                    delivery: Delivery::ExactlyOnce(id),
-                    subscription_ids: &kept.subscription_ids,
-                };
-                link.publish(&to, &kept.message.view(), turn)
-            }
-        };
-        if !sent {
-            self.forget(id, turn);
-        }
-    }
-
-    /// It could not be made durable. That is tried again on the next connection.
-    pub fn identifier_not_kept(&mut self, id: PacketId) {
-        self.inflight.not_kept(id);
-    }
-
     /// PUBACK, PUBREC or PUBCOMP came for a message that we sent. Call `pump` after it: there may be room.
     pub fn acknowledged(&mut self, packet: &Packet<'_>, effects: &mut Vec<Effect>) -> Result<(), Violation> {
         match packet {
@@ -677,109 +538,14 @@ impl Session {
         !self.queue.is_empty() || self.inflight.must_resend()
     }
 
-    /// Bytes of stored messages of the queue that are in memory.
-    pub fn window_bytes(&self) -> usize {
-        self.queue.window_bytes()
-    }
-
-    /// Drops queued messages whose time is over, and tells how many.
-    pub fn drop_expired(&mut self, turn: &mut Turn<'_>) -> usize {
-        let is_stored = self.number != 0;
-        self.queue.drop_expired(turn.now, |queued| {
-            turn.effects
-                .extend(queued.key().filter(|_| is_stored).map(Effect::Done));
-        })
-    }
-
-    /// Which messages of the queue are to be loaded from the store now.
-    pub fn next_load(&mut self) -> Vec<Key> {
-        if self.link.is_some() {
-            self.queue.next_load(PAGE_MESSAGES_MAX)
-        } else {
-            Vec::new()
-        }
-    }
-
-    /// Messages of the queue were loaded. Call `pump` after it. Returns how many of them could not be.
-    pub fn loaded(&mut self, mut page: Vec<Loaded>, effects: &mut Vec<Effect>) -> usize {
-        for queued in page.iter_mut().filter_map(|loaded| loaded.queued.as_mut()) {
-            queued.resent = queued.message.number <= self.resent_up_to;
-        }
-        let gone = self.queue.loaded(page);
-        effects.extend(gone.iter().copied().map(Effect::Done));
-        gone.len()
-    }
-
-    /// Takes in messages that were queued when they were stored, oldest first, and their bytes in all.
-    pub fn restore_queue(&mut self, keys: impl IntoIterator<Item = Key>, bytes: usize, has_shared: bool) {
-        self.queue.restore(keys, bytes, has_shared);
-    }
-
-    /// Takes in a message of QoS 2 that was under way when it was stored; none: it was released.
-    pub fn restore_sent(&mut self, id: PacketId, queued: Option<Queued>) {
-        let payload_bytes = queued.as_ref().map_or(0, |queued| queued.message.payload.len());
-        self.inflight.restore(id, payload_bytes, queued);
-    }
-
-    /// Takes in an identifier of QoS 2 that its client had not released when it was stored.
-    pub fn restore_received(&mut self, id: PacketId) {
-        self.received.restore(id);
-    }
-
-    /// Whether what waits in the store may have come by a shared subscription.
-    pub fn has_shared_away(&self) -> bool {
-        self.queue.has_shared_away()
-    }
-
-    /// The session ends: what is left of it.
-    pub fn into_remains(self) -> Remains {
-        let is_stored = self.number != 0;
-        let mut remains = Remains {
-            received: self.received.unreleased().collect(),
-            ..Remains::default()
-        };
-        for (id, queued) in self.inflight.unfinished() {
-            remains.sent.extend(id);
-            remains.keys.extend(queued.and_then(Queued::key));
-        }
-        remains.shared.extend(self.inflight.into_shared_qos1());
-        let (here, away) = self.queue.into_parts();
-        remains.keys.extend(here.iter().filter_map(Queued::key));
-        remains
-            .shared
-            .extend(here.into_iter().filter(|queued| queued.shared.is_some()));
-        if !is_stored {
-            remains.keys.clear();
-        }
-        remains.away = away;
-        remains
-    }
-
     /// Identifiers of QoS 2 that its client has not released.
     pub fn unreleased_len(&self) -> usize {
         self.received.unreleased_len()
     }
 }
 
-/// What is left of a session that ends.
-#[derive(Debug, Default)]
-pub struct Remains {
-    /// What came by shared subscriptions and was not acknowledged, in order: for another member.
-    pub shared: Vec<Queued>,
-    /// The stored messages that are in memory or under way.
-    pub keys: Vec<Key>,
-    /// The messages that are only in the store.
-    pub away: Vec<Key>,
-    /// Identifiers of QoS 2 that its client had not released.
-    pub received: Vec<PacketId>,
-    /// Identifiers of QoS 2 that were under way to its client.
-    pub sent: Vec<PacketId>,
-}
-
-/// Messages that are loaded from the store at a time.
-const PAGE_MESSAGES_MAX: usize = 256;
-
 /// The QoS that a message is sent at.
+#[inline]
 pub fn granted(published: Qos, subscribed: Qos, limits: &Limits) -> Qos {
     if limits.upgrade_qos {
         subscribed

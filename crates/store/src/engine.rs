@@ -313,7 +313,8 @@ impl<D: Disk> Engine<D> {
     /// Cleans for a while, if more is dead than is worth its place; whether there is more to do.
     pub fn clean(&mut self) -> bool {
         let (bytes, live) = (self.journal.bytes(), self.journal.live_bytes());
-        if self.failure.is_some() || bytes <= 2 * live + self.limits.clean_bytes_min {
+        let is_worth_it = bytes > 2 * live + self.limits.clean_bytes_min || self.journal.needs_room();
+        if self.failure.is_some() || !is_worth_it {
             return false;
         }
         match self.journal.clean(&mut self.index, self.limits.clean_bytes) {

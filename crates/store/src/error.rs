@@ -17,4 +17,7 @@ pub enum Error {
         /// The latest that this version knows.
         known: u64,
     },
+    /// An import into it was not finished.
+    #[error("an import into it was not finished: remove its files and import again")]
+    Unfinished,
 }

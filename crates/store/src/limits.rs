@@ -17,10 +17,17 @@ pub struct Limits {
     pub clean_bytes: u32,
 }
 
+const SEGMENT_BYTES: u32 = 16 << 20;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            journal: martlet_journal::Limits::default(),
+            // Smaller segments are cleaned sooner, and want a smaller reserve for a full disk.
+            journal: martlet_journal::Limits {
+                segment_bytes: SEGMENT_BYTES,
+                reserve_bytes: SEGMENT_BYTES,
+                ..martlet_journal::Limits::default()
+            },
             pending_bytes_max: 32 << 20,
             group_bytes: 4 << 20,
             page_bytes: 256 << 10,

@@ -29,12 +29,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 use martlet_broker::{Recipient, StoredSession, StoredSubscription, StoredWill};
 use martlet_codec::{FilterBuf, PacketId, Place, Properties, Qos, RetainHandling, SubscribeOptions, Topic};
+use martlet_journal::Report;
 use martlet_session::{Key, Message, Now, message};
 
 use crate::bytes::{Reader, Writer};
 
 /// The format that this version writes and reads.
 pub const FORMAT: u64 = 1;
+
+/// The format of a store that an import has begun and not finished.
+pub const UNFINISHED: u64 = u64::MAX;
+
+/// Whether this version may read a store of that format, in which something was lost or not: the record that ended an
+/// import may be what is lost.
+pub(crate) fn may_read(format: u64, report: &Report) -> Result<(), crate::Error> {
+    match format {
+        UNFINISHED if report.has_damage() => Ok(()),
+        UNFINISHED => Err(crate::Error::Unfinished),
+        ..=FORMAT => Ok(()),
+        found => Err(crate::Error::Format { found, known: FORMAT }),
+    }
+}
 
 /// The kinds of records.
 #[allow(missing_docs)] // the module tells what each is

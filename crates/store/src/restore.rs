@@ -265,11 +265,8 @@ impl<D: Disk> Engine<D> {
             index.set(found.name, Some(place(at, found.bytes)));
             sorted.take(found.name, found.what);
         }
-        if let Some(format) = sorted.format.filter(|format| *format > FORMAT) {
-            return Err(Error::Format {
-                found: format,
-                known: FORMAT,
-            });
+        if let Some(format) = sorted.format {
+            record::may_read(format, &report)?;
         }
         let system_ms = now.wall_ms;
         let wall_ms = sorted.clock.map_or(system_ms, |clock| clock.at(system_ms));
@@ -278,7 +275,7 @@ impl<D: Disk> Engine<D> {
             index.set_body_of(*version, *body);
         }
         let mut engine = Self::new(journal, index, limits, times, exchange);
-        let has_format = sorted.format.is_some();
+        let has_format = sorted.format.is_some_and(|format| format <= FORMAT);
         let restored = engine.put_together(sorted, wall_ms);
         engine.bury(garbage);
         if !has_format {

@@ -172,7 +172,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Cargo's target folder.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let built = std::env::current_exe().expect("a test knows its program");
     let deps = built.parent().expect("a program is in a folder");
     deps.ancestors().nth(2).expect("target/debug/deps").to_owned()

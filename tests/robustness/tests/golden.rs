@@ -416,6 +416,8 @@ fn what_the_log_says_of_the_start() {
         for line in lines {
             let line = line.replace(&format!(":{port}"), ":PORT");
             let line = line.replace(&format!("(pid {pid})"), "(pid PID)");
+            let folder = line.split(' ').find_map(|word| word.strip_prefix("folder="));
+            let line = folder.map_or(line.clone(), |folder| line.replace(folder, "FOLDER"));
             let _ = writeln!(found, "{line}");
         }
         broker.wait_exit_by("TERM");

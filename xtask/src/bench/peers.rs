@@ -8,15 +8,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use super::durability::Level;
 use super::rows::Work;
 use crate::setup;
 use crate::sh::{cargo, has, step};
 
 const RUMQTTD_VERSION: &str = "0.20.0";
 /// A broker that listens later than this does not.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,11 +41,19 @@ impl Peer {
         }
     }
 
-    pub(super) const fn does(self, work: &Work) -> bool {
+    pub(super) fn does(self, work: &Work) -> bool {
         match self {
             Self::Relay => work.relay.is_some(),
             Self::Martlet => true,
-            Self::Mosquitto | Self::Rumqttd => work.shards == 1,
+            Self::Mosquitto => {
+                // It has one level, beside our default.
+                let is_ours = work
+                    .stored
+                    .as_ref()
+                    .is_some_and(|stored| stored.level != Level::Fsync);
+                work.shards == 1 && !is_ours
+            }
+            Self::Rumqttd => work.shards == 1 && work.stored.is_none(),
         }
     }
 }
@@ -131,11 +141,37 @@ impl Peers {
         if peer == Peer::Relay {
             return self.start_relay(work);
         }
+        let data = self.data();
+        if data.exists() {
+            std::fs::remove_dir_all(&data)?;
+        }
+        std::fs::create_dir_all(&data)?;
+        self.start_on_data(peer, work)
+    }
+
+    /// Where brokers store what they store.
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// One that has what the last one stored.
+    pub(super) fn start_on_data(&self, peer: Peer, work: &Work) -> Result<Broker> {
+        let data = self.data();
+        let data = data.display();
         // Taken again by the broker: a port that is free now is free in a moment.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut command = match peer {
             Peer::Mosquitto => {
-                let file = self.config("mosquitto.conf", &MOSQUITTO.replace("PORT", &port.to_string()))?;
+                let mut text = MOSQUITTO.replace("PORT", &port.to_string());
+                text += &if work.stored.is_some() {
+                    // Whoever may write there.
+                    format!(
+                        "persistence true\nautosave_interval 1\npersistence_location {data}/\nuser root\n"
+                    )
+                } else {
+                    "persistence false\n".into()
+                };
+                let file = self.config("mosquitto.conf", &text)?;
                 let mut command = Command::new(mosquitto().context("there is no mosquitto")?);
                 command.arg("-c").arg(file);
                 command
@@ -151,9 +187,10 @@ impl Peers {
                 command.args(["broker", "--quiet", "--port", &port.to_string()]);
                 command.args(["--set", &format!("shards={}", work.shards)]);
                 command.args(["--set", "max_queued_messages=0"]);
-                // Of a run, and gone with it: rows about durability have their own.
-                let data = self.folder.join(format!("data-{port}"));
-                command.arg("--data-dir").arg(data);
+                command.args(["--data-dir", &data.to_string()]);
+                if let Some(stored) = &work.stored {
+                    command.args(["--durability", stored.level.name()]);
+                }
                 command
             }
         };
@@ -161,11 +198,11 @@ impl Peers {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        let start = Instant::now();
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {}", peer.name()))?;
         let mut broker = Broker { child, port };
-        let start = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if let Some(status) = broker.child.try_wait()? {
                 bail!("{} ended with {status}", peer.name());
@@ -173,7 +210,7 @@ impl Peers {
             if start.elapsed() > PATIENCE {
                 bail!("{} does not listen", peer.name());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(broker)
     }
@@ -207,14 +244,13 @@ fn mosquitto() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// Queues as large as they need to be; nothing on disk.
+/// Queues as large as they need to be.
 const MOSQUITTO: &str = "listener PORT 127.0.0.1
 allow_anonymous true
 max_inflight_messages 0
 max_queued_messages 0
 log_type error
 log_dest stderr
-persistence false
 ";
 
 const RUMQTTD: &str = r#"id = 0
@@ -252,6 +288,32 @@ impl Broker {
     pub(super) const fn port(&self) -> u16 {
         self.port
     }
+
+    /// Ends it as the rows say: Martlet is killed, another may save first.
+    pub(super) fn end(mut self, peer: Peer) -> Result<()> {
+        if peer != Peer::Martlet {
+            kill_process(process(&self.child)?, Signal::TERM)?;
+            let start = Instant::now();
+            while self.child.try_wait()?.is_none() && start.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    /// Its resident memory.
+    pub(super) fn resident_mb(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: f64 = line.unwrap_or_default().trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1_024.0 / 1e6)
+    }
+}
+
+/// A child as signals name it.
+pub(super) fn process(child: &Child) -> Result<Pid> {
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    id.context("a process has an identifier")
 }
 
 impl Drop for Broker {

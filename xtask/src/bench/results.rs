@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Machine, date_and_commit};
+use super::measure::TOO_LONG;
 use super::peers::Peer;
 use super::rows::{Figure, Row, SCALE, Work};
 
@@ -50,6 +51,19 @@ pub(super) struct Report {
     phases: Vec<Phase>,
     faults: Faults,
     ended_early: Option<String>,
+    /// How the broker started again, if it did.
+    #[serde(skip)]
+    pub(super) start: Option<Start>,
+    /// Syncs for each message, if they were counted.
+    #[serde(skip)]
+    pub(super) syncs_each: Option<f64>,
+}
+
+/// A start on data that is there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) ms: f64,
+    pub(super) resident_mb: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,7 +153,16 @@ impl Measured {
 }
 
 impl Report {
-    fn problem(&self) -> Option<String> {
+    /// Adds what another load found.
+    pub(super) fn add(&mut self, other: Self) {
+        self.phases.extend(other.phases);
+        if self.problem().is_none() {
+            (self.faults, self.ended_early) = (other.faults, other.ended_early);
+        }
+    }
+
+    /// Why its numbers are worth nothing, if they are not.
+    pub(super) fn problem(&self) -> Option<String> {
         if let Some(why) = &self.ended_early {
             return Some(why.clone());
         }
@@ -171,6 +194,9 @@ impl Report {
             Figure::P99Us => Some(phase.latency_us.as_ref()?.p99),
             Figure::PeakMb => Some(phase.server.as_ref()?.rss_bytes_max / 1e6),
             Figure::BusiestPercent => Some(phase.server.as_ref()?.busiest_thread? * 100.0),
+            Figure::Syncs => self.syncs_each,
+            Figure::StartMs => Some(self.start?.ms),
+            Figure::StartMb => Some(self.start?.resident_mb),
         }
     }
 }
@@ -261,9 +287,7 @@ impl Results {
         let failures = cells
             .filter_map(|row| row.cells.get(&peer))
             .flat_map(|cell| &cell.failures);
-        failures
-            .into_iter()
-            .any(|failure| failure.starts_with(super::TOO_LONG))
+        failures.into_iter().any(|failure| failure.starts_with(TOO_LONG))
     }
 
     /// In how many measurements other work had the load's core, and of how many: whatever is void may be so for

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::durability::{self, Stored};
+
 /// A load, and the rows that are read from its report.
 pub(super) struct Work {
     pub(super) name: &'static str,
@@ -9,6 +11,8 @@ pub(super) struct Work {
     pub(super) args: String,
     /// How the relay does it, if it can: pattern, count, and bytes of a payload.
     pub(super) relay: Option<(&'static str, u32, u32)>,
+    /// What the broker stores and what follows the load; none: the same store as without being asked, and no more.
+    pub(super) stored: Option<Stored>,
     /// Threads of the broker. With more than one, which only Martlet does, the load shares its cores.
     pub(super) shards: u32,
     pub(super) rows: Vec<Row>,
@@ -41,6 +45,12 @@ pub(super) enum Figure {
     PeakMb,
     /// The part of its CPU time that its busiest thread took, in percent.
     BusiestPercent,
+    /// Calls that make the system write what it has to the disk, for each message.
+    Syncs,
+    /// From the start of its process until it listens, in milliseconds.
+    StartMs,
+    /// Its resident memory then, in MB.
+    StartMb,
 }
 
 /// Rows that share a plot.
@@ -54,10 +64,11 @@ pub(super) enum Family {
     Connections,
     Latency,
     Shards,
+    Durability,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Messages,
         Self::Large,
         Self::Filters,
@@ -65,6 +76,7 @@ impl Family {
         Self::Connections,
         Self::Latency,
         Self::Shards,
+        Self::Durability,
     ];
 
     pub(super) const fn title(self) -> &'static str {
@@ -76,6 +88,7 @@ impl Family {
             Self::Connections => "Connections",
             Self::Latency => "Latency at 20,000 messages a second",
             Self::Shards => "Two shards, which share their cores with the load",
+            Self::Durability => "Stored sessions, on the disk",
         }
     }
 
@@ -88,6 +101,7 @@ impl Family {
             Self::Connections => "connections",
             Self::Latency => "latency",
             Self::Shards => "shards",
+            Self::Durability => "durability",
         }
     }
 }
@@ -98,8 +112,10 @@ impl Figure {
             Self::CpuUs => "us CPU",
             Self::Bytes => "bytes",
             Self::P99Us => "us",
-            Self::PeakMb => "MB",
+            Self::PeakMb | Self::StartMb => "MB",
             Self::BusiestPercent => "% in one thread",
+            Self::Syncs => "syncs",
+            Self::StartMs => "ms",
         }
     }
 }
@@ -114,7 +130,13 @@ pub(super) enum Pace {
 /// The load in whose row the machine is weighed.
 pub(super) const SCALE: &str = "pairs-q0";
 
-fn row(family: Family, title: impl Into<String>, phase: &str, figure: Figure, target: Option<f64>) -> Row {
+pub(super) fn row(
+    family: Family,
+    title: impl Into<String>,
+    phase: &str,
+    figure: Figure,
+    target: Option<f64>,
+) -> Row {
     Row {
         title: title.into(),
         family,
@@ -151,6 +173,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             name,
             args: format!("{args} {seconds}"),
             relay,
+            stored: None,
             shards: 1,
             rows: vec![Row {
                 needs_busy: true,
@@ -191,6 +214,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             name,
             args: format!("filters --filters {count} {seconds}"),
             relay: None,
+            stored: None,
             shards: 1,
             rows,
         });
@@ -200,6 +224,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         name: "retained",
         args: format!("retained --messages {kept} -q 1 --settle {settle}"),
         relay: None,
+        stored: None,
         shards: 1,
         rows: vec![
             row(
@@ -238,6 +263,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         name: "offline",
         args: format!("offline --messages {kept} -q 1 --settle {settle}"),
         relay: None,
+        stored: None,
         shards: 1,
         rows: vec![
             row(
@@ -276,6 +302,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             name,
             args: format!("idle --connections {count} --settle {settle}"),
             relay: None,
+            stored: None,
             shards: 1,
             rows: vec![
                 row(
@@ -301,6 +328,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         name: "connect",
         args: format!("connect {}", if quick { "--seconds 1" } else { "--seconds 5" }),
         relay: None,
+        stored: None,
         shards: 1,
         rows: vec![row(
             Family::Connections,
@@ -315,6 +343,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             name,
             args: format!("pairs --pairs 50 -q {qos} --rate 20000 {seconds}"),
             relay: (qos == 0).then_some(("pairs", 50, 64)),
+            stored: None,
             shards: 1,
             rows: vec![row(
                 Family::Latency,
@@ -331,6 +360,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         name: "flood",
         args: format!("fan-in --publishers 200 -q 0 --window 512 {seconds}"),
         relay: Some(("fan-in", 200, 64)),
+        stored: None,
         shards: 1,
         rows: vec![
             row(
@@ -350,6 +380,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         ],
     });
     works.extend(shards(seconds));
+    works.extend(durability::works(pace));
     works
 }
 
@@ -381,6 +412,7 @@ fn shards(seconds: &str) -> Vec<Work> {
             name,
             args: format!("pairs --pairs 50 -q {qos} --order {order} {seconds}"),
             relay: None,
+            stored: None,
             shards: 2,
             rows: vec![cpu, busiest],
         }

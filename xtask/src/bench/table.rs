@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::durability::PROMISES;
 use super::peers::Peer;
 use super::plot::Plot;
 use super::results::{Cell, RELAY_US, Results, RowResult};
-use super::rows::{ACROSS, Figure, SAME};
+use super::rows::{ACROSS, Family, Figure, SAME};
 
 const DOCS: &str = "docs/performance.md";
 const BEGIN: &str = "<!-- bench -->";
@@ -98,6 +99,10 @@ fn head(results: &Results) -> String {
             "Other work had the load's core for more than 5 % of the time in {disturbed} of {all} measurements: a broker \
              may have had time to spare for that reason."
         );
+    }
+    let is_stored = |row: &RowResult| row.row.family == Family::Durability;
+    if results.rows.iter().any(is_stored) {
+        text += PROMISES;
     }
     text += "Marks: (void) the broker was not busy for 95 % of the time. It then works in smaller batches, so its CPU time for \
         each is more than what it needs when it is busy: a ratio is marked < where that is so of Martlet alone, > of the \
@@ -224,7 +229,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::bench::rows::{Family, Row};
+    use crate::bench::rows::Row;
 
     #[test]
     fn a_ratio_says_on_which_side_the_truth_is() {

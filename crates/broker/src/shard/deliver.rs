@@ -102,7 +102,6 @@ impl Shard {
         target: Target<'_>,
         offer: &mut Offer<'_>,
     ) -> Option<Delivered> {
-        let window_bytes_max = self.window_bytes_max();
         let Some(slot) = self.sessions.find_mut(name) else {
             if self.keeps && offer.view().number != 0 {
                 // It was stored for a session that has ended since.
@@ -117,7 +116,7 @@ impl Shard {
         let mut turn = Turn {
             now,
             limits: &self.shared.settings.session,
-            window_bytes_max,
+            window_bytes_max: self.window_bytes_max,
             tally: &mut self.tally,
             effects: &mut self.effects,
         };

@@ -202,6 +202,7 @@ impl Shard {
         self.counters().queued.sub(slot.counted.messages as u64);
         self.counters().queued_bytes.sub(slot.counted.bytes as u64);
         self.window_bytes -= slot.counted.window_bytes;
+        self.window_bytes_max = self.window_bytes_max_at(self.window_bytes);
         let over = Over::of(&slot);
         self.leave_router(now, &mut slot);
         self.shared.registry.release(&slot.session.client_id);

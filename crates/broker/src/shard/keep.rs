@@ -83,7 +83,20 @@ const PASSED_AT_ONCE: usize = 256;
 impl Shard {
     /// Chooses members of groups, and finds out which recipients of a message are stored. If any is, the message gets
     /// a number, and the recipients their keys.
+    #[inline]
     pub(super) fn address(
+        &self,
+        offer: &mut Offer<'_>,
+        route: &Route,
+        publisher: Option<SessionRef>,
+    ) -> Addressed {
+        if !self.keeps || offer.view().qos == Qos::AtMostOnce || route.is_empty() {
+            return Addressed::default();
+        }
+        self.address_stored(offer, route, publisher)
+    }
+
+    fn address_stored(
         &self,
         offer: &mut Offer<'_>,
         route: &Route,
@@ -91,9 +104,6 @@ impl Shard {
     ) -> Addressed {
         let view = *offer.view();
         let mut addressed = Addressed::default();
-        if !self.keeps || view.qos == Qos::AtMostOnce || route.is_empty() {
-            return addressed;
-        }
         let recipients = &mut addressed.recipients;
         match publisher.filter(|_| route.has_no_local()) {
             Some(publisher) => {
@@ -214,10 +224,14 @@ impl Shard {
     }
 
     /// What a session did becomes changes.
+    #[inline]
     pub(super) fn keep_effects(&mut self, index: u32) {
-        if self.effects.is_empty() {
-            return;
+        if !self.effects.is_empty() {
+            self.keep_all_effects(index);
         }
+    }
+
+    fn keep_all_effects(&mut self, index: u32) {
         let slot = self.sessions.get(index);
         let (me, session) = (slot.me, slot.session.number);
         for effect in self.effects.drain(..) {
@@ -271,6 +285,7 @@ impl Shard {
     }
 
     /// The end of a turn: what it changed is submitted.
+    #[inline]
     pub(super) fn flush_store(&mut self, now: Now) {
         if self.keeps {
             self.submit_loose(now);

@@ -125,6 +125,8 @@ pub struct Shard {
     passing: Keyed<u64, keep::Passing>,
     /// Bytes of stored messages that are in memory.
     window_bytes: usize,
+    /// What of the messages of one queue may be in memory.
+    window_bytes_max: usize,
     dirty: Vec<ConnId>,
     /// Connections that wait for room in another shard.
     parked: Vec<ConnId>,
@@ -167,6 +169,7 @@ impl Shard {
             loose: keep::Loose::default(),
             passing: keyed(seed.draw()),
             window_bytes: 0,
+            window_bytes_max: shared.settings.session.window_bytes,
             dirty: Vec::new(),
             parked: Vec::new(),
             sys,
@@ -361,7 +364,6 @@ impl Shard {
         index: u32,
         act: impl FnOnce(&mut Session, &mut Turn<'_>) -> R,
     ) -> R {
-        let window_bytes_max = self.window_bytes_max();
         let slot = self.sessions.get_mut(index);
         if let Some(link) = &mut slot.session.link {
             link.output.lend_buffer(&mut self.buffers);
@@ -369,7 +371,7 @@ impl Shard {
         let mut turn = Turn {
             now,
             limits: &self.shared.settings.session,
-            window_bytes_max,
+            window_bytes_max: self.window_bytes_max,
             tally: &mut self.tally,
             effects: &mut self.effects,
         };
@@ -378,10 +380,10 @@ impl Shard {
         result
     }
 
-    /// What of the messages of one queue may be in memory.
-    fn window_bytes_max(&self) -> usize {
+    /// What of the messages of one queue may be in memory, by what all of them take.
+    fn window_bytes_max_at(&self, window_bytes: usize) -> usize {
         let settings = &self.shared.settings;
-        let is_crowded = self.window_bytes >= settings.window_bytes_total_max / self.shared.counters.len();
+        let is_crowded = window_bytes >= settings.window_bytes_total_max / self.shared.counters.len();
         if is_crowded {
             0
         } else {
@@ -404,7 +406,10 @@ impl Shard {
             let grown = |now: usize, before: usize| (now as u64).wrapping_sub(before as u64);
             counters.queued.add(grown(counted.messages, before.messages));
             counters.queued_bytes.add(grown(counted.bytes, before.bytes));
-            self.window_bytes = self.window_bytes + counted.window_bytes - before.window_bytes;
+            if counted.window_bytes != before.window_bytes {
+                self.window_bytes = self.window_bytes + counted.window_bytes - before.window_bytes;
+                self.window_bytes_max = self.window_bytes_max_at(self.window_bytes);
+            }
         }
     }
 

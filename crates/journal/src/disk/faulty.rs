@@ -1,7 +1,8 @@
 //! A disk that fails, tears what it writes, and at a power cut forgets what was not synced.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::memory::hold;
 use super::{Disk, DiskFile, Entry, MemoryDisk};
@@ -26,6 +27,8 @@ pub struct FaultyDisk {
 pub struct FaultyFile {
     disk: FaultyDisk,
     inode: u64,
+    /// All that have the file open share it.
+    _open: Arc<()>,
 }
 
 /// How often what fails: one in so many, 0 for never.
@@ -51,6 +54,10 @@ struct State {
     faults: Faults,
     draws: Draws,
     next_inode: u64,
+    /// Which files are open.
+    open: BTreeMap<u64, Weak<()>>,
+    /// Files that have been removed while they were open, which can still be read.
+    removed: BTreeMap<u64, Vec<u8>>,
 }
 
 impl FaultyDisk {
@@ -73,6 +80,8 @@ impl FaultyDisk {
             faults: Faults::default(),
             draws,
             next_inode,
+            open: BTreeMap::new(),
+            removed: BTreeMap::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -95,6 +104,7 @@ impl FaultyDisk {
         state.volume.renumber(from);
         state.next_inode = state.volume.next_inode().max(from);
         state.log = None;
+        state.removed.clear();
     }
 
     /// From now on everything that is done is recorded, for [`each_cut`](Self::each_cut).
@@ -129,7 +139,31 @@ impl State {
         if let Some((_, log)) = &mut self.log {
             log.push(op.clone());
         }
+        if matches!(op, Op::SyncFolder) {
+            self.open.retain(|_, open| open.strong_count() > 0);
+            self.removed.retain(|inode, _| self.open.contains_key(inode));
+            let removed = self.volume.removed();
+            let open = removed.filter(|(inode, _)| self.open.contains_key(inode));
+            self.removed.extend(open);
+        }
         self.volume.apply(op);
+    }
+
+    fn file(&mut self, disk: &FaultyDisk, inode: u64) -> FaultyFile {
+        let open = self.open.get(&inode).and_then(Weak::upgrade).unwrap_or_default();
+        self.open.insert(inode, Arc::downgrade(&open));
+        FaultyFile {
+            disk: disk.clone(),
+            inode,
+            _open: open,
+        }
+    }
+
+    fn read(&self, inode: u64) -> io::Result<&[u8]> {
+        match self.removed.get(&inode) {
+            Some(bytes) => Ok(bytes),
+            None => self.volume.read(inode),
+        }
     }
 
     fn fails(&mut self, one_in: impl Fn(&Faults) -> u32) -> io::Result<()> {
@@ -188,20 +222,14 @@ impl Disk for FaultyDisk {
             name: name.to_owned(),
             inode,
         });
-        Ok(FaultyFile {
-            disk: self.clone(),
-            inode,
-        })
+        Ok(state.file(self, inode))
     }
 
     fn open(&self, name: &str) -> io::Result<FaultyFile> {
         let mut state = hold(&self.state);
         state.fails(|faults| faults.others_one_in)?;
         let inode = state.volume.inode(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(FaultyFile {
-            disk: self.clone(),
-            inode,
-        })
+        Ok(state.file(self, inode))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -251,7 +279,7 @@ impl DiskFile for FaultyFile {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
         self.with(|state| {
             state.fails(|faults| faults.reads_one_in)?;
-            let file = state.volume.read(self.inode)?;
+            let file = state.read(self.inode)?;
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
             let count = bytes.len().min(file.len() - from);
             bytes[..count].copy_from_slice(&file[from..from + count]);

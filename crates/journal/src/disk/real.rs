@@ -26,7 +26,9 @@ struct Folder {
     path: PathBuf,
     /// The folder itself, to sync names.
     file: File,
-    _lock: File,
+    /// Whether anything may be changed.
+    writes: bool,
+    _lock: Option<File>,
 }
 
 /// A file of the file system.
@@ -52,11 +54,35 @@ impl RealDisk {
         let folder = Folder {
             path: path.to_owned(),
             file,
-            _lock: lock,
+            writes: true,
+            _lock: Some(lock),
         };
         Ok(Self {
             folder: Arc::new(folder),
         })
+    }
+
+    /// Opens a folder that is there, to read. It is locked too, unless nobody has ever locked it.
+    pub fn open_to_read(path: &Path, holder: &str) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(Error::disk("open the folder", &name))?;
+        let locked = lock_to_read(path, holder)?;
+        let folder = Folder {
+            path: path.to_owned(),
+            file,
+            writes: false,
+            _lock: locked,
+        };
+        Ok(Self {
+            folder: Arc::new(folder),
+        })
+    }
+
+    fn check_writes(&self) -> io::Result<()> {
+        if self.folder.writes {
+            return Ok(());
+        }
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -66,7 +92,6 @@ impl RealDisk {
 
 fn lock(folder: &Path, holder: &str) -> Result<File, Error> {
     let path = folder.join(LOCK);
-    let name = || path.display().to_string();
     let mut options = OpenOptions::new();
     let opened = options
         .read(true)
@@ -74,7 +99,25 @@ fn lock(folder: &Path, holder: &str) -> Result<File, Error> {
         .create(true)
         .truncate(false)
         .open(&path);
-    let mut file = opened.map_err(Error::disk("open", name()))?;
+    hold(
+        opened.map_err(Error::disk("open", path.display().to_string()))?,
+        folder,
+        holder,
+    )
+}
+
+/// `None`: there is nothing to lock, and it is not made.
+fn lock_to_read(folder: &Path, holder: &str) -> Result<Option<File>, Error> {
+    let path = folder.join(LOCK);
+    let writable = OpenOptions::new().read(true).write(true).open(&path);
+    match writable.or_else(|_| File::open(&path)) {
+        Ok(file) => hold(file, folder, holder).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::disk("open", path.display().to_string())(error)),
+    }
+}
+
+fn hold(mut file: File, folder: &Path, holder: &str) -> Result<File, Error> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -87,7 +130,10 @@ fn lock(folder: &Path, holder: &str) -> Result<File, Error> {
                 holder: holder.trim().to_owned(),
             });
         }
-        Err(TryLockError::Error(error)) => return Err(Error::disk("lock", name())(error)),
+        Err(TryLockError::Error(error)) => {
+            let name = folder.join(LOCK).display().to_string();
+            return Err(Error::disk("lock", name)(error));
+        }
     }
     // A full disk must not keep anybody out, so what it says may be missing.
     let _ = file
@@ -101,6 +147,7 @@ impl Disk for RealDisk {
     type File = RealFile;
 
     fn create(&self, name: &str) -> io::Result<RealFile> {
+        self.check_writes()?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -110,15 +157,20 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<RealFile> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(self.folder.writes)
+            .open(self.path(name))?;
         Ok(RealFile { file: Arc::new(file) })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writes()?;
         fs::rename(self.path(from), self.path(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_writes()?;
         fs::remove_file(self.path(name))
     }
 

@@ -23,6 +23,7 @@ pub const LIMITS: Limits = Limits {
     open_files_max: 3,
     snapshots_max: 2,
     dead_percent_min: 30,
+    reserve_bytes: 0,
 };
 
 /// An index that keeps payloads too. A payload begins with its key.

@@ -175,6 +175,7 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
         global.count("receive_maximum")
     };
     let queued_bytes_max = global.number("max_queued_bytes");
+    let is_stored = durability(global) != Durability::None;
     let of_kept = global.set("max_queued_bytes_session").is_some();
     BrokerSettings {
         allow_zero_length_clientid: global.on("allow_zero_length_clientid"),
@@ -193,10 +194,16 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
         queued_bytes_max,
         kept_queued_bytes_max: if of_kept {
             global.number("max_queued_bytes_session")
+        } else if global.set("max_queued_bytes").is_none() && is_stored {
+            queued_bytes_max.map(|_| STORED_QUEUE_BYTES)
         } else {
             queued_bytes_max
         },
-        queued_bytes_total_max: global.count("max_queued_bytes_total"),
+        queued_bytes_total_max: global.number("max_queued_bytes_total").unwrap_or(if is_stored {
+            STORED_QUEUES_BYTES
+        } else {
+            QUEUES_BYTES
+        }),
         queue_qos0: global.on("queue_qos0_messages"),
         upgrade_outgoing_qos: global.on("upgrade_outgoing_qos"),
         overlapping,
@@ -258,6 +265,15 @@ fn log(global: &Values<'_>, overrides: &Overrides) -> Log {
     }
 }
 
+/// Bytes that wait for one session, where they are on the disk.
+const STORED_QUEUE_BYTES: u64 = 1 << 30;
+
+/// The same for all sessions together.
+const STORED_QUEUES_BYTES: u64 = 16 << 30;
+
+/// The same in memory.
+const QUEUES_BYTES: u64 = 1 << 30;
+
 /// What is said of the durability of something: its own directive, if it is given.
 fn level(word: Option<&'static str>) -> Option<Durability> {
     word.map(|word| match word {
@@ -301,7 +317,7 @@ fn store(global: &Values<'_>) -> Option<StoreConfig> {
 }
 
 /// Where the store is if nobody says: where the service manager says, else here.
-fn state_folder() -> PathBuf {
+pub fn state_folder() -> PathBuf {
     let told = std::env::var_os("STATE_DIRECTORY").filter(|told| !told.is_empty());
     let first = told.and_then(|told| std::env::split_paths(&told).next());
     first.unwrap_or_else(|| PathBuf::from(STORE_FOLDER))

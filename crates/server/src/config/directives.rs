@@ -29,7 +29,7 @@ const PSK: &str = "TLS with pre-shared keys";
 const USERS: &str = "users and passwords";
 const RIGHTS: &str = "access lists";
 const PLUGINS: &str = "plugins";
-pub(super) const DISK: &str = "saving now and then";
+const DISK: &str = "saving now and then";
 const BRIDGES: &str = "bridges";
 const WEBSOCKETS: &str = "WebSocket listeners";
 const PROXY: &str = "the PROXY protocol";
@@ -105,9 +105,9 @@ const TABLE: &[Directive] = &[
     works("max_queued_bytes", BYTES, Global, "67108864", "0",
         "Bytes that wait for a client; the newest message is dropped at the limit, and counted."),
     ours("max_queued_bytes_session", BYTES, Global, "", "",
-        "As `max_queued_bytes`, for sessions with an expiry alone; if not given, `max_queued_bytes` holds for them too."),
-    ours("max_queued_bytes_total", number(MB, BYTES_MAX, Unit::Bytes), Global, "1073741824", "1073741824",
-        "Bytes that wait for all clients together; at the limit publishers are refused with 0x97."),
+        "As `max_queued_bytes`, for sessions with an expiry alone. If not given: `max_queued_bytes` if that is, else 1 GiB where there is a store, as what waits is on the disk."),
+    ours("max_queued_bytes_total", number(MB, BYTES_MAX, Unit::Bytes), Global, "", "",
+        "Bytes that wait for all clients together; at the limit publishers are refused with 0x97. If not given: 16 GiB where there is a store, else 1 GiB."),
     works("queue_qos0_messages", Bool, Global, "false", "false",
         "Queues QoS 0 messages too for sessions whose client is away."),
     works("upgrade_outgoing_qos", Bool, Global, "false", "false",

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use martlet_broker::Durability;
 
+pub use build::state_folder;
 pub use directive::{Directive, Kind, Mode, Owner, Range, Scope, Status, Unit};
 pub use directives::{DIRECTIVES, find};
 pub use error::{Code, Errors, Finding, Place, explain};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directive::{Directive, Kind, Scope, Status, before_equals, looks_secret};
-use super::directives::{DIRECTIVES, DISK, find};
+use super::directives::{DIRECTIVES, find};
 use super::draft::{Block, Draft, Setting, Settings, put, twice};
 use super::error::{Code, Finding, Place};
 use super::nearest::nearest;
@@ -157,10 +157,7 @@ impl<'a> Reader<'a> {
             Status::Later { feature, same } => {
                 if !is_same(directive, behind, same, self.root) {
                     let message = later(name, feature, same);
-                    let mut finding = Finding::new(Code::NotYet, place_of(file, line, name_span), message);
-                    if feature == DISK {
-                        finding = finding.note("fix: remove the line; state is in memory in this version");
-                    }
+                    let finding = Finding::new(Code::NotYet, place_of(file, line, name_span), message);
                     self.draft.findings.error(finding);
                 }
                 return;

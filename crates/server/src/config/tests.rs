@@ -88,9 +88,9 @@ fn without_a_word_it_listens_on_the_loopback() {
     assert_eq!(broker.queued_messages_max, None);
     assert_eq!(
         (broker.queued_bytes_max, broker.kept_queued_bytes_max),
-        (Some(64 << 20), Some(64 << 20))
+        (Some(64 << 20), Some(1 << 30))
     );
-    assert_eq!(broker.queued_bytes_total_max, 1 << 30);
+    assert_eq!(broker.queued_bytes_total_max, 16 << 30);
     assert_eq!(
         (broker.packet_bytes_max, broker.payload_bytes_max),
         (2_000_000, None)
@@ -301,8 +301,12 @@ fn queues() {
         (plain, broker.kept_queued_bytes_max)
     };
     let bytes = Some(64 << 20);
-    assert_eq!(of("max_queued_messages 5"), ((Some(5), bytes), bytes));
-    assert_eq!(of("max_queued_messages 0"), ((None, bytes), bytes));
+    let on_disk = Some(1 << 30);
+    assert_eq!(of("max_queued_messages 5"), ((Some(5), bytes), on_disk));
+    assert_eq!(of("max_queued_messages 0"), ((None, bytes), on_disk));
+    assert_eq!(of("persistence false"), ((None, bytes), bytes));
+    assert_eq!(of("durability none"), ((None, bytes), bytes));
+    assert_eq!(of("persistence false\ndurability os"), ((None, bytes), on_disk));
     assert_eq!(of("max_queued_bytes 9"), ((None, Some(9)), Some(9)));
     assert_eq!(of("max_queued_bytes_session 9"), ((None, bytes), Some(9)));
     assert_eq!(

@@ -5,10 +5,11 @@ use martlet_codec::{Ack, Packet, PropertiesBuf, PropertyId, ReasonCode};
 use super::Link;
 use crate::received::{AckKind, Owed};
 
-/// Writes PUBACK, PUBREC or PUBCOMP. Version 3 cannot say that the server did not take a message: then
-/// silence and a close are the truth.
+/// Writes PUBACK, PUBREC or PUBCOMP. Version 3 cannot say that the server did not take a message, and no version that
+/// an identifier is not free: then silence and a close are the truth.
 pub(super) fn write_ack(link: &mut Link, owed: Owed) -> bool {
-    if owed.reason == ReasonCode::QuotaExceeded && !link.agreed.can_refuse_publish {
+    let can_refuse = link.agreed.can_refuse_publish && owed.kind != AckKind::PubComp;
+    if owed.reason == ReasonCode::QuotaExceeded && !can_refuse {
         return false;
     }
     if !link.words.is_empty() {

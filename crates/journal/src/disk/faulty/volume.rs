@@ -105,6 +105,13 @@ impl Volume {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Files without a name.
+    pub(super) fn removed(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        let named: Vec<u64> = self.names.values().copied().collect();
+        let nameless = self.files.iter().filter(move |(inode, _)| !named.contains(inode));
+        nameless.map(|(inode, file)| (*inode, file.seen.clone()))
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.list().iter().map(|entry| entry.bytes).sum()
     }
