@@ -49,20 +49,26 @@ pub type CutFound = (usize, check::Broken, Vec<String>);
 /// Plays a short run on a disk once to count what is done to the disk, and again for each point of that, with the power
 /// cut there: what was not synced is lost, kept or torn. What breaks a promise.
 pub fn cuts(play: Play) -> Vec<CutFound> {
-    let short = |cut: usize| {
-        let mut world = World::new(play.seed, Plan::short(play.seed, play.bug), play.prints);
-        world.cut_at(cut);
-        world.run();
-        world
-    };
-    let points = short(usize::MAX).recorded();
+    let points = short(play, usize::MAX).recorded();
     let mut found = Vec::new();
     for at in 0..=points {
-        let history = short(at).history;
+        let history = cut(play, at);
         for broken in check::check(&history) {
             let lines = history.lines_about(broken.message, broken.client);
             found.push((at, broken, lines));
         }
     }
     found
+}
+
+/// The same short run with one cut at that point.
+pub fn cut(play: Play, at: usize) -> History {
+    short(play, at).history
+}
+
+fn short(play: Play, cut: usize) -> World {
+    let mut world = World::new(play.seed, Plan::short(play.seed, play.bug), play.prints);
+    world.cut_at(cut);
+    world.run();
+    world
 }

@@ -9,7 +9,7 @@ use clap::Parser;
 use martlet_sim::check::{Broken, check};
 use martlet_sim::history::History;
 use martlet_sim::plant::Bug;
-use martlet_sim::{Play, cuts, run};
+use martlet_sim::{Play, cut, cuts, run};
 
 /// Plays whole brokers and clients from seeds
 #[derive(Parser)]
@@ -30,6 +30,9 @@ struct Args {
     /// Cut the power at each point of what short runs do to the disk
     #[arg(long)]
     cuts: bool,
+    /// Of a seed, only the short run with this power cut, with a trace
+    #[arg(long, requires = "seed")]
+    cut: Option<usize>,
     /// Put this bug in
     #[arg(long, value_parser = bug)]
     plant: Option<Bug>,
@@ -108,7 +111,6 @@ fn play(args: &Args, seed: u64) -> bool {
         bug: args.plant,
         is_harsh: args.harsh,
         prints: args.seed.is_some() && !args.cuts,
-        ..Play::default()
     };
     if args.cuts {
         let found = cuts(what);
@@ -117,7 +119,10 @@ fn play(args: &Args, seed: u64) -> bool {
         }
         return found.is_empty();
     }
-    let history = run(what);
+    let history = match args.cut {
+        Some(at) => cut(what, at),
+        None => run(what),
+    };
     let found = check(&history);
     for broken in found.iter().take(SHOWN) {
         tell(seed, "", broken, &about(&history, broken));

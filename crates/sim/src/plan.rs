@@ -489,7 +489,7 @@ fn watcher(d: &mut Draws) -> Persona {
 fn steady(d: &mut Draws, n: u64, play_ms: u64) -> Vec<Persona> {
     let mut publisher = publisher(d, n, play_ms);
     let mut subscriber = Persona::quiet("steady-sub".to_owned(), version(d));
-    publisher.name = "steady-pub".to_owned();
+    "steady-pub".clone_into(&mut publisher.name);
     publisher.payload_bytes_max = 40;
     publisher.window = 5;
     publisher.expires_one_in = 0;

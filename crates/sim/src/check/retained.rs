@@ -74,20 +74,14 @@ fn may_be_last(writes: &[Write], got: Option<MessageNo>, from_ms: u64, to_ms: u6
                 && later.done_ms.is_some_and(|done_ms| done_ms < from_ms)
         })
     };
-    match got {
-        Some(got) => writes
+    let may_have_been = |write: &Write| write.from_ms <= to_ms && !is_over(write);
+    if let Some(got) = got {
+        return writes
             .iter()
-            .any(|write| write.message == got && !write.clears && write.from_ms <= to_ms && !is_over(write)),
-        None => {
-            let is_empty = !writes
-                .iter()
-                .any(|write| write.done_ms.is_some_and(|done_ms| done_ms < from_ms));
-            is_empty
-                || writes
-                    .iter()
-                    .any(|write| write.clears && write.from_ms <= to_ms && !is_over(write))
-        }
+            .any(|write| write.message == got && !write.clears && may_have_been(write));
     }
+    let is_before = |write: &Write| write.done_ms.is_some_and(|done_ms| done_ms < from_ms);
+    !writes.iter().any(is_before) || writes.iter().any(|write| write.clears && may_have_been(write))
 }
 
 #[cfg(test)]

@@ -86,7 +86,6 @@ pub(crate) struct Receipt<'a> {
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
     pub(crate) dup: bool,
-    pub(crate) id: u16,
     pub(crate) is_new: bool,
 }
 
@@ -254,8 +253,8 @@ impl<'a> View<'a> {
                     qos,
                     retain,
                     dup,
-                    id,
                     is_new,
+                    ..
                 } => {
                     let Some(epoch) = self.epoch(*conn) else { continue };
                     self.receipts.push(Receipt {
@@ -268,7 +267,6 @@ impl<'a> View<'a> {
                         qos: *qos,
                         retain: *retain,
                         dup: *dup,
-                        id: *id,
                         is_new: *is_new,
                     });
                 }
@@ -279,12 +277,12 @@ impl<'a> View<'a> {
 
     fn read_subscriptions(&mut self) {
         for at in &self.history.facts {
-            let (conn, filter) = match &at.fact {
-                Fact::Subscribing { conn, filter, .. }
-                | Fact::Subscribed { conn, filter, .. }
-                | Fact::Unsubscribing { conn, filter, .. }
-                | Fact::Unsubscribed { conn, filter, .. } => (conn, filter),
-                _ => continue,
+            let (Fact::Subscribing { conn, filter, .. }
+            | Fact::Subscribed { conn, filter, .. }
+            | Fact::Unsubscribing { conn, filter, .. }
+            | Fact::Unsubscribed { conn, filter, .. }) = &at.fact
+            else {
+                continue;
             };
             let Some(epoch) = self.epoch(*conn) else { continue };
             let all = self.subscriptions.entry(epoch).or_default();

@@ -54,7 +54,7 @@ mod tests {
             .collect();
         hand.receive(messages[0], Qos::AtLeastOnce, false);
         hand.receive(messages[1], Qos::AtLeastOnce, false);
-        assert_eq!(hand.found_by("window"), []);
+        assert!(hand.found_by("window").is_empty());
         hand.receive(messages[2], Qos::AtLeastOnce, false);
         assert_eq!(hand.found_by("window"), [messages[2]]);
     }
@@ -68,6 +68,6 @@ mod tests {
             hand.receive(message, Qos::AtLeastOnce, false);
             hand.finish(message);
         }
-        assert_eq!(hand.found_by("window"), []);
+        assert!(hand.found_by("window").is_empty());
     }
 }
