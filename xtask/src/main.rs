@@ -7,6 +7,7 @@ mod kill;
 mod nextest;
 mod setup;
 mod sh;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -58,6 +59,13 @@ enum Chore {
         /// Run only the tests whose name contains this
         filter: Option<String>,
     },
+    /// Play whole brokers and clients from seeds: --seed N with a trace, --seeds A..B, --minutes M, --help for more
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// For the simulation
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// Kill the broker again and again on one data folder, and compare what it acknowledged with what is left
     Kill {
         /// How often
@@ -96,5 +104,6 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Guards { tighten } => guards::run(*tighten),
         Chore::Kill { rounds, seed } => kill::run(*rounds, *seed),
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
+        Chore::Sim { rest } => sim::run(rest),
     }
 }

@@ -50,6 +50,7 @@ const VERSIONED: &[(&str, &str)] = &[
     ),
     ("crates/broker/examples/", "speaks for clients"),
     ("crates/bench/src/args.rs", "the user chooses one"),
+    ("crates/sim/src/", "speaks for clients"),
     ("bindings/", "the user chooses one"),
 ];
 

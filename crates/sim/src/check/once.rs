@@ -1,0 +1,83 @@
+//! QoS 2 comes exactly once, QoS 0 at most once, and QoS 1 again only with DUP or if its publisher sent it again.
+
+use std::collections::BTreeMap;
+
+use martlet_codec::Qos;
+
+use super::Found;
+use super::view::{Epoch, Receipt, View};
+use crate::history::MessageNo;
+
+pub(super) fn check(view: &View<'_>, found: &mut Found) {
+    let mut counts: BTreeMap<(Epoch, MessageNo, bool), usize> = BTreeMap::new();
+    let mut of_group: BTreeMap<MessageNo, usize> = BTreeMap::new();
+    for receipt in view.receipts.iter().filter(|receipt| counts_as_new(receipt)) {
+        let said = view.history.message(receipt.message);
+        if said.retain {
+            continue;
+        }
+        let is_exact = receipt.qos == Qos::ExactlyOnce;
+        *counts
+            .entry((receipt.epoch, receipt.message, is_exact))
+            .or_default() += 1;
+        if is_exact && view.is_member(receipt.epoch) {
+            *of_group.entry(receipt.message).or_default() += 1;
+        }
+    }
+    let crashes = view.crashes();
+    for ((epoch, message, is_exact), count) in counts {
+        let sent = match view.history.message(message).qos {
+            // A will that was published in the moment of a crash is published again.
+            Qos::AtLeastOnce if !is_exact => view.sent.get(&message).map_or(1 + crashes, |sent| sent.times),
+            _ => 1,
+        };
+        if count > sent {
+            let name = &view.history.clients[epoch.0].name;
+            let what = format!("m{message} was sent {sent} times and came to {name} as new {count} times");
+            found.of_message(message, epoch.0, what);
+        }
+    }
+    for (message, count) in of_group {
+        if count > 1 {
+            found.add(
+                Some(message),
+                None,
+                format!("m{message} came to a group {count} times"),
+            );
+        }
+    }
+}
+
+fn counts_as_new(receipt: &Receipt<'_>) -> bool {
+    match receipt.qos {
+        Qos::ExactlyOnce => receipt.is_new,
+        _ => !receipt.dup,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::by_hand::ByHand;
+    use martlet_codec::Qos;
+
+    #[test]
+    fn finds_a_second_copy() {
+        for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            let mut hand = ByHand::pair(qos);
+            let message = hand.publish_acknowledged(qos);
+            hand.receive(message, qos, false);
+            assert!(hand.found_by("once").is_empty());
+            hand.receive(message, qos, false);
+            assert_eq!(hand.found_by("once"), [message]);
+        }
+    }
+
+    #[test]
+    fn what_is_marked_as_a_copy_is_none() {
+        let mut hand = ByHand::pair(Qos::AtLeastOnce);
+        let message = hand.publish_acknowledged(Qos::AtLeastOnce);
+        hand.receive(message, Qos::AtLeastOnce, false);
+        hand.receive(message, Qos::AtLeastOnce, true);
+        assert!(hand.found_by("once").is_empty());
+    }
+}

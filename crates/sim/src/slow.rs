@@ -1,0 +1,125 @@
+//! A store that keeps everything in memory and ends batches late: in order, or in any.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use martlet_broker::{Batch, Change, Load, Page, Store, StoreEvent};
+use martlet_session::{Key, Loaded, Now, Queued};
+use parking_lot::Mutex;
+
+use crate::draws::Draws;
+
+/// The store of all shards.
+#[derive(Debug)]
+pub(crate) struct SlowStore {
+    shards: Vec<Lane>,
+    log: Vec<Change>,
+    draws: Draws,
+    /// Batches end in any order.
+    is_unordered: bool,
+    fails: bool,
+}
+
+/// What a shard has submitted, and what it is to be told.
+#[derive(Debug, Default)]
+struct Lane {
+    open: VecDeque<Batch>,
+    ended: VecDeque<StoreEvent>,
+}
+
+/// A shard's end of it.
+#[derive(Debug)]
+pub(crate) struct SlowHandle {
+    shard: usize,
+    store: Arc<Mutex<SlowStore>>,
+}
+
+impl SlowStore {
+    pub(crate) fn new(shards: u16, draws: Draws, is_unordered: bool) -> Self {
+        Self {
+            shards: (0..shards).map(|_| Lane::default()).collect(),
+            log: Vec::new(),
+            draws,
+            is_unordered,
+            fails: false,
+        }
+    }
+
+    pub(crate) fn handle(store: &Arc<Mutex<Self>>, shard: u16) -> SlowHandle {
+        SlowHandle {
+            shard: usize::from(shard),
+            store: Arc::clone(store),
+        }
+    }
+
+    /// From now on batches fail, or no longer do.
+    pub(crate) fn set_failing(&mut self, fails: bool) {
+        self.fails = fails;
+    }
+
+    /// Ends one batch of a shard; whether there was one.
+    pub(crate) fn end_one(&mut self, shard: u16) -> bool {
+        let lane = &mut self.shards[usize::from(shard)];
+        let at = if self.is_unordered {
+            self.draws.below(lane.open.len() as u64) as usize
+        } else {
+            0
+        };
+        let Some(batch) = lane.open.remove(at) else {
+            return false;
+        };
+        let end = if self.fails {
+            StoreEvent::Failed
+        } else {
+            self.log.extend(batch.changes);
+            StoreEvent::Durable
+        };
+        lane.ended.extend(batch.ticket.map(end));
+        true
+    }
+
+    fn find(&self, key: Key) -> Option<Queued> {
+        let open = self.shards.iter().flat_map(|lane| &lane.open);
+        let open = open.flat_map(|batch| &batch.changes);
+        self.log.iter().chain(open).find_map(|change| match change {
+            Change::Queued { message, recipients } => recipients
+                .iter()
+                .find(|recipient| recipient.key == key)
+                .map(|recipient| recipient.queued(message)),
+            _ => None,
+        })
+    }
+}
+
+impl Store for SlowHandle {
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn submit(&mut self, _: Now, batch: Batch) {
+        self.store.lock().shards[self.shard].open.push_back(batch);
+    }
+
+    fn flush(&mut self) {}
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn load(&mut self, load: Load) {
+        let mut store = self.store.lock();
+        let found = load.keys.iter().map(|key| Loaded {
+            key: *key,
+            queued: store.find(*key),
+        });
+        let page = Page {
+            purpose: load.purpose,
+            messages: found.collect(),
+        };
+        store.shards[self.shard].ended.push_back(StoreEvent::Page(page));
+    }
+
+    fn poll(&mut self) -> Option<StoreEvent> {
+        self.store.lock().shards[self.shard].ended.pop_front()
+    }
+}
