@@ -8,14 +8,11 @@ use martlet_sim::{Play, cuts, run};
 const SEEDS: u64 = 300;
 const SHORT_RUNS: u64 = 6;
 
-/// Seeds that find what is not mended yet, each with the reason: one that finds nothing any more leaves the list.
-const OPEN: &[(u64, &str)] = &[(57, QOS2_OVERTAKES), (111, QOS2_OVERTAKES), (142, QOS2_OVERTAKES)];
+/// A bug that is not found within so many seeds is not found by whole runs.
+const SEEDS_TO_FIND: u64 = 60;
 
-const QOS2_OVERTAKES: &str =
-    "a message of QoS 2 that is stored for nobody overtakes one that waits for its batch";
-
-/// A bug that is not found within so many seeds is not found.
-const SEEDS_TO_FIND: u64 = 1_000;
+/// The same for short runs with a power cut at each point.
+const CUT_SEEDS_TO_FIND: u64 = 30;
 
 #[test]
 fn promises_hold() {
@@ -25,10 +22,7 @@ fn promises_hold() {
             ..Play::default()
         });
         let broken = check(&history);
-        match OPEN.iter().find(|(open, _)| *open == seed) {
-            Some((_, why)) => assert!(!broken.is_empty(), "seed {seed} finds nothing any more: {why}"),
-            None => assert!(broken.is_empty(), "cargo xtask sim --seed {seed}: {broken:#?}"),
-        }
+        assert!(broken.is_empty(), "cargo xtask sim --seed {seed}: {broken:#?}");
     }
 }
 
@@ -60,17 +54,26 @@ fn the_same_seed_plays_the_same() {
 }
 
 #[test]
-fn every_planted_bug_is_found() {
-    for bug in Bug::ALL {
-        let is_found = |seed: &u64| {
-            let play = Play {
-                seed: *seed,
-                bug: Some(*bug),
-                ..Play::default()
-            };
-            !check(&run(play)).is_empty()
+fn the_first_planted_bugs_are_found() {
+    are_found(&Bug::ALL[..Bug::ALL.len() / 2]);
+}
+
+#[test]
+fn the_other_planted_bugs_are_found() {
+    are_found(&Bug::ALL[Bug::ALL.len() / 2..]);
+}
+
+#[track_caller]
+fn are_found(bugs: &[Bug]) {
+    for bug in bugs {
+        let play = |seed: u64| Play {
+            seed,
+            bug: Some(*bug),
+            ..Play::default()
         };
-        let found = (0..SEEDS_TO_FIND).find(is_found);
+        let found = (0..SEEDS_TO_FIND).find(|seed| !check(&run(play(*seed))).is_empty());
+        // What only a power cut at the right moment shows is found where all of them are tried.
+        let found = found.or_else(|| (0..CUT_SEEDS_TO_FIND).find(|seed| !cuts(play(*seed)).is_empty()));
         println!("{}: seed {found:?}", bug.name());
         assert!(found.is_some(), "{} is not found", bug.name());
     }

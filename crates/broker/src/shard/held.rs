@@ -24,7 +24,8 @@ pub(super) struct Parked {
 
 #[derive(Debug)]
 struct Waiting {
-    ticket: Ticket,
+    /// None: it waits only for those before it.
+    ticket: Option<Ticket>,
     /// None: its batch failed.
     parked: Option<Parked>,
     ended: bool,
@@ -37,11 +38,26 @@ impl Held {
 
     pub(super) fn push(&mut self, publisher: SessionRef, ticket: Ticket, parked: Parked) {
         let waiting = Waiting {
-            ticket,
+            ticket: Some(ticket),
             parked: Some(parked),
             ended: false,
         };
         self.0.entry(publisher).or_default().push_back(waiting);
+    }
+
+    /// A message that waits for no batch of its own still leaves behind those of its publisher that do.
+    pub(super) fn push_behind(&mut self, publisher: SessionRef, parked: Parked) {
+        let waiting = Waiting {
+            ticket: None,
+            parked: Some(parked),
+            ended: true,
+        };
+        self.0.entry(publisher).or_default().push_back(waiting);
+    }
+
+    /// Whether messages of that publisher wait.
+    pub(super) fn holds(&self, publisher: SessionRef) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&publisher)
     }
 
     /// The batch of one ended; returns those that leave now, oldest first.
@@ -49,7 +65,7 @@ impl Held {
         let Some(queue) = self.0.get_mut(&publisher) else {
             return Vec::new();
         };
-        if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.ticket == ticket) {
+        if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.ticket == Some(ticket)) {
             waiting.ended = true;
             if failed {
                 waiting.parked = None;

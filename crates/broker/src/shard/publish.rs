@@ -259,14 +259,18 @@ impl Shard {
         }
         // PUBREC takes ownership, so it is routed now [MQTT5-4.3.3-8], or once it is durable.
         let flow = self.owe(now, from.conn, from.session, owed, ticket, sink);
+        if ticket.is_none() && !self.held.holds(publisher) {
+            self.deliver(now, &mut offer, route, Some(publisher), &chosen, sink);
+            return flow;
+        }
+        let parked = Parked {
+            message: offer.keep(),
+            route: Arc::clone(route),
+            chosen,
+        };
         match ticket {
-            None => self.deliver(now, &mut offer, route, Some(publisher), &chosen, sink),
+            None => self.held.push_behind(publisher, parked),
             Some(ticket) => {
-                let parked = Parked {
-                    message: offer.keep(),
-                    route: Arc::clone(route),
-                    chosen,
-                };
                 self.held.push(publisher, ticket, parked);
                 self.pending.insert(ticket, Pending::Publish { publisher });
             }
