@@ -1,6 +1,7 @@
 //! The disk store of a process, driven step by step: the seed decides when it writes, when a sync runs and when its
 //! end is heard of.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use martlet_broker::{Shard, Shared};
@@ -144,7 +145,13 @@ pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard],
             retained.expires_at_ms,
         );
     }
+    let names = restored.sessions.iter().filter(|session| !session.session.is_over);
+    let names: BTreeSet<_> = names.map(|session| Arc::clone(&session.session.client_id)).collect();
     for session in restored.sessions {
+        // Open: a shard cannot take in a session that is over beside the one that followed it, and panics.
+        if session.session.is_over && names.contains(&session.session.client_id) {
+            continue;
+        }
         let shard = draws.below(shards.len() as u64) as usize;
         shards[shard].restore(now(ms), session);
     }
