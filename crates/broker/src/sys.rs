@@ -171,7 +171,7 @@ fn message(name: &str, value: &str) -> Message {
         retain: true,
         expires_at_ms: None,
         publisher: None,
-        number: 0,
+        number: martlet_session::Number::default(),
     }
 }
 

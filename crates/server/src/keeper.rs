@@ -87,7 +87,12 @@ pub(crate) fn open(
     let failed = |error| Error::store(config, &error);
     let disk = RealDisk::open(&config.folder, &holder).map_err(|error| failed(error.into()))?;
     let folder = std::path::absolute(&config.folder).unwrap_or_else(|_| config.folder.clone());
-    let limits = Limits::default();
+    // Who tests kills wants to see segments come and go.
+    let limits = if cfg!(feature = "kill-points") {
+        Limits::tiny()
+    } else {
+        Limits::default()
+    };
     let bell = Arc::new(EngineBell::default());
     let (ring, inboxes) = (Arc::clone(&bell), Arc::clone(inboxes));
     let shards = inboxes.len();

@@ -46,6 +46,12 @@ pub(crate) fn settings(config: &Config) -> Settings {
             .store
             .as_ref()
             .map_or(Durability::None, |store| store.durability),
+        // The same for those who test kills: a will must go out between two of them.
+        will_grace_ms: if cfg!(feature = "kill-points") {
+            500
+        } else {
+            defaults.will_grace_ms
+        },
         sessions_max: broker.sessions_max.unwrap_or(u64::MAX),
         retain_expiry_ms_max: broker.retain_expiry_s_max.map(|s| s.saturating_mul(1_000)),
         connect_timeout_ms: config.connect_timeout_ms,

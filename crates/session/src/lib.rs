@@ -23,7 +23,7 @@ pub use handshake::client::{ClientAgreed, Speech};
 pub use handshake::{Agreed, Beyond, Policy};
 pub use inflight::{Acked, Inflight, Resend};
 pub use keepalive::{KeepAlive, PingTimer};
-pub use message::{Key, Message, MessageView, Offer};
+pub use message::{Key, Message, MessageView, Number, Offer};
 pub use output::Output;
 pub use queue::{Loaded, Queue, Queued};
 pub use received::{AckKind, Arrival, Owed, Received, Ticket};

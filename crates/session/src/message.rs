@@ -25,8 +25,32 @@ pub struct Message {
     pub expires_at_ms: Option<u64>,
     /// The client identifier of the publisher; none for messages of the server itself.
     pub publisher: Option<Arc<str>>,
-    /// The number under which it is stored for sessions; 0: it is not.
-    pub number: u64,
+    /// The number under which it is stored for sessions.
+    pub number: Number,
+}
+
+/// The number under which a message is stored; 0: it is not. Numbers have 48 bits, and so many bytes keep a message
+/// within its size class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Number([u8; 6]);
+
+impl From<u64> for Number {
+    fn from(number: u64) -> Self {
+        debug_assert!(number < 1 << 48, "numbers have 48 bits");
+        let mut bytes = [0; 6];
+        bytes.copy_from_slice(&number.to_le_bytes()[..6]);
+        Self(bytes)
+    }
+}
+
+impl Number {
+    /// As a number.
+    #[inline]
+    pub fn get(self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..6].copy_from_slice(&self.0);
+        u64::from_le_bytes(bytes)
+    }
 }
 
 /// Names a stored message on its way to one session.
@@ -170,7 +194,7 @@ impl<'a> MessageView<'a> {
             retain: self.retain,
             expires_at_ms: self.expires_at_ms,
             publisher: self.publisher.cloned(),
-            number: self.number,
+            number: self.number.into(),
         }
     }
 }
@@ -188,7 +212,7 @@ impl Message {
             retain: self.retain,
             expires_at_ms: self.expires_at_ms,
             publisher: self.publisher.as_ref(),
-            number: self.number,
+            number: self.number.get(),
         }
     }
 
@@ -204,7 +228,7 @@ impl Message {
             retain: will.retain,
             expires_at_ms: None,
             publisher: Some(publisher),
-            number: 0,
+            number: Number::default(),
         };
         (message, will.properties.message_expiry_s())
     }

@@ -32,8 +32,8 @@ pub struct Queued {
 impl Queued {
     /// What it is stored as; none: it is not.
     pub fn key(&self) -> Option<Key> {
-        (self.message.number != 0 && !self.replay && self.qos != Qos::AtMostOnce)
-            .then(|| Key::new(self.message.number, self.at))
+        (self.message.number.get() != 0 && !self.replay && self.qos != Qos::AtMostOnce)
+            .then(|| Key::new(self.message.number.get(), self.at))
     }
 }
 
@@ -303,7 +303,7 @@ pub(crate) mod tests {
                 retain: false,
                 expires_at_ms: None,
                 publisher: None,
-                number: 0,
+                number: crate::Number::default(),
             }),
             qos: Qos::AtLeastOnce,
             retain: false,
@@ -356,7 +356,7 @@ pub(crate) mod tests {
 
     fn stored(number: u64) -> Queued {
         let mut queued = queued("t");
-        Arc::get_mut(&mut queued.message).unwrap().number = number;
+        Arc::get_mut(&mut queued.message).unwrap().number = number.into();
         queued
     }
 
@@ -377,7 +377,7 @@ pub(crate) mod tests {
         assert!(push(&mut queue, queued("later"), limits));
         assert_eq!((queue.len(), queue.window_bytes()), (8, window));
         assert_eq!(queue.next_load(2), [], "enough is in memory");
-        assert_eq!(queue.pop().map(|q| q.message.number), Some(1));
+        assert_eq!(queue.pop().map(|q| q.message.number.get()), Some(1));
         let wanted = queue.next_load(4);
         assert_eq!(
             wanted.iter().map(|key| key.number()).collect::<Vec<_>>(),
@@ -393,11 +393,11 @@ pub(crate) mod tests {
             queue.loaded(vec![page(3, true), page(4, false)]),
             [Key::new(4, 0)]
         );
-        let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number)).collect();
+        let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number.get())).collect();
         assert_eq!(numbers, [2, 3]);
         assert_eq!(queue.next_load(4).len(), 3);
         queue.loaded(vec![page(5, true), page(6, true), page(7, true)]);
-        let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number)).collect();
+        let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number.get())).collect();
         assert_eq!(numbers, [5, 6, 7, 0]);
         assert_eq!((queue.len(), queue.bytes(), queue.window_bytes()), (0, 0, 0));
     }

@@ -6,22 +6,19 @@ mod stored;
 
 use std::sync::Arc;
 
-use martlet_codec::{
-    Ack, Delivery, Packet, PacketId, Qos,
-    ReasonCode, Violation,
-};
+use martlet_codec::{Ack, Delivery, Packet, PacketId, Qos, ReasonCode, Violation};
 
 use self::acks::write_ack;
 pub use self::link::Link;
 use self::link::Outgoing;
 pub use self::stored::Remains;
+use crate::Now;
 use crate::handshake::Beyond;
 use crate::inflight::{Acked, Inflight, Resend};
 use crate::limits::{Limits, QueueLimits};
 use crate::message::{Key, MessageView, Offer};
 use crate::queue::{Queue, Queued};
 use crate::received::{Arrival, Owed, Received, Ticket};
-use crate::Now;
 
 /// What the subscriptions of one session made of a message.
 #[derive(Debug, Clone, Copy)]

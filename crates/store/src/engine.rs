@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use martlet_broker::{Durability, StoreEvent};
+use martlet_broker::{Durability, Load, StoreEvent};
 use martlet_journal::{Cleaned, Disk, Journal, Place, Position, Record, SyncJob, Synced};
 use martlet_session::Ticket;
 
@@ -28,6 +28,8 @@ pub struct Engine<D: Disk> {
     /// Batches of the group.
     batches: Vec<Waiting>,
     packs: Vec<(u16, Pack)>,
+    /// Pages that shards wait for, of messages that have been written.
+    pub(crate) loads: Vec<(u16, Load)>,
     /// Batches that wait for a sync, with where they end.
     waiting: VecDeque<(Position, u16, Ticket)>,
     /// What came to an end, by shard.
@@ -82,6 +84,7 @@ impl<D: Disk> Engine<D> {
             filling: Filling::default(),
             batches: Vec::new(),
             packs: Vec::new(),
+            loads: Vec::new(),
             waiting: VecDeque::new(),
             ended: (0..shards).map(|_| Vec::new()).collect(),
             left: Vec::new(),
@@ -104,6 +107,8 @@ impl<D: Disk> Engine<D> {
 
     /// Appends all that shards have handed over. Batches that need no sync end with that.
     pub fn write(&mut self) {
+        // Before the batches: what is to be loaded was handed over before it was asked for.
+        self.loads.append(&mut self.exchange.take_loads());
         let mut packs = std::mem::take(&mut self.packs);
         self.exchange.take_packs(&mut packs);
         self.write_left();

@@ -40,7 +40,7 @@ impl Store for Handle {
         let times = Times::at(now);
         // A message that several records name has a body of its own.
         let retained = batch.changes.iter().find_map(|change| match change {
-            Change::Retained { message, .. } => Some(message.number),
+            Change::Retained { message, .. } => Some(message.number.get()),
             _ => None,
         });
         for change in batch.changes {
@@ -101,7 +101,7 @@ impl Pack {
                 if let Some(old) = replaces {
                     self.steps.push(Step::Delete(Name::Retained(old)));
                 }
-                let number = message.number;
+                let number = message.number.get();
                 // Its body is there already if it is queued too.
                 let has_body = number != 0
                     && self.steps.iter().rev().take_while(|step| !matches!(step, Step::End(..))).any(
@@ -196,7 +196,7 @@ impl Pack {
     }
 
     fn queued(&mut self, message: &Message, recipients: &[Recipient], retained: Option<u64>, times: Times) {
-        let is_retained = retained == Some(message.number);
+        let is_retained = retained == Some(message.number.get());
         if let ([only], false) = (recipients, is_retained) {
             return self.put(Name::Message(only.key), kind::MESSAGE, 0, |out| {
                 record::write_recipient(out, only);
@@ -206,7 +206,7 @@ impl Pack {
         // The recipients of each number are behind each other.
         for of_number in recipients.chunk_by(|a, b| a.key.number() == b.key.number()) {
             let number = of_number[0].key.number();
-            let links = of_number.len() as u64 + u64::from(is_retained && number == message.number);
+            let links = of_number.len() as u64 + u64::from(is_retained && number == message.number.get());
             self.put(Name::Body(number), kind::BODY, links, |out| {
                 crate::bytes::Writer(out).number(number);
                 record::write_message(out, message, times);

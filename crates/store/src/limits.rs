@@ -19,6 +19,22 @@ pub struct Limits {
 
 const SEGMENT_BYTES: u32 = 16 << 20;
 
+impl Limits {
+    /// Limits with which everything that happens to a large store happens to a small one soon: for tests.
+    pub fn tiny() -> Self {
+        let mut limits = Self::default();
+        limits.journal.segment_bytes = TINY_BYTES;
+        limits.journal.reserve_bytes = TINY_BYTES;
+        limits.group_bytes = TINY_BYTES as usize;
+        limits.page_bytes = 4 << 10;
+        limits.clean_bytes_min = u64::from(TINY_BYTES);
+        limits.clean_bytes = TINY_BYTES / 8;
+        limits
+    }
+}
+
+const TINY_BYTES: u32 = 64 << 10;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -1,34 +1,69 @@
 //! Pages of queues, read when they are due.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use martlet_broker::{Load, Page, StoreEvent};
-use martlet_journal::Disk;
+use martlet_journal::{Disk, Place};
 use martlet_session::{Key, Loaded, Message, Queued};
 
 use crate::engine::Engine;
+use crate::index::Map;
 use crate::record::{self, MessageRecord, Name, kind};
+use crate::restore::spot;
 
 impl<D: Disk> Engine<D> {
-    /// Reads the pages that shards wait for. What was handed over before must have been written.
+    /// Reads the pages that shards waited for when [`write`](Self::write) began.
     pub fn serve_loads(&mut self) {
-        for (shard, load) in self.exchange.take_loads() {
-            let page = self.page(load);
+        for (shard, load) in std::mem::take(&mut self.loads) {
+            let page = self.page(&load);
             self.ended[usize::from(shard)].push(StoreEvent::Page(page));
         }
         self.exchange.tell(&mut self.ended);
     }
 
-    fn page(&mut self, load: Load) -> Page {
-        let mut messages = Vec::with_capacity(load.keys.len());
-        let (mut bytes, mut payload) = (0, Vec::new());
-        for key in load.keys {
-            let queued = self.read_queued(key, &mut payload);
-            bytes += queued.as_ref().map_or(0, |queued| queued.message.size());
-            messages.push(Loaded { key, queued });
-            if bytes >= self.limits.page_bytes {
-                break;
-            }
+    /// Reads records that lie near each other at once. What is not there, or cannot be read, is none.
+    fn page(&mut self, load: &Load) -> Page {
+        let mut bytes = 0;
+        let page_bytes = self.limits.page_bytes;
+        let places = load.keys.iter().map(|key| self.index.get(Name::Message(*key)));
+        let places: Vec<_> = places
+            .take_while(|place| {
+                let goes_on = bytes < page_bytes;
+                bytes += place.map_or(0, |place| place.bytes as usize);
+                goes_on
+            })
+            .collect();
+        let mut records = Records::default();
+        records.read(self, places.iter().flatten().copied());
+        let bodies: BTreeMap<_, _> = load.keys[..places.len()]
+            .iter()
+            .filter(|key| self.index.is_link(**key))
+            .filter_map(|key| Some((key.number(), self.index.get(Name::Body(key.number()))?)))
+            .collect();
+        let mut body_records = Records::default();
+        body_records.read(self, bodies.values().copied());
+        let mut messages = Vec::with_capacity(places.len());
+        let mut links: Map<u64, Arc<Message>> = Map::default();
+        for (key, place) in load.keys.iter().zip(places) {
+            let queued = place.and_then(|place| {
+                let (found, payload) = records.get(place)?;
+                let (recipient, rest) = record::read_recipient(payload)?;
+                if found == kind::MESSAGE {
+                    let message = MessageRecord::read(rest)?.to_message(key.number(), self.times);
+                    return Some(recipient.queued(&Arc::new(message)));
+                }
+                if let Some(message) = links.get(&key.number()) {
+                    return Some(recipient.queued(message));
+                }
+                let (_, payload) = body_records.get(*bodies.get(&key.number())?)?;
+                let rest = record::body_rest(payload)?;
+                let message = Arc::new(MessageRecord::read(rest)?.to_message(key.number(), self.times));
+                links.insert(key.number(), Arc::clone(&message));
+                Some(recipient.queued(&message))
+            });
+            messages.push(Loaded { key: *key, queued });
         }
         Page {
             purpose: load.purpose,
@@ -64,5 +99,37 @@ impl<D: Disk> Engine<D> {
                 None
             }
         }
+    }
+}
+
+/// Records that have been read.
+#[derive(Debug, Default)]
+struct Records {
+    bytes: Vec<u8>,
+    /// Of each place the kind, and where its payload is.
+    found: Map<u64, (u8, Range<usize>)>,
+}
+
+impl Records {
+    fn read<D: Disk>(&mut self, engine: &mut Engine<D>, places: impl Iterator<Item = Place>) {
+        let (mut buffer, mut failed) = (Vec::new(), None);
+        let reader = engine.journal.records_reader(places);
+        reader.read(&mut buffer, |place, record| match record {
+            Ok(record) => {
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(record.payload);
+                self.found
+                    .insert(spot(place), (record.kind, start..self.bytes.len()));
+            }
+            Err(error) => failed = Some(error),
+        });
+        if let Some(error) = failed {
+            engine.unreadable(&error);
+        }
+    }
+
+    fn get(&self, place: Place) -> Option<(u8, &[u8])> {
+        let (kind, range) = self.found.get(&spot(place))?;
+        Some((*kind, &self.bytes[range.clone()]))
     }
 }

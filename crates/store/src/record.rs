@@ -198,7 +198,7 @@ impl<'a> MessageRecord<'a> {
             retain: self.retain,
             expires_at_ms: self.expires_at_ms.map(|at| times.mono(at)),
             publisher: self.publisher.map(Arc::from),
-            number,
+            number: number.into(),
         }
     }
 
@@ -476,7 +476,7 @@ mod tests {
             retain: true,
             expires_at_ms: Some(7_000),
             publisher: Some("publisher".into()),
-            number: 77,
+            number: 77.into(),
         }
     }
 
@@ -514,7 +514,7 @@ mod tests {
             sent_up_to: 300,
             will: Some(StoredWill {
                 message: Arc::new(Message {
-                    number: 0,
+                    number: 0.into(),
                     ..message()
                 }),
                 expiry_s: Some(0),

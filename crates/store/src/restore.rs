@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use martlet_broker::{RestoredSession, StoredSession, StoredSubscription};
 use martlet_codec::{PacketId, TopicBuf};
 use martlet_journal::{Disk, Journal, Place, Record, Report};
-use martlet_session::{Key, Message, Now};
+use martlet_session::{Key, Message, Now, Number};
 
 use crate::clock::Reading;
 use crate::engine::Engine;
@@ -89,7 +89,8 @@ enum What {
     Format(u64),
 }
 
-fn spot(place: Place) -> u64 {
+/// Where a record lies, as one number.
+pub(crate) fn spot(place: Place) -> u64 {
     u64::from(place.segment) << 32 | u64::from(place.offset)
 }
 
@@ -338,7 +339,10 @@ impl<D: Disk> Engine<D> {
         for (version, body, expires_at_ms) in std::mem::take(&mut sorted.retained_links) {
             match self.read_body(body, &mut payload) {
                 Some(message) => sorted.retained.push(RestoredRetained {
-                    message: Arc::new(Message { number: 0, ..message }),
+                    message: Arc::new(Message {
+                        number: Number::default(),
+                        ..message
+                    }),
                     version,
                     expires_at_ms: expires_at_ms.map(|at| times.mono(at)),
                 }),

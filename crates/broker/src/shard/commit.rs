@@ -96,7 +96,7 @@ impl Shard {
                 } in self.held.end(publisher, ticket, failed)
                 {
                     let mut offer = Offer::kept(&message);
-                    self.deliver(now, &mut offer, &route, Some(publisher), chosen, sink);
+                    self.deliver(now, &mut offer, &route, Some(publisher), &chosen, sink);
                 }
             }
             Pending::Identifiers { identifiers } => {

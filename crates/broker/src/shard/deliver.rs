@@ -20,7 +20,7 @@ impl Shard {
         offer: &mut Offer<'_>,
         route: &Arc<Route>,
         publisher: Option<SessionRef>,
-        chosen: Vec<Option<Member>>,
+        chosen: &[Option<Member>],
         sink: &mut impl Sink,
     ) {
         self.deliver_here(now, offer, route, publisher, sink);
@@ -31,9 +31,8 @@ impl Shard {
             }
             sink.parcels(shard).publish(offer.view(), route, publisher);
         }
-        let mut chosen = chosen.into_iter();
         for (index, group) in route.groups().iter().enumerate() {
-            let first = chosen.next().flatten();
+            let first = chosen.get(index).copied().flatten();
             let at = route.place_of_group(index);
             self.deliver_shared(
                 now,

@@ -189,8 +189,8 @@ impl Shard {
         }
         let mut recipient = self.recipient_in(view, 0, group, member)?;
         let mut message = view.to_message();
-        message.number = self.shared.take_numbers(1);
-        recipient.key = Key::new(message.number, 0);
+        message.number = self.shared.take_numbers(1).into();
+        recipient.key = Key::new(message.number.get(), 0);
         let message = Arc::new(message);
         self.loose.has_again = true;
         self.loose.changes.push(Change::Queued {

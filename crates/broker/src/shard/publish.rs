@@ -226,9 +226,11 @@ impl Shard {
         let found = (publish.retain && !route.is_current(&self.shared.generations))
             .then(|| self.routes.find(view.topic, &self.shared));
         let route = found.as_ref().unwrap_or(route);
-        let Addressed { recipients, chosen } = self.address(&mut offer, route, Some(publisher));
-        let mut ticket = None;
+        let (mut ticket, mut chosen) = (None, Vec::new());
         if self.keeps {
+            let addressed = self.address(&mut offer, route, Some(publisher));
+            let recipients = addressed.recipients;
+            chosen = addressed.chosen;
             let durability = self.durability_of(from.conn);
             let mut changes = self.changes_of(from.session, publish, &mut offer, recipients);
             changes.extend(retained);
@@ -240,11 +242,11 @@ impl Shard {
             ReasonCode::NoMatchingSubscribers
         };
         let Some(owed) = acknowledgement(publish.delivery, reason) else {
-            self.deliver(now, &mut offer, route, Some(publisher), chosen, sink);
+            self.deliver(now, &mut offer, route, Some(publisher), &chosen, sink);
             return Flow::Next;
         };
         if owed.kind == AckKind::PubAck {
-            self.deliver(now, &mut offer, route, Some(publisher), chosen, sink);
+            self.deliver(now, &mut offer, route, Some(publisher), &chosen, sink);
             if ticket.is_none() && self.has_addressed_again() {
                 // A member of a group that is stored got what was chosen for one that is not.
                 let again = self.loose_ticket();
@@ -258,7 +260,7 @@ impl Shard {
         // PUBREC takes ownership, so it is routed now [MQTT5-4.3.3-8], or once it is durable.
         let flow = self.owe(now, from.conn, from.session, owed, ticket, sink);
         match ticket {
-            None => self.deliver(now, &mut offer, route, Some(publisher), chosen, sink),
+            None => self.deliver(now, &mut offer, route, Some(publisher), &chosen, sink),
             Some(ticket) => {
                 let parked = Parked {
                     message: offer.keep(),
@@ -397,7 +399,7 @@ impl Shard {
                 recipients: addressed.recipients,
             });
         }
-        self.deliver(now, &mut offer, &route, publisher, addressed.chosen, sink);
+        self.deliver(now, &mut offer, &route, publisher, &addressed.chosen, sink);
     }
 
     /// Owes an acknowledgement to a publisher.

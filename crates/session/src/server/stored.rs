@@ -67,7 +67,7 @@ impl Session {
     /// Messages of the queue were loaded. Call `pump` after it. Returns how many of them could not be.
     pub fn loaded(&mut self, mut page: Vec<Loaded>, effects: &mut Vec<Effect>) -> usize {
         for queued in page.iter_mut().filter_map(|loaded| loaded.queued.as_mut()) {
-            queued.resent = queued.message.number <= self.resent_up_to;
+            queued.resent = queued.message.number.get() <= self.resent_up_to;
         }
         let gone = self.queue.loaded(page);
         effects.extend(gone.iter().copied().map(Effect::Done));

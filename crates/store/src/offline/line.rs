@@ -11,7 +11,7 @@ use martlet_codec::{
     FilterBuf, PacketId, Place, PropertiesBuf, PropertyId, Qos, RetainHandling, SubscribeOptions, TopicBuf,
     Value,
 };
-use martlet_session::{Key, Message};
+use martlet_session::{Key, Message, Number};
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{Reader, Writer};
@@ -509,7 +509,7 @@ impl MessageLine {
             retain: self.retain,
             expires_at_ms: self.expires_at_ms,
             publisher: self.publisher.as_deref().map(Arc::from),
-            number: 0,
+            number: Number::default(),
         })
     }
 }
