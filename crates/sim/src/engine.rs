@@ -145,8 +145,13 @@ pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard],
             retained.expires_at_ms,
         );
     }
-    let names = restored.sessions.iter().filter(|session| !session.session.is_over);
-    let names: BTreeSet<_> = names.map(|session| Arc::clone(&session.session.client_id)).collect();
+    let names = restored
+        .sessions
+        .iter()
+        .filter(|session| !session.session.is_over);
+    let names: BTreeSet<_> = names
+        .map(|session| Arc::clone(&session.session.client_id))
+        .collect();
     for session in restored.sessions {
         // Open: a shard cannot take in a session that is over beside the one that followed it, and panics.
         if session.session.is_over && names.contains(&session.session.client_id) {
