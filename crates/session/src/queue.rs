@@ -187,6 +187,10 @@ impl Queue {
             if queued.key().is_some() {
                 self.window_bytes = self.window_bytes.saturating_sub(bytes);
             }
+            if self.len == self.replays {
+                // What could not be loaded was counted by guess.
+                self.bytes = 0;
+            }
         }
     }
 

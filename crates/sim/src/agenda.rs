@@ -37,8 +37,10 @@ pub(crate) enum Task {
     StoreFails(bool),
     /// The disk has no room for a while, or has again.
     DiskFull(bool),
-    /// The process crashes.
+    /// The process crashes, as it does now and then.
     Crash,
+    /// It crashes once more.
+    CrashOnce,
     /// The process starts again.
     Start,
 }

@@ -59,8 +59,12 @@ pub(crate) struct World {
 /// Time does not start at 0: a deadline of 0 would hide mistakes.
 const START_MS: u64 = 1_000_000;
 
+/// Of so many times that a shard hears from the store, the process crashes after one: what was just promised is what a
+/// bug loses first.
+const CRASH_ONE_IN: u64 = 60;
+
 /// Virtual time for all to come to rest.
-const REST_MS_MAX: u64 = 600_000;
+const REST_MS_MAX: u64 = 120_000;
 
 /// All has been at rest for that long: wills and sessions that were left have come to their end.
 const REST_MS: u64 = 20_000;
@@ -170,8 +174,12 @@ impl World {
     fn drain(&mut self) {
         self.history.note(Fact::Draining);
         self.is_draining = true;
-        self.agenda
-            .retain(|task| !matches!(task, Task::Cut(_) | Task::StoreFails(_) | Task::DiskFull(_)));
+        self.agenda.retain(|task| {
+            !matches!(
+                task,
+                Task::Cut(_) | Task::Crash | Task::StoreFails(_) | Task::DiskFull(_)
+            )
+        });
         self.recorded = self.recipe.disk.recorded();
         self.mend();
         self.network.delay_ms_max = self.network.delay_ms_max.min(20);
@@ -268,7 +276,10 @@ impl World {
             Task::Forward(to, from) => self.forward(to, from),
             Task::Room(shard) => self.handle(shard, martlet_broker::Input::Room),
             Task::Store(shard) => self.store(shard),
-            Task::Stored(shard) => self.handle(shard, martlet_broker::Input::Stored),
+            Task::Stored(shard) => {
+                self.handle(shard, martlet_broker::Input::Stored);
+                self.crash_soon();
+            }
             Task::Cut(no) => {
                 if let Some(conn) = self.clients[no].conn() {
                     self.cut(conn);
@@ -279,7 +290,11 @@ impl World {
             Task::Sync => self.sync(),
             Task::StoreFails(fails) => self.store_fails(fails),
             Task::DiskFull(is_full) => self.disk_full(is_full),
-            Task::Crash => self.crash(),
+            Task::Crash => {
+                self.crash();
+                self.plan_crash();
+            }
+            Task::CrashOnce => self.crash(),
             Task::Start => self.start(),
         }
     }
@@ -325,6 +340,14 @@ impl World {
         {
             let at_ms = self.now_ms + self.draws.between(1, 2 * every_ms);
             self.agenda.add(at_ms, Task::Cut(no));
+        }
+    }
+
+    /// What the store has ended is promised now, and may be lost in the next moment.
+    fn crash_soon(&mut self) {
+        if self.crash_every_ms.is_some() && !self.is_draining && self.draws.one_in(CRASH_ONE_IN) {
+            let at_ms = self.now_ms + self.draws.below(3);
+            self.agenda.add(at_ms, Task::CrashOnce);
         }
     }
 

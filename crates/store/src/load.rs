@@ -14,8 +14,11 @@ use crate::record::{self, MessageRecord, Name, kind};
 use crate::restore::spot;
 
 impl<D: Disk> Engine<D> {
-    /// Reads the pages that shards waited for when [`write`](Self::write) began.
+    /// Reads the pages that shards wait for; what was handed over before is written first.
     pub fn serve_loads(&mut self) {
+        if self.exchange.has_loads() {
+            self.write();
+        }
         for (shard, load) in std::mem::take(&mut self.loads) {
             let page = self.page(&load);
             self.ended[usize::from(shard)].push(StoreEvent::Page(page));

@@ -38,6 +38,22 @@ pub(super) struct Passing {
     lost: u64,
 }
 
+impl Passing {
+    /// What was left by a session that ended before the broker was started.
+    pub(super) fn of_nobody(shard: u16, left: Vec<Key>, ended: Change) -> Self {
+        Self {
+            me: SessionRef {
+                shard,
+                generation: u16::MAX,
+                index: u32::MAX,
+            },
+            left: left.into(),
+            ended,
+            lost: 0,
+        }
+    }
+}
+
 /// Whom a message goes to that is stored for somebody or goes to a group.
 #[derive(Debug, Default)]
 pub(super) struct Addressed {
@@ -383,6 +399,8 @@ impl Shard {
                         }
                         _ => passing.lost += 1,
                     }
+                    // With what the other member got, or a crash would have it passed on again.
+                    self.keep(Change::Done { key: loaded.key });
                 }
                 self.go_on_passing(number, passing);
             }
@@ -390,7 +408,7 @@ impl Shard {
     }
 
     /// Loads what is left to be passed on; then the session is over in the store too.
-    fn go_on_passing(&mut self, number: u64, passing: Passing) {
+    pub(super) fn go_on_passing(&mut self, number: u64, passing: Passing) {
         let keys: Vec<_> = passing.left.iter().take(PASSED_AT_ONCE).copied().collect();
         if keys.is_empty() {
             self.counters().count(Reason::SessionEnded, passing.lost);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use martlet_session::{NEVER, Now, Session};
 
 use super::Shard;
+use super::keep::Passing;
 use crate::router::SubOptions;
 use crate::store::{Change, RestoredSession};
 use crate::will::Will;
@@ -14,6 +15,9 @@ impl Shard {
     /// Takes in a session that was stored; its client identifier has no other. Nothing is connected: who was when
     /// the broker ended counts as lost now.
     pub fn restore(&mut self, now: Now, restored: RestoredSession) {
+        if restored.session.is_over {
+            return self.restore_over(restored);
+        }
         let stored = restored.session;
         let number = stored.number;
         let mut session = Session::new(Arc::clone(&stored.client_id), stored.expiry_s);
@@ -62,10 +66,7 @@ impl Shard {
             slot.will_due_ms = Some(rest_ms(will.delay_ms).max(grace_ms));
             slot.will = Some(Box::new(Will::of_stored(will)));
         }
-        if stored.is_over {
-            // It had ended already; only what came by shared subscriptions was still there.
-            slot.expires_at_ms = Some(now.mono_ms);
-        } else if stored.away_since_ms.is_none() {
+        if stored.away_since_ms.is_none() {
             // How long it is away counts from now, whatever comes.
             slot.sent_up_to = self.shared.numbers.load(std::sync::atomic::Ordering::Relaxed);
             let change = Change::Session(self.stored_session(index));
@@ -73,5 +74,19 @@ impl Shard {
         }
         self.schedule(index);
         self.settle_books(index);
+    }
+
+    /// A session had ended, and what came to it by shared subscriptions was not passed on yet. Its client may have
+    /// another by now.
+    fn restore_over(&mut self, restored: RestoredSession) {
+        let number = restored.session.number;
+        let ended = Change::Ended {
+            number,
+            subscriptions: restored.subscriptions.iter().map(|kept| kept.number).collect(),
+            keys: restored.queue.clone(),
+            received: restored.received,
+            sent: restored.sent.iter().map(|(id, _)| *id).collect(),
+        };
+        self.go_on_passing(number, Passing::of_nobody(self.index, restored.queue, ended));
     }
 }

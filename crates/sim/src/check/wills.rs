@@ -4,7 +4,7 @@ use martlet_codec::Qos;
 
 use super::Found;
 use super::view::{Conn, End, View};
-use crate::history::MessageNo;
+use crate::history::{Fact, MessageNo};
 
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
     // Who listens is there until then.
@@ -37,7 +37,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             );
             found.of_message(will.message, client, what);
         }
-        if !is_cancelled && !may_be_lost && count == Some(0) {
+        if !is_cancelled && !may_be_lost && count == Some(0) && !was_dropped(view, will.message) {
             let what = format!("the will m{} was not published", will.message);
             found.of_message(will.message, client, what);
         }
@@ -54,6 +54,15 @@ fn heard(view: &View<'_>, will: MessageNo, from_ms: u64) -> Option<usize> {
     let listener = view.last.keys().find(listens)?;
     let hears = |r: &&super::view::Receipt<'_>| r.client == *listener && r.message == will && r.is_new;
     Some(view.receipts.iter().filter(hears).count())
+}
+
+/// Whether a message of its topic was dropped at a limit, and counted.
+fn was_dropped(view: &View<'_>, will: MessageNo) -> bool {
+    let will_topic = &view.history.message(will).topic;
+    view.history
+        .facts
+        .iter()
+        .any(|at| matches!(&at.fact, Fact::BrokerDropped { topic, .. } if topic == will_topic))
 }
 
 /// Whether the session goes on before the will is due.
@@ -80,8 +89,7 @@ fn crashes_after(view: &View<'_>, from_ms: u64, delay_ms: u64) -> bool {
     // What the crash found on its way from the broker to its store.
     const SLACK_MS: u64 = 10_000;
     view.history.facts.iter().any(|at| {
-        matches!(at.fact, crate::history::Fact::Crashed { .. })
-            && (from_ms..from_ms + delay_ms + SLACK_MS).contains(&at.ms)
+        matches!(at.fact, Fact::Crashed { .. }) && (from_ms..from_ms + delay_ms + SLACK_MS).contains(&at.ms)
     })
 }
 

@@ -312,7 +312,7 @@ impl World {
             self.is_given_up = true;
             self.history.note(Fact::Store(failure));
             let at_ms = self.now_ms + self.draws.between(1, 3_000);
-            self.agenda.add(at_ms, Task::Crash);
+            self.agenda.add(at_ms, Task::CrashOnce);
         }
     }
 
@@ -340,7 +340,7 @@ impl World {
             process.set_failing(false);
         }
         let mends = self.is_given_up;
-        self.agenda.retain(|task| mends || task != Task::Crash);
+        self.agenda.retain(|task| mends || task != Task::CrashOnce);
     }
 
     /// The process is gone, and all that it had.
@@ -389,7 +389,6 @@ impl World {
         }
         let at_ms = self.now_ms + self.draws.between(1, 3_000);
         self.agenda.add(at_ms, Task::Start);
-        self.plan_crash();
     }
 }
 
