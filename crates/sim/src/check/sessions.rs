@@ -44,8 +44,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
                         promises.insert(*client, promise);
                     }
                     (false, Some(promise)) => {
+                        // A crash may forget that it was accepted, and then it counts as away all the time.
                         promise.expiry_s = promise.expiry_s.min(conn.expiry_s);
-                        promise.ended_ms = None;
                     }
                     (false, None) => {}
                 }

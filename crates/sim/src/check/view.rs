@@ -104,7 +104,7 @@ impl Subscription {
 
     /// Whether it is certainly there all that time.
     pub(crate) fn is_certain(&self, from_ms: u64, to_ms: u64) -> bool {
-        self.granted_ms.is_some_and(|granted_ms| granted_ms <= from_ms)
+        self.granted_ms.is_some_and(|granted_ms| granted_ms < from_ms)
             && self.leaving_ms.is_none_or(|leaving_ms| leaving_ms > to_ms)
     }
 }
