@@ -49,6 +49,8 @@ pub struct Received {
     unreleased: HashMap<PacketId, bool, FixedState>,
     /// In the order in which they must leave [MQTT5-4.6.0-2] [MQTT5-4.6.0-3].
     owed: VecDeque<(Owed, Option<Ticket>)>,
+    /// Identifiers of QoS 2 whose batch was under way when the connection ended: free again if it fails.
+    uncertain: Vec<(Ticket, PacketId)>,
     /// Slots of the receive maximum in use.
     used: u32,
 }
@@ -125,6 +127,12 @@ impl Received {
     /// to say, else they carry `failure`.
     pub fn settle(&mut self, ticket: Ticket, failure: Option<ReasonCode>) -> bool {
         let mut found = false;
+        if let Some(at) = self.uncertain.iter().position(|(of, _)| *of == ticket) {
+            let (_, id) = self.uncertain.swap_remove(at);
+            if failure.is_some() {
+                self.unreleased.remove(&id);
+            }
+        }
         for (owed, waiting) in &mut self.owed {
             if *waiting == Some(ticket) {
                 *waiting = None;
@@ -177,7 +185,16 @@ impl Received {
 
     /// The connection ended: what was owed is gone with it, identifiers of QoS 2 stay.
     pub fn disconnect(&mut self) {
-        self.owed = VecDeque::new();
+        for (owed, ticket) in std::mem::take(&mut self.owed) {
+            match (owed.kind, ticket) {
+                (AckKind::PubRec, Some(ticket)) => self.uncertain.push((ticket, owed.id)),
+                // Nobody took it, and nobody was told.
+                (AckKind::PubRec, None) if owed.reason.is_error() => {
+                    self.unreleased.remove(&owed.id);
+                }
+                _ => {}
+            }
+        }
         self.used = 0;
         for counted in self.unreleased.values_mut() {
             *counted = false;

@@ -224,7 +224,7 @@ impl<D: Disk> Engine<D> {
     fn appended(&mut self, packs: &[(u16, Pack)], batch: &Waiting) {
         let (shard, ticket, durability) = batch.end(packs);
         let Some(ticket) = ticket else { return };
-        if durability == Durability::Fsync {
+        if durability == Durability::Fsync && self.journal.durable() < self.journal.end() {
             self.waiting.push_back((self.journal.end(), shard, ticket));
         } else {
             self.ended[usize::from(shard)].push(StoreEvent::Durable(ticket));

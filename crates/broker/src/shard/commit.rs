@@ -153,6 +153,12 @@ impl Shard {
                     return;
                 }
                 if failed {
+                    let link = self.sessions.get(session.index).session.link.as_ref();
+                    if link.is_some_and(|link| !link.agreed.can_refuse_publish) {
+                        // Its UNSUBACK cannot say that the subscription stays.
+                        self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                        return;
+                    }
                     reasons.fill(ReasonCode::Unspecified);
                 }
                 self.unsuback(conn, session.index, id, &reasons);
@@ -171,8 +177,9 @@ impl Shard {
         let Some(slot) = self.sessions.find_mut(name) else {
             return;
         };
+        let is_told = slot.session.settle(ticket, failure);
         let Some(conn) = slot.conn else { return };
-        if !slot.session.settle(ticket, failure) {
+        if !is_told {
             self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
             return;
         }

@@ -146,8 +146,13 @@ impl Shard {
     fn commit_connect(&mut self, now: Now, conn: ConnId, index: u32) -> Option<Ticket> {
         let durability = self.durability_of(conn);
         if self.sessions.get(index).session.number == 0 {
-            let waits = self.has_loose() && durability != Durability::None;
-            return waits.then(|| self.loose_ticket());
+            // Also for the end of a session that another connection asked for, whose CONNACK never left.
+            let ends = self
+                .ending
+                .is_some_and(|ticket| self.pending.contains_key(&ticket));
+            let waits = (self.has_loose() || ends) && durability != Durability::None;
+            self.ending = waits.then(|| self.loose_ticket());
+            return self.ending;
         }
         // What its session did before comes before it.
         self.submit_loose(now);

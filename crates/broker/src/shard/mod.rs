@@ -123,6 +123,8 @@ pub struct Shard {
     effects: Vec<Effect>,
     loose: keep::Loose,
     passing: Keyed<u64, keep::Passing>,
+    /// The last batch with the end of a session that a CONNACK waits for.
+    ending: Option<Ticket>,
     /// Bytes of stored messages that are in memory.
     window_bytes: usize,
     /// What of the messages of one queue may be in memory.
@@ -168,6 +170,7 @@ impl Shard {
             effects: Vec::new(),
             loose: keep::Loose::default(),
             passing: keyed(seed.draw()),
+            ending: None,
             window_bytes: 0,
             window_bytes_max: shared.settings.session.window_bytes,
             dirty: Vec::new(),
