@@ -1,7 +1,7 @@
 //! Whole brokers and clients in one thread from one seed: what happens, when and in which order is all drawn from a
 //! number, so what went wrong once goes wrong again.
 //!
-//! [`run`] plays one seed and gives its [`History`](history::History); the checkers in [`check`] read nothing else.
+//! [`run`] plays one seed and gives its [`history::History`]; the checkers in [`check`] read nothing else.
 //! [`plant::Bug`] puts a bug into the broker, to show that it is found.
 
 mod agenda;
