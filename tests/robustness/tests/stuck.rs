@@ -8,7 +8,7 @@ use martlet_robustness::{Bystanders, Client, Got, Live, Options, wait};
 const MIB: u64 = 1 << 20;
 /// Unsent bytes in the output of one connection; not a directive.
 const OUTPUT_BYTES_MAX: u64 = 16 * MIB;
-/// The default of `max_queued_bytes`.
+/// What `max_queued_bytes` is set to, for stored sessions too.
 const QUEUE_BYTES_MAX: u64 = 64 * MIB;
 const TOPIC: &str = "stuck";
 
@@ -91,7 +91,8 @@ impl Flood {
 }
 
 fn stuck(case: &Case) {
-    let mut broker = Live::start(case.name, &["max_queued_messages=10000000"]);
+    let queue = format!("max_queued_bytes={QUEUE_BYTES_MAX}");
+    let mut broker = Live::start(case.name, &["max_queued_messages=10000000", &queue]);
     // All that is needed once is there: buffers of all clients, threads, topics.
     let mut flood = Flood::start(&broker, case);
     let bystanders = Bystanders::start(broker.address(), TOPIC, 0);
