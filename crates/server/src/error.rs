@@ -34,12 +34,7 @@ impl Error {
                 format!("the store in '{folder}' cannot be read: {error}."),
             ),
             _ => {
-                let mut why = error.to_string();
-                let mut source = std::error::Error::source(error);
-                while let Some(cause) = source {
-                    why = format!("{why}: {cause}");
-                    source = cause.source();
-                }
+                let why = martlet_store::with_causes(error);
                 (
                     Code::StoreNotOpened,
                     format!("the store in '{folder}' cannot be opened: {why}."),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use martlet_broker::{Seed, Shard, Shared};
 use martlet_journal::{RealDisk, Report};
-use martlet_store::{Bell, Engine, Exchange, Limits, Restored, Status, Urgency};
+use martlet_store::{Bell, Engine, Exchange, Limits, Restored, Urgency};
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::StoreConfig;
@@ -16,6 +16,8 @@ use crate::inbox::{Inbox, Item};
 use crate::kill_points;
 use crate::limits::{CLOCK_JUMP_MS, STORE_LATER_MS, STORE_TICK_MS};
 use crate::worker::{Clock, system_ms};
+
+const TICK: Duration = Duration::from_millis(STORE_TICK_MS);
 
 /// A store that is open, before its thread runs.
 pub(crate) struct Opened {
@@ -50,7 +52,7 @@ impl EngineBell {
         let mut rung = self.rung.lock();
         let told = match urgency {
             Urgency::Later => &mut rung.later,
-            Urgency::Now | Urgency::Load => &mut rung.now,
+            Urgency::Now => &mut rung.now,
         };
         if !std::mem::replace(told, true) {
             drop(rung);
@@ -61,7 +63,7 @@ impl EngineBell {
     /// Waits until there is something to do, at most for a tick; whether the thread ends.
     fn wait(&self) -> bool {
         let mut rung = self.rung.lock();
-        let tick = Instant::now() + Duration::from_millis(STORE_TICK_MS);
+        let tick = Instant::now() + TICK;
         let mut until = tick;
         while !rung.now && !rung.stops {
             if rung.later && until == tick {
@@ -150,20 +152,8 @@ fn tell(report: &Report, restored: &Restored, folder: &Path) {
 /// Puts what was stored into the shards' common state, and its sessions into the shards, in turn.
 pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard], clock: Clock) {
     let now = clock.now();
-    shared
-        .numbers
-        .store(restored.highest, std::sync::atomic::Ordering::Relaxed);
-    for retained in restored.retained {
-        let topic = retained.message.topic.clone();
-        shared.retained.set(
-            topic.as_topic(),
-            retained.message,
-            retained.version,
-            retained.expires_at_ms,
-        );
-    }
     let count = shards.len();
-    for (at, session) in restored.sessions.into_iter().enumerate() {
+    for (at, session) in restored.share(shared).into_iter().enumerate() {
         shards[at % count].restore(now, session);
     }
 }
@@ -214,6 +204,7 @@ struct Keeping {
     ahead_ms: i64,
     told: Told,
     synced_at: Instant,
+    watched_at: Instant,
     cleans: bool,
 }
 
@@ -237,6 +228,7 @@ impl Keeping {
             ahead_ms: ahead_ms(clock),
             told: Told::default(),
             synced_at: Instant::now(),
+            watched_at: Instant::now(),
             cleans: false,
         }
     }
@@ -248,7 +240,7 @@ impl Keeping {
             self.engine.write();
             kill_points::pass("after-append");
             self.engine.serve_loads();
-            let is_due = self.synced_at.elapsed() >= Duration::from_millis(STORE_TICK_MS);
+            let is_due = self.synced_at.elapsed() >= TICK;
             if self.engine.is_waited_for() || (self.engine.needs_sync() && (is_due || stops)) {
                 self.sync();
             }
@@ -257,7 +249,9 @@ impl Keeping {
             if stops {
                 return;
             }
-            if is_due {
+            // Also while there is a sync for somebody all the time.
+            if self.watched_at.elapsed() >= TICK {
+                self.watched_at = Instant::now();
                 self.watch_clock();
             }
         }
@@ -299,15 +293,10 @@ impl Keeping {
     }
 
     fn tell(&mut self) {
-        let Status {
-            failure,
-            trouble,
-            lost,
-            unreadable,
-            ..
-        } = self.engine.status();
+        let (failure, trouble) = (self.engine.failure(), self.engine.trouble());
+        let (lost, (unreadable, why)) = (self.engine.lost(), self.engine.unreadable());
         let folder = self.folder.display();
-        if let (false, Some(failure)) = (self.told.has_failed, &failure) {
+        if let (false, Some(failure)) = (self.told.has_failed, failure) {
             self.told.has_failed = true;
             tracing::error!(
                 %folder,
@@ -317,7 +306,7 @@ impl Keeping {
                 "store.failed"
             );
         }
-        match (self.told.has_trouble, &trouble) {
+        match (self.told.has_trouble, trouble) {
             (false, Some(trouble)) => tracing::error!(
                 %folder,
                 error = trouble,
@@ -340,7 +329,12 @@ impl Keeping {
         }
         if unreadable > self.told.unreadable {
             let count = unreadable - self.told.unreadable;
-            tracing::error!(count, fix = "martlet store check tells more", "store.unreadable");
+            tracing::error!(
+                count,
+                error = why,
+                fix = "martlet store check tells more",
+                "store.unreadable"
+            );
             self.told.unreadable = unreadable;
         }
     }

@@ -116,35 +116,22 @@ impl DiskStore {
 
     /// Why it keeps nothing any more, if so.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.engine.status().failure
+        self.engine.failure().map(str::to_owned)
     }
 
     /// What is stored although all sessions are gone, if anything.
     pub(crate) fn rest(&self) -> Vec<(&'static str, u64)> {
-        let status = self.engine.status();
         vec![
-            ("stored sessions", status.sessions as u64),
-            ("stored messages", status.messages as u64),
-            ("unreadable messages", status.unreadable),
+            ("stored sessions", self.engine.sessions() as u64),
+            ("stored messages", self.engine.messages() as u64),
+            ("unreadable messages", self.engine.unreadable().0),
         ]
     }
 }
 
 /// Gives shards what was stored.
 pub(crate) fn restore(restored: Restored, shared: &Shared, shards: &mut [Shard], ms: u64, draws: &mut Draws) {
-    shared
-        .numbers
-        .store(restored.highest, std::sync::atomic::Ordering::Relaxed);
-    for retained in restored.retained {
-        let topic = retained.message.topic.clone();
-        shared.retained.set(
-            topic.as_topic(),
-            retained.message,
-            retained.version,
-            retained.expires_at_ms,
-        );
-    }
-    for session in restored.sessions {
+    for session in restored.share(shared) {
         let shard = draws.below(shards.len() as u64) as usize;
         shards[shard].restore(now(ms), session);
     }

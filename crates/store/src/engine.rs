@@ -9,6 +9,7 @@ use martlet_journal::{Cleaned, Disk, Journal, Place, Position, Record, SyncJob, 
 use martlet_session::Ticket;
 
 use crate::clock::Reading;
+use crate::error::with_causes;
 use crate::exchange::{Exchange, Pack, Step};
 use crate::group::{Filling, Steps};
 use crate::handle::Handle;
@@ -40,30 +41,8 @@ pub struct Engine<D: Disk> {
     /// The last thing that went wrong and passes: the disk is full.
     trouble: Option<String>,
     lost: u64,
-    unreadable: u64,
-}
-
-/// What a store says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Why nothing is kept any more, if so: only opening it anew can mend that.
-    pub failure: Option<String>,
-    /// Why the last batch was refused, if the last one was: the disk is full.
-    pub trouble: Option<String>,
-    /// Batches that nobody waited for and that could not be kept.
-    pub lost: u64,
-    /// Messages that could not be read.
-    pub unreadable: u64,
-    /// All files together, in bytes.
-    pub bytes: u64,
-    /// What of them lives.
-    pub live_bytes: u64,
-    /// Sessions.
-    pub sessions: usize,
-    /// Messages on their way to sessions.
-    pub messages: usize,
-    /// Retained messages.
-    pub retained: usize,
+    /// Messages that could not be read, and why the last one could not.
+    unreadable: (u64, String),
 }
 
 impl<D: Disk> Engine<D> {
@@ -91,7 +70,7 @@ impl<D: Disk> Engine<D> {
             failure: None,
             trouble: None,
             lost: 0,
-            unreadable: 0,
+            unreadable: (0, String::new()),
         }
     }
 
@@ -201,7 +180,7 @@ impl<D: Disk> Engine<D> {
     /// What a failure means: that the disk is full passes, the others do not.
     fn note(&mut self, error: &martlet_journal::Error) {
         use martlet_journal::Error::{Disk, Full, NoSpace, TooLarge};
-        let text = with_sources(error);
+        let text = with_causes(error);
         match error {
             NoSpace { .. } | Full { .. } | TooLarge { .. } | Disk { .. }
                 if self.journal.poison().is_none() =>
@@ -215,7 +194,6 @@ impl<D: Disk> Engine<D> {
     /// Nothing is kept any more: what waits is refused, as nobody knows what of it the disk has.
     fn fail(&mut self, text: String) {
         self.failure.get_or_insert(text);
-        self.exchange.set_failed();
         for (_, shard, ticket) in self.waiting.drain(..) {
             self.ended[usize::from(shard)].push(StoreEvent::Failed(ticket));
         }
@@ -247,9 +225,9 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A record could not be read.
-    pub(crate) fn unreadable(&mut self, error: &martlet_journal::Error) {
-        self.unreadable += 1;
-        self.trouble = Some(with_sources(error));
+    pub(crate) fn count_unreadable(&mut self, error: &martlet_journal::Error) {
+        self.unreadable.0 += 1;
+        self.unreadable.1 = with_causes(error);
     }
 
     /// Deletions that did not get through the last time.
@@ -288,6 +266,7 @@ impl<D: Disk> Engine<D> {
             Ok(job) => {
                 if job.is_none() {
                     self.synced(self.journal.durable());
+                    self.exchange.tell(&mut self.ended);
                 }
                 job
             }
@@ -360,19 +339,34 @@ impl<D: Disk> Engine<D> {
         self.write_left();
     }
 
-    /// What it says of itself.
-    pub fn status(&self) -> Status {
-        Status {
-            failure: self.failure.clone(),
-            trouble: self.trouble.clone(),
-            lost: self.lost,
-            unreadable: self.unreadable,
-            bytes: self.journal.bytes(),
-            live_bytes: self.journal.live_bytes(),
-            sessions: self.index.sessions(),
-            messages: self.index.messages(),
-            retained: self.index.retained(),
-        }
+    /// Why nothing is kept any more, if so: only opening it anew can mend that.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Why the last batch was refused, if the last one was: the disk is full.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// How many batches that nobody waited for could not be kept.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// How many messages could not be read, and why the last one could not.
+    pub fn unreadable(&self) -> (u64, &str) {
+        (self.unreadable.0, &self.unreadable.1)
+    }
+
+    /// Sessions that are stored.
+    pub fn sessions(&self) -> usize {
+        self.index.sessions()
+    }
+
+    /// Messages that are stored on their way to sessions.
+    pub fn messages(&self) -> usize {
+        self.index.messages()
     }
 }
 
@@ -407,18 +401,6 @@ fn bytes_of(step: &Step) -> usize {
         Step::Put { len, .. } => *len as usize,
         Step::Delete(_) | Step::End(..) => 0,
     }
-}
-
-/// An error with its causes, in one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The journal asks it only while it cleans; replays go to the loader.

@@ -21,3 +21,9 @@ pub enum Error {
     #[error("an import into it was not finished: remove its files and import again")]
     Unfinished,
 }
+
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -41,8 +41,6 @@ pub struct Exchange {
     bytes_max: usize,
     /// Whether a shard found no room.
     wanted: AtomicBool,
-    /// Whether batches are refused.
-    failed: AtomicBool,
     /// Whether somebody waits for what is handed over.
     urgent: AtomicBool,
     ring_engine: Box<dyn Fn(Urgency) + Send + Sync>,
@@ -54,10 +52,8 @@ pub struct Exchange {
 pub enum Urgency {
     /// Nobody waits for what was handed over: it may wait for more.
     Later,
-    /// Somebody waits for a batch.
+    /// Somebody waits for a batch, or for a page.
     Now,
-    /// Somebody waits for a page.
-    Load,
 }
 
 /// What a shard is told.
@@ -96,7 +92,6 @@ impl Exchange {
             bytes: AtomicUsize::new(0),
             bytes_max,
             wanted: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             ring_engine: Box::new(ring_engine),
             ring_shard: Box::new(ring_shard),
@@ -131,7 +126,7 @@ impl Exchange {
 
     pub(crate) fn ask(&self, shard: u16, load: Load) {
         self.loads.lock().push((shard, load));
-        (self.ring_engine)(Urgency::Load);
+        (self.ring_engine)(Urgency::Now);
     }
 
     pub(crate) fn take_packs(&self, into: &mut Vec<(u16, Pack)>) {
@@ -187,15 +182,6 @@ impl Exchange {
         // Said before the second look, as the engine looks for it after it has made room.
         self.wanted.store(true, Ordering::SeqCst);
         self.bytes.load(Ordering::SeqCst) < self.bytes_max
-    }
-
-    pub(crate) fn set_failed(&self) {
-        self.failed.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether nothing is kept any more until the store is opened anew.
-    pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn shards(&self) -> usize {

@@ -87,6 +87,10 @@ impl Pack {
         });
     }
 
+    fn put_identifier(&mut self, name: Name, kind: u8, identifier: &IdentifierRecord) {
+        self.put(name, kind, 0, |out| record::write_identifier(out, identifier));
+    }
+
     /// `retained`: the number of the message of this batch that is retained too.
     fn change(&mut self, change: Change, retained: Option<u64>, times: Times) {
         match change {
@@ -121,15 +125,14 @@ impl Pack {
             }
             Change::Cleared { version } => self.steps.push(Step::Delete(Name::Retained(version))),
             Change::Received { session, id } => {
+                let (order, key) = (0, None);
                 let identifier = IdentifierRecord {
                     session,
                     id,
-                    order: 0,
-                    key: None,
+                    order,
+                    key,
                 };
-                self.put(Name::Received(session, id), kind::RECEIVED, 0, |out| {
-                    record::write_identifier(out, &identifier);
-                });
+                self.put_identifier(Name::Received(session, id), kind::RECEIVED, &identifier);
             }
             Change::Released { session, id } => self.steps.push(Step::Delete(Name::Received(session, id))),
             Change::Sending {
@@ -144,9 +147,7 @@ impl Pack {
                     order,
                     key,
                 };
-                self.put(Name::Sent(session, id), kind::SENDING, 0, |out| {
-                    record::write_identifier(out, &identifier);
-                });
+                self.put_identifier(Name::Sent(session, id), kind::SENDING, &identifier);
             }
             Change::Releasing {
                 session,
@@ -154,16 +155,16 @@ impl Pack {
                 key,
                 order,
             } => {
+                // Its message is done with.
+                self.steps.extend(key.map(|key| Step::Delete(Name::Message(key))));
+                let key = None;
                 let identifier = IdentifierRecord {
                     session,
                     id,
                     order,
-                    key: None,
+                    key,
                 };
-                self.put(Name::Sent(session, id), kind::RELEASING, 0, |out| {
-                    record::write_identifier(out, &identifier);
-                });
-                self.steps.extend(key.map(|key| Step::Delete(Name::Message(key))));
+                self.put_identifier(Name::Sent(session, id), kind::RELEASING, &identifier);
             }
             Change::Completed { session, id } => self.steps.push(Step::Delete(Name::Sent(session, id))),
             Change::Session(session) => {

@@ -139,8 +139,4 @@ impl Index {
     pub(crate) fn messages(&self) -> usize {
         self.messages.len()
     }
-
-    pub(crate) fn retained(&self) -> usize {
-        self.retained.len() + self.retained_links.len()
-    }
 }

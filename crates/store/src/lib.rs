@@ -21,8 +21,8 @@ pub mod offline;
 pub mod record;
 mod restore;
 
-pub use engine::{Engine, Status};
-pub use error::Error;
+pub use engine::Engine;
+pub use error::{Error, with_causes};
 pub use exchange::{Bell, Exchange, Urgency};
 pub use handle::Handle;
 pub use limits::Limits;

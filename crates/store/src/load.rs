@@ -98,7 +98,7 @@ impl<D: Disk> Engine<D> {
         match self.journal.read(place, payload) {
             Ok(kind) => Some(kind),
             Err(error) => {
-                self.unreadable(&error);
+                self.count_unreadable(&error);
                 None
             }
         }
@@ -127,7 +127,7 @@ impl Records {
             Err(error) => failed = Some(error),
         });
         if let Some(error) = failed {
-            engine.unreadable(&error);
+            engine.count_unreadable(&error);
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
-use martlet_broker::{RestoredSession, StoredSession, StoredSubscription};
+use martlet_broker::{RestoredSession, Shared, StoredSession, StoredSubscription};
 use martlet_codec::{PacketId, TopicBuf};
 use martlet_journal::{Disk, Journal, Place, Record, Report};
 use martlet_session::{Key, Message, Now, Number};
@@ -39,6 +40,25 @@ pub struct RestoredRetained {
     pub version: u64,
     /// When it goes, on the monotonic clock.
     pub expires_at_ms: Option<u64>,
+}
+
+impl Restored {
+    /// Puts what shards have in common where it belongs; what is left are the sessions, each for one shard.
+    pub fn share(self, shared: &Shared) -> Vec<RestoredSession> {
+        shared.numbers.store(self.highest, Ordering::Relaxed);
+        for RestoredRetained {
+            message,
+            version,
+            expires_at_ms,
+        } in self.retained
+        {
+            let topic = message.topic.clone();
+            shared
+                .retained
+                .set(topic.as_topic(), message, version, expires_at_ms);
+        }
+        self.sessions
+    }
 }
 
 /// What the replay of the journal finds.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use martlet_codec::Qos;
-use martlet_session::{Delivered, Key, MessageView, Now, Offer, Target, Turn};
+use martlet_session::{Delivered, Key, MessageView, Now, Offer, Session, Target, Turn};
 
 use super::{Shard, Sink};
 use crate::event::Event;
@@ -101,29 +101,19 @@ impl Shard {
         target: Target<'_>,
         offer: &mut Offer<'_>,
     ) -> Option<Delivered> {
-        let Some(slot) = self.sessions.find_mut(name) else {
+        if self.sessions.find(name).is_none() {
             if self.keeps && offer.view().number != 0 {
                 // It was stored for a session that has ended since.
                 let key = Key::new(offer.view().number, target.at);
                 self.keep(Change::Done { key });
             }
             return None;
-        };
-        if let Some(link) = &mut slot.session.link {
-            link.output.lend_buffer(&mut self.buffers);
         }
-        let mut turn = Turn {
-            now,
-            limits: &self.shared.settings.session,
-            window_bytes_max: self.window_bytes_max,
-            tally: &mut self.tally,
-            effects: &mut self.effects,
-        };
-        let delivered = slot.session.deliver(target, offer, &mut turn);
+        let deliver = |session: &mut Session, turn: &mut Turn<'_>| session.deliver(target, offer, turn);
+        let delivered = self.with_turn(now, name.index, deliver);
+        let slot = self.sessions.get(name.index);
         slot.tell_presence(&self.shared.settings.session);
-        let conn = slot.conn;
-        self.keep_effects(name.index);
-        match (delivered, conn) {
+        match (delivered, slot.conn) {
             (Delivered::Sent, Some(conn)) => self.mark_dirty(conn),
             (Delivered::Queued, _) => self.settle_books(name.index),
             _ => {}

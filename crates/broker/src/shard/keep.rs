@@ -1,17 +1,18 @@
 //! What of a shard's state is stored: whom a message is stored for, what sessions change, and the pages of their
 //! queues.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use martlet_codec::{PacketId, Qos};
 use martlet_session::server::granted;
-use martlet_session::{Effect, Key, MessageView, Now, Offer, Remains};
+use martlet_session::{Effect, Key, Message, MessageView, Now, Offer, Remains, Ticket};
 
 use super::commit::Pending;
 use super::{Shard, Sink};
 use crate::connection::ConnId;
 use crate::reason::Reason;
-use crate::router::{Group, Member, Route, SessionRef};
+use crate::router::{Group, Hit, Member, Route, SessionRef};
 use crate::sessions::Slot;
 use crate::store::{Batch, Change, Durability, Load, Page, Purpose, Recipient, StoredSession};
 use crate::will::Will;
@@ -23,7 +24,7 @@ pub(super) struct Loose {
     /// Whether a message is among them that was stored for another than was chosen first.
     has_again: bool,
     /// Who waits for them, if anybody does.
-    ticket: Option<martlet_session::Ticket>,
+    ticket: Option<Ticket>,
     /// Identifiers that are used once they are durable: a batch of their own.
     identifiers: Vec<(SessionRef, PacketId)>,
     identifier_changes: Vec<Change>,
@@ -33,7 +34,7 @@ pub(super) struct Loose {
 #[derive(Debug)]
 pub(super) struct Passing {
     me: SessionRef,
-    left: std::collections::VecDeque<Key>,
+    left: VecDeque<Key>,
     ended: Change,
     lost: u64,
 }
@@ -99,20 +100,7 @@ const PASSED_AT_ONCE: usize = 256;
 impl Shard {
     /// Chooses members of groups, and finds out which recipients of a message are stored. If any is, the message gets
     /// a number, and the recipients their keys.
-    #[inline]
     pub(super) fn address(
-        &self,
-        offer: &mut Offer<'_>,
-        route: &Route,
-        publisher: Option<SessionRef>,
-    ) -> Addressed {
-        if !self.keeps || offer.view().qos == Qos::AtMostOnce || route.is_empty() {
-            return Addressed::default();
-        }
-        self.address_stored(offer, route, publisher)
-    }
-
-    fn address_stored(
         &self,
         offer: &mut Offer<'_>,
         route: &Route,
@@ -120,6 +108,9 @@ impl Shard {
     ) -> Addressed {
         let view = *offer.view();
         let mut addressed = Addressed::default();
+        if view.qos == Qos::AtMostOnce {
+            return addressed;
+        }
         let recipients = &mut addressed.recipients;
         match publisher.filter(|_| route.has_no_local()) {
             Some(publisher) => {
@@ -153,12 +144,7 @@ impl Shard {
     }
 
     /// The recipient that a hit is, if its session is stored; its key is relative to the number of the message.
-    fn recipient_of(
-        &self,
-        view: &MessageView<'_>,
-        route: &Route,
-        hit: &crate::router::Hit,
-    ) -> Option<Recipient> {
+    fn recipient_of(&self, view: &MessageView<'_>, route: &Route, hit: &Hit) -> Option<Recipient> {
         let session = self.shared.stored.get(hit.session);
         let qos = granted(view.qos, hit.qos(), &self.shared.settings.session);
         (session != 0 && qos != Qos::AtMostOnce).then(|| Recipient {
@@ -199,7 +185,7 @@ impl Shard {
         view: &MessageView<'_>,
         group: &Group,
         member: &Member,
-    ) -> Option<Arc<martlet_session::Message>> {
+    ) -> Option<Arc<Message>> {
         if !self.keeps || view.qos == Qos::AtMostOnce {
             return None;
         }
@@ -232,9 +218,8 @@ impl Shard {
     }
 
     /// The ticket of what goes out at the end of this turn.
-    pub(super) fn loose_ticket(&mut self) -> martlet_session::Ticket {
-        let ticket = self.loose.ticket;
-        let ticket = ticket.unwrap_or_else(|| self.ticket());
+    pub(super) fn loose_ticket(&mut self) -> Ticket {
+        let ticket = self.loose.ticket.unwrap_or_else(|| self.ticket());
         self.loose.ticket = Some(ticket);
         ticket
     }

@@ -361,6 +361,7 @@ impl Shard {
     }
 
     /// Lets a session do something, and keeps what is to be stored of it.
+    #[inline]
     fn with_turn<R>(
         &mut self,
         now: Now,
