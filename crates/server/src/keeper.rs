@@ -132,6 +132,14 @@ fn tell(report: &Report, restored: &Restored, folder: &Path) {
         retained = restored.retained.len(),
         "store.opened"
     );
+    if restored.unknown > 0 {
+        tracing::error!(
+            records = restored.unknown,
+            text = "they make no sense to this version and are left out",
+            fix = "martlet store check tells where they are",
+            "store.unknown"
+        );
+    }
     if report.has_damage() {
         for line in report.to_string().lines().skip(1) {
             tracing::error!(

@@ -29,6 +29,8 @@ pub struct Restored {
     pub retained: Vec<RestoredRetained>,
     /// The highest number in use.
     pub highest: u64,
+    /// Records that make no sense to this version. They are left out.
+    pub unknown: u64,
 }
 
 /// A retained message.
@@ -64,11 +66,10 @@ impl Restored {
 /// What the replay of the journal finds.
 #[derive(Debug)]
 struct Loader {
-    times: Times,
     found: Map<u64, Found>,
     by_name: HashMap<Name, u64, foldhash::fast::FixedState>,
-    /// Records that something else has the name of now.
-    garbage: Vec<Place>,
+    /// Records that something else has the name of now, with their bytes.
+    garbage: Map<u64, u32>,
     /// Records that this version cannot read.
     unknown: u64,
 }
@@ -125,19 +126,18 @@ fn place(spot: u64, bytes: u32) -> Place {
 impl Loader {
     fn new() -> Self {
         Self {
-            times: Times::AS_STORED,
             found: Map::default(),
             by_name: HashMap::default(),
-            garbage: Vec::new(),
+            garbage: Map::default(),
             unknown: 0,
         }
     }
 
     /// What a record is; none: it is of no kind that this version knows, or makes no sense.
-    fn read(&self, record: &Record<'_>) -> Option<(Name, What)> {
+    fn read(record: &Record<'_>) -> Option<(Name, What)> {
         let name = record::name(record.kind, record.payload)?;
         let what = match record.kind {
-            kind::SESSION => What::Session(Box::new(record::read_session(record.payload, self.times)?)),
+            kind::SESSION => What::Session(Box::new(record::read_session(record.payload, Times::AS_STORED)?)),
             kind::SUBSCRIPTION => What::Subscription(Box::new(record::read_subscription(record.payload)?)),
             kind::MESSAGE | kind::LINK => {
                 let (recipient, rest) = record::read_recipient(record.payload)?;
@@ -155,7 +155,7 @@ impl Loader {
             },
             kind::RETAINED => {
                 let retained = record::read_retained(record.payload)?;
-                let message = MessageRecord::read(retained.rest)?.to_message(0, self.times);
+                let message = MessageRecord::read(retained.rest)?.to_message(0, Times::AS_STORED);
                 What::Retained(Box::new((message, retained.expires_at_ms)))
             }
             kind::RETAINED_LINK => {
@@ -210,7 +210,7 @@ impl martlet_journal::Index for Loader {
     }
 
     fn put(&mut self, record: Record<'_>) {
-        let Some((name, what)) = self.read(&record) else {
+        let Some((name, what)) = Self::read(&record) else {
             self.unknown += 1;
             return;
         };
@@ -218,7 +218,7 @@ impl martlet_journal::Index for Loader {
         if let Some(old) = self.by_name.insert(name, at)
             && let Some(old_found) = self.found.remove(&old)
         {
-            self.garbage.push(place(old, old_found.bytes));
+            self.garbage.insert(old, old_found.bytes);
         }
         let bytes = record.place.bytes;
         self.found.insert(at, Found { name, bytes, what });
@@ -229,7 +229,7 @@ impl martlet_journal::Index for Loader {
         if let Some(found) = self.found.remove(&at) {
             self.by_name.remove(&found.name);
         } else {
-            self.garbage.retain(|garbage| *garbage != place);
+            self.garbage.remove(&at);
         }
     }
 
@@ -277,7 +277,7 @@ impl<D: Disk> Engine<D> {
             found,
             garbage,
             by_name,
-            ..
+            unknown,
         } = loader;
         drop(by_name);
         let mut index = Index::default();
@@ -297,8 +297,9 @@ impl<D: Disk> Engine<D> {
         }
         let mut engine = Self::new(journal, index, limits, times, exchange);
         let has_format = sorted.format.is_some_and(|format| format <= FORMAT);
-        let restored = engine.put_together(sorted, wall_ms);
-        engine.bury(garbage);
+        let mut restored = engine.put_together(sorted, wall_ms);
+        restored.unknown = unknown;
+        engine.bury(garbage.into_iter().map(|(at, bytes)| place(at, bytes)).collect());
         if !has_format {
             engine.put_own(Name::Format, kind::FORMAT, |out| {
                 crate::bytes::Writer(out).number(FORMAT);
