@@ -192,6 +192,10 @@ impl Received {
                 (AckKind::PubRec, None) if owed.reason.is_error() => {
                     self.unreleased.remove(&owed.id);
                 }
+                // It has released it and was not told: it will again.
+                (AckKind::PubComp, _) if owed.reason == ReasonCode::Success => {
+                    self.unreleased.insert(owed.id, false);
+                }
                 _ => {}
             }
         }
@@ -233,6 +237,31 @@ mod tests {
         assert_eq!(received.pubrel(id(7)), ReasonCode::Success);
         assert_eq!(received.pubrel(id(7)), ReasonCode::PacketIdentifierNotFound);
         assert_eq!(received.publish_qos2(id(7), 10), Ok(Arrival::New));
+    }
+
+    #[test]
+    fn a_release_whose_pubcomp_never_left_succeeds_again() {
+        let mut received = Received::default();
+        received.publish_qos2(id(7), 10).unwrap();
+        assert_eq!(received.pubrel(id(7)), ReasonCode::Success);
+        received.owe(ack(AckKind::PubComp, 7), Some(Ticket(1)));
+        received.disconnect();
+        assert_eq!(received.pubrel(id(7)), ReasonCode::Success);
+    }
+
+    #[test]
+    fn an_identifier_is_free_again_whose_batch_fails_after_the_connection() {
+        for (failure, expected) in [
+            (None, Arrival::Repeat),
+            (Some(ReasonCode::QuotaExceeded), Arrival::New),
+        ] {
+            let mut received = Received::default();
+            received.publish_qos2(id(7), 10).unwrap();
+            received.owe(ack(AckKind::PubRec, 7), Some(Ticket(1)));
+            received.disconnect();
+            received.settle(Ticket(1), failure);
+            assert_eq!(received.publish_qos2(id(7), 10), Ok(expected));
+        }
     }
 
     #[test]
