@@ -181,6 +181,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_of_a_family_is_shown_without_what_a_terminal_obeys() {
+        let (code, message) = read("plugin_opt_*\ta", Some("b"), false).unwrap_err();
+        assert_eq!(code, Code::NotYet);
+        assert!(message.starts_with("'plugin_opt_* a' is a directive"), "{message}");
+    }
+
+    #[test]
     fn bind_flags() {
         let table = [
             ("127.0.0.1", "127.0.0.1", None),

@@ -322,6 +322,8 @@ pub(super) fn is_same(directive: &Directive, behind: &str, same: &[&str], root: 
 
 /// The message of F006, with the values that are accepted.
 pub(super) fn later(name: &str, feature: &str, same: &[&str]) -> String {
+    // A name of a family is the user's word.
+    let name = &quoted(name);
     let mut message = value::not_yet(&format!("'{name}'"), feature);
     if let [value] = same
         && *value != "*"
