@@ -184,7 +184,10 @@ mod tests {
     fn a_name_of_a_family_is_shown_without_what_a_terminal_obeys() {
         let (code, message) = read("plugin_opt_*\ta", Some("b"), false).unwrap_err();
         assert_eq!(code, Code::NotYet);
-        assert!(message.starts_with("'plugin_opt_* a' is a directive"), "{message}");
+        assert!(
+            message.starts_with("'plugin_opt_* a' is a directive"),
+            "{message}"
+        );
     }
 
     #[test]
