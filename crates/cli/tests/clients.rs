@@ -311,14 +311,13 @@ fn output_that_cannot_be_written_is_an_error() {
 fn who_takes_over_a_client_identifier_ends_the_other() {
     let broker = Broker::start();
     let first = broker.sub("-t x -i dd");
-    let second = broker.sub("-t x -i dd");
+    let second = broker.sub("-t x -i dd -C 1");
     let ran = first.end();
     assert_eq!(ran.status, 4, "{}", ran.stderr);
     let why = "error[C007]: the server ended the connection: session taken over (0x8e).\n";
     assert!(ran.stderr.contains(why), "{}", ran.stderr);
     // It does not come back.
     broker.publish("-t x -m 1 -q 1");
-    second.signal("TERM");
     let ran = second.end();
     assert_eq!((ran.status, ran.text()), (0, "1\n"), "{}", ran.stderr);
 }
