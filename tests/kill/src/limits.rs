@@ -14,6 +14,8 @@ pub(crate) const SETTLE_MAX: Duration = Duration::from_mins(1);
 pub(crate) const WILLS_MAX: Duration = Duration::from_secs(30);
 /// How long nothing may come, once nothing is owed, before queues count as empty.
 pub(crate) const QUIET: Duration = Duration::from_millis(300);
+/// Until the counts that the broker publishes about itself say that nothing is queued.
+pub(crate) const COUNTS_MAX: Duration = Duration::from_secs(10);
 /// How long the traffic of a round goes on if the broker does not pass its point; then it is killed by the clock.
 pub(crate) const POINT_MAX: Duration = Duration::from_millis(1_500);
 /// Between a turn in which nothing came and the next.
