@@ -66,6 +66,8 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Assigned {
     pub(crate) message: Arc<Message>,
+    /// Somebody may have got it before the broker was started.
+    pub(crate) resent: bool,
     /// Its place among the recipients of the message.
     pub(crate) at: u32,
     pub(crate) group: Arc<Group>,

@@ -256,12 +256,18 @@ const MESSAGE_OVERHEAD: usize = 272;
 pub struct Offer<'a> {
     view: MessageView<'a>,
     kept: Option<Arc<Message>>,
+    /// Somebody may have got it before the broker was started: it is sent with DUP.
+    pub resent: bool,
 }
 
 impl<'a> Offer<'a> {
     /// Offers a message that nobody keeps yet.
     pub fn new(view: MessageView<'a>) -> Self {
-        Self { view, kept: None }
+        Self {
+            view,
+            kept: None,
+            resent: false,
+        }
     }
 
     /// Offers a message that is kept already.
@@ -269,6 +275,7 @@ impl<'a> Offer<'a> {
         Self {
             view: message.view(),
             kept: Some(Arc::clone(message)),
+            resent: false,
         }
     }
 

@@ -231,7 +231,7 @@ impl Session {
                 let kept = self
                     .keeps(target.shared.is_some())
                     .then(|| queued(target, qos, offer));
-                return self.send(qos, target, offer.view(), false, kept, turn);
+                return self.send(qos, target, offer.view(), offer.resent, kept, turn);
             }
         }
         if !offer.view().may_wait(turn.now) {
@@ -559,7 +559,7 @@ fn queued(target: Target<'_>, qos: Qos, offer: &mut Offer<'_>) -> Queued {
         subscription_ids: target.subscription_ids.into(),
         shared: target.shared.cloned(),
         replay: target.replay,
-        resent: false,
+        resent: offer.resent,
         at: target.at,
     }
 }

@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// Why it is not at rest, if it is not.
-    pub(crate) fn unrest(&self) -> Option<String> {
+    pub(crate) fn unrest(&self, history: &History) -> Option<String> {
         let name = &self.persona.name;
         let Some(dialogue) = self.dialogue.as_ref().filter(|dialogue| dialogue.is_connected) else {
             return Some(format!("{name} is not connected"));
@@ -123,7 +123,9 @@ impl Client {
         if dialogue.owes() {
             return Some(format!("{name} has not acknowledged all"));
         }
-        if !self.session.unreleased.is_empty() {
+        // Who never read that its session had expired and another had begun waits in vain.
+        let mut unreleased = self.session.unreleased.values();
+        if unreleased.any(|conn| !history.began_anew_after(self.no, *conn)) {
             return Some(format!("{name} waits for PUBREL"));
         }
         dialogue

@@ -299,6 +299,13 @@ impl History {
         self.facts.iter().filter(about).map(|at| self.line(at)).collect()
     }
 
+    /// Whether the broker has begun a new session for a client since that connection.
+    pub(crate) fn began_anew_after(&self, of: ClientNo, since: ConnNo) -> bool {
+        self.facts.iter().any(|at| {
+            matches!(at.fact, Fact::BrokerAccepted { client, conn, session_present: false, .. } if client == of && conn > since)
+        })
+    }
+
     /// Whose connection a number is.
     pub fn clients_of_conns(&self) -> BTreeMap<ConnNo, ClientNo> {
         let of = |at: &At| match at.fact {

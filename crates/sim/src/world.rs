@@ -219,7 +219,10 @@ impl World {
 
     /// Why not all is at rest, if it is not.
     fn unrest(&self) -> Option<String> {
-        let of_client = self.clients.iter().find_map(Client::unrest);
+        let of_client = self
+            .clients
+            .iter()
+            .find_map(|client| client.unrest(&self.history));
         let under_way = || {
             let pipe = self.pipes.iter().find(|(_, pipe)| !pipe.is_idle());
             pipe.map(|(conn, _)| format!("#{conn} is not idle"))

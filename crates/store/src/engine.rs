@@ -166,6 +166,10 @@ impl<D: Disk> Engine<D> {
         match self.journal.append(&mut self.filling.group) {
             Ok(_) => {
                 self.filling.appended(&mut self.index);
+                if !self.filling.late.is_empty() {
+                    // A batch may promise that they are dead. If this fails it is tried again with the next group.
+                    let _ = self.append_group();
+                }
                 Ok(())
             }
             Err(error) => {

@@ -143,15 +143,11 @@ impl Shard {
             };
             let at = chosen.map_or(0, |(_, at)| at);
             let went = match &again {
-                Some(message) => self.give_member(
-                    now,
-                    group,
-                    member,
-                    at,
-                    &mut Offer::kept(message),
-                    &mut tried,
-                    sink,
-                ),
+                Some(message) => {
+                    let mut anew = Offer::kept(message);
+                    anew.resent = offer.resent;
+                    self.give_member(now, group, member, at, &mut anew, &mut tried, sink)
+                }
                 None => self.give_member(now, group, member, at, offer, &mut tried, sink),
             };
             if went {
@@ -183,6 +179,7 @@ impl Shard {
         }
         sink.parcels(shard).assign(Assigned {
             message: offer.keep(),
+            resent: offer.resent,
             at,
             group: Arc::clone(group),
             member,
@@ -234,12 +231,14 @@ impl Shard {
     fn deliver_assigned(&mut self, now: Now, assigned: Assigned, sink: &mut impl Sink) {
         let Assigned {
             message,
+            resent,
             at,
             group,
             member,
             mut tried,
         } = assigned;
         let mut offer = Offer::kept(&message);
+        offer.resent = resent;
         if !self.deliver_member(now, &group, &member, at, &mut offer) {
             tried.push(member.session);
             self.deliver_shared(now, &group, &mut offer, tried, None, sink);

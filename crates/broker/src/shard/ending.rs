@@ -204,6 +204,7 @@ impl Shard {
         self.window_bytes -= slot.counted.window_bytes;
         self.window_bytes_max = self.window_bytes_max_at(self.window_bytes);
         let over = Over::of(&slot);
+        self.forget_loose(slot.me, slot.session.number);
         self.leave_router(now, &mut slot);
         self.shared.registry.release(&slot.session.client_id);
         if let Some(will) = slot.will.take() {
@@ -246,6 +247,8 @@ impl Shard {
         let group = filter.and_then(|filter| self.shared.router.read().group(filter));
         let Some(group) = group else { return false };
         let mut offer = Offer::kept(&queued.message);
+        // Another member may have got it before a crash that forgot about it.
+        offer.resent = (1..=self.restored_up_to).contains(&queued.message.number.get());
         self.deliver_shared(now, &group, &mut offer, vec![from], None, sink);
         true
     }

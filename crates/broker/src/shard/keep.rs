@@ -207,6 +207,21 @@ impl Shard {
         self.loose.changes.push(change);
     }
 
+    /// A session ends: what was to be stored of it in this turn is not, or its end would come before it.
+    pub(super) fn forget_loose(&mut self, me: SessionRef, number: u64) {
+        if number == 0 || (self.loose.changes.is_empty() && self.loose.identifiers.is_empty()) {
+            return;
+        }
+        self.loose
+            .changes
+            .retain(|change| !matches!(change, Change::Session(session) if session.number == number));
+        if self.loose.identifiers.iter().any(|(of, _)| *of == me) {
+            self.loose.identifiers.retain(|(of, _)| *of != me);
+            let is_of = |change: &Change| matches!(change, Change::Sending { session, .. } | Change::Releasing { session, .. } if *session == number);
+            self.loose.identifier_changes.retain(|change| !is_of(change));
+        }
+    }
+
     /// Whether a message was stored for somebody in this turn, on its way to another.
     pub(super) fn has_addressed_again(&self) -> bool {
         self.loose.has_again

@@ -123,6 +123,8 @@ pub struct Shard {
     effects: Vec<Effect>,
     loose: keep::Loose,
     passing: Keyed<u64, keep::Passing>,
+    /// Messages with numbers up to this one were stored before the broker was started.
+    restored_up_to: u64,
     /// The last batch with the end of a session that a CONNACK waits for.
     ending: Option<Ticket>,
     /// Bytes of stored messages that are in memory.
@@ -170,6 +172,7 @@ impl Shard {
             effects: Vec::new(),
             loose: keep::Loose::default(),
             passing: keyed(seed.draw()),
+            restored_up_to: 0,
             ending: None,
             window_bytes: 0,
             window_bytes_max: shared.settings.session.window_bytes,

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use martlet_session::{NEVER, Now, Session};
 
@@ -15,6 +16,7 @@ impl Shard {
     /// Takes in a session that was stored; its client identifier has no other. Nothing is connected: who was when
     /// the broker ended counts as lost now.
     pub fn restore(&mut self, now: Now, restored: RestoredSession) {
+        self.restored_up_to = self.shared.numbers.load(Ordering::Relaxed);
         if restored.session.is_over {
             return self.restore_over(restored);
         }
@@ -22,10 +24,8 @@ impl Shard {
         let number = stored.number;
         let mut session = Session::new(Arc::clone(&stored.client_id), stored.expiry_s);
         session.number = number;
-        session.resent_up_to = match stored.away_since_ms {
-            Some(_) => stored.sent_up_to,
-            None => u64::MAX,
-        };
+        let all = self.restored_up_to;
+        session.resent_up_to = stored.away_since_ms.map_or(all, |_| stored.sent_up_to);
         session.restore_queue(restored.queue, restored.queue_bytes, restored.has_shared);
         restored
             .received
@@ -68,7 +68,7 @@ impl Shard {
         }
         if stored.away_since_ms.is_none() {
             // How long it is away counts from now, whatever comes.
-            slot.sent_up_to = self.shared.numbers.load(std::sync::atomic::Ordering::Relaxed);
+            slot.sent_up_to = all;
             let change = Change::Session(self.stored_session(index));
             self.keep(change);
         }

@@ -20,7 +20,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         *counts
             .entry((receipt.epoch, receipt.message, is_exact))
             .or_default() += 1;
-        if is_exact && view.is_member(receipt.epoch) {
+        // What died with its session may come to another member.
+        if is_exact && view.is_member(receipt.epoch) && !view.died_in_crash(receipt.conn) {
             *of_group.entry(receipt.message).or_default() += 1;
         }
     }
@@ -29,6 +30,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         let sent = match view.history.message(message).qos {
             // A will that was published in the moment of a crash is published again.
             Qos::AtLeastOnce if !is_exact => view.sent.get(&message).map_or(1 + crashes, |sent| sent.times),
+            Qos::ExactlyOnce => sessions_of(view, message),
             _ => 1,
         };
         if count > sent {
@@ -38,7 +40,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         }
     }
     for (message, count) in of_group {
-        if count > 1 {
+        if count > sessions_of(view, message) {
             found.add(
                 Some(message),
                 None,
@@ -46,6 +48,11 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             );
         }
     }
+}
+
+/// In how many sessions it was sent: each is another message to the broker.
+fn sessions_of(view: &View<'_>, message: MessageNo) -> usize {
+    view.sent.get(&message).map_or(1, |sent| sent.sessions)
 }
 
 fn counts_as_new(receipt: &Receipt<'_>) -> bool {

@@ -19,14 +19,14 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         let is_certain = view
             .matching(receipt.epoch, receipt.topic)
             .any(|subscription| subscription.is_certain(sent.first_ms, receipt.ms));
-        // At QoS 0 the first copy may be dropped, and a second one come later.
-        let is_certain = is_certain && (receipt.qos > Qos::AtMostOnce || sent.times == 1);
+        // The first copy may be dropped, and a second one come later.
+        let may_drop = || {
+            receipt.qos == Qos::AtMostOnce || said.expires || view.has_dropped(receipt.client, receipt.topic)
+        };
+        let is_certain = is_certain && (sent.times == 1 || !may_drop());
+        let is_first = seen.insert((receipt.epoch, receipt.message));
         // Members of a group share what comes, and what one did not finish goes to another.
-        if said.retain
-            || !is_certain
-            || view.is_member(receipt.epoch)
-            || !seen.insert((receipt.epoch, receipt.message))
-        {
+        if said.retain || !is_certain || view.is_member(receipt.epoch) || !is_first {
             continue;
         }
         let key = (receipt.epoch, sent.epoch, receipt.topic, said.qos, receipt.qos);

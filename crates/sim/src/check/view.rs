@@ -53,8 +53,12 @@ pub(crate) struct End {
 pub(crate) struct Sent {
     pub(crate) first_ms: u64,
     pub(crate) times: usize,
+    /// In how many sessions: a client may not know that a new one has begun.
+    pub(crate) sessions: usize,
     /// The session of the first time.
     pub(crate) epoch: Option<Epoch>,
+    /// The session of the last time.
+    last_epoch: Option<Epoch>,
     /// When the broker's promise came: PUBACK or PUBREC with success.
     pub(crate) promised_ms: Option<u64>,
 }
@@ -140,6 +144,20 @@ impl<'a> View<'a> {
         self.subscriptions
             .get(&epoch)
             .is_some_and(|all| all.iter().any(Subscription::is_shared))
+    }
+
+    /// Whether a session ended with a crash: it was not stored.
+    pub(crate) fn died_in_crash(&self, conn: ConnNo) -> bool {
+        self.conns
+            .get(&conn)
+            .is_some_and(|conn| conn.expiry_s == 0 && conn.ended.is_some_and(|end| end.by_crash))
+    }
+
+    /// Whether messages of a topic were dropped on their way to a client.
+    pub(crate) fn has_dropped(&self, of: ClientNo, about: &str) -> bool {
+        self.history.facts.iter().any(|at| {
+            matches!(&at.fact, Fact::BrokerDropped { client: Some(client), topic, .. } if *client == of && topic == about)
+        })
     }
 
     /// How often the process crashed.
@@ -230,10 +248,16 @@ impl<'a> View<'a> {
                     let sent = self.sent.entry(*message).or_insert(Sent {
                         first_ms: at.ms,
                         times: 0,
+                        sessions: 1,
                         epoch,
+                        last_epoch: epoch,
                         promised_ms: None,
                     });
                     sent.times += 1;
+                    if epoch.is_some() && sent.last_epoch != epoch {
+                        sent.sessions += usize::from(sent.last_epoch.is_some());
+                        sent.last_epoch = epoch;
+                    }
                 }
                 Fact::Acknowledged {
                     message,

@@ -126,7 +126,7 @@ impl Client {
         };
         let (qos, id) = (publish.delivery.qos(), publish.delivery.packet_id());
         let is_new = match publish.delivery {
-            Delivery::ExactlyOnce(id) => self.session.unreleased.insert(id.get()),
+            Delivery::ExactlyOnce(id) => self.session.unreleased.insert(id.get(), dialogue.conn).is_none(),
             _ => true,
         };
         if let Some(message) = message_in(publish.payload) {
@@ -161,7 +161,7 @@ impl Client {
         let Some(dialogue) = &mut self.dialogue else {
             return;
         };
-        let reason = if self.session.unreleased.remove(&ack.packet_id.get()) {
+        let reason = if self.session.unreleased.remove(&ack.packet_id.get()).is_some() {
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound

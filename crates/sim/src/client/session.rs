@@ -1,18 +1,18 @@
 //! What a client keeps between connections.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use martlet_codec::{PacketId, Qos};
 
-use crate::history::MessageNo;
+use crate::history::{ConnNo, MessageNo};
 
 /// The client's half of a session.
 #[derive(Debug, Default)]
 pub(super) struct ClientSession {
     /// Messages that are not finished, oldest first.
     pub(super) inflight: VecDeque<Outgoing>,
-    /// QoS 2 identifiers that came and were not released.
-    pub(super) unreleased: BTreeSet<u16>,
+    /// QoS 2 identifiers that came and were not released, and the connections over which they came last.
+    pub(super) unreleased: BTreeMap<u16, ConnNo>,
     /// What it has subscribed to, as far as it was told.
     pub(super) subscribed: BTreeSet<String>,
     /// It said Clean Start, and does not know yet whether the broker heard it.
