@@ -167,6 +167,14 @@ impl<M> Inflight<M> {
         }
     }
 
+    /// PUBREL waits until it is durable that PUBREC came. Until then the message is kept, so that it can be said again.
+    pub fn hold_release(&mut self, id: PacketId, message: M) {
+        self.hold(id);
+        if let Some(index) = self.position(id) {
+            self.entries[index].message = Some(message);
+        }
+    }
+
     /// Whether what is sent under that identifier waits until that is durable.
     pub fn is_held(&self, id: PacketId) -> bool {
         self.position(id)
@@ -181,9 +189,12 @@ impl<M> Inflight<M> {
             return None;
         }
         entry.way = Way::Sent;
-        Some(match (entry.step, &entry.message) {
-            (Step::PubAck | Step::PubRec, Some(message)) => Resend::Publish(entry.id, message),
-            _ => Resend::Release(entry.id),
+        if entry.step == Step::PubComp {
+            entry.message = None;
+        }
+        Some(match &entry.message {
+            Some(message) => Resend::Publish(entry.id, message),
+            None => Resend::Release(entry.id),
         })
     }
 
@@ -280,12 +291,13 @@ impl<M> Inflight<M> {
         match self.entries[index].step {
             Step::PubAck => Acked::Wrong,
             Step::PubRec if reason.is_error() => Acked::Finished(self.finish(index)),
-            // PUBREC again after PUBREL: PUBREL again.
-            Step::PubRec | Step::PubComp => {
+            Step::PubRec => {
                 let entry = &mut self.entries[index];
                 entry.step = Step::PubComp;
                 Acked::Release(entry.message.take())
             }
+            // PUBREC again after PUBREL: PUBREL again.
+            Step::PubComp => Acked::Release(None),
         }
     }
 

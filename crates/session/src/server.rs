@@ -142,10 +142,11 @@ impl Session {
     pub fn attach(&mut self, link: Box<Link>, effects: &mut Vec<Effect>) {
         self.inflight.resume(link.agreed.inflight_max);
         self.inflight.hold_unkept(|id, is_released, queued| {
+            let key = queued.and_then(Queued::key);
             effects.push(if is_released {
-                Effect::Releasing(id, None)
+                Effect::Releasing(id, key)
             } else {
-                Effect::Sending(id, queued.and_then(Queued::key))
+                Effect::Sending(id, key)
             });
         });
         self.expiry_s = link.agreed.expiry_s;
@@ -424,8 +425,8 @@ impl Session {
             }
             Acked::Release(Some(queued)) if self.number != 0 => {
                 // The message must not be sent again, also after a restart, once its PUBREL has left.
-                self.inflight.hold(id);
                 effects.push(Effect::Releasing(id, queued.key()));
+                self.inflight.hold_release(id, queued);
                 return Ok(());
             }
             Acked::Release(_) if self.inflight.is_held(id) => return Ok(()),
