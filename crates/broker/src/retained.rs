@@ -6,6 +6,7 @@
 mod stripe;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -37,12 +38,21 @@ pub struct Retained<V> {
 pub enum SetOutcome {
     /// The topic had none.
     Stored,
-    /// It took the place of the one with that version.
-    Replaced(u64),
+    /// It took the place of another.
+    Replaced,
     /// The topic has a newer one, which stays.
     Older,
     /// The topic has none, and there are as many as there may be.
     Full,
+}
+
+/// A change of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The version that it was given.
+    pub version: u64,
+    /// The versions that the store may have and that are over with it.
+    pub replaced: Vec<u64>,
 }
 
 /// Locks: enough that shards seldom meet at one.
@@ -67,16 +77,54 @@ impl<V: Clone> Retained<V> {
         }
     }
 
-    /// Retains a message that was just published [MQTT5-3.3.1-5]; the version that it was given. The
-    /// version is drawn under the lock of the topic, so that what is set last has the highest.
-    pub fn publish(&self, topic: Topic<'_>, value: V, expires_at_ms: Option<u64>) -> (SetOutcome, u64) {
-        self.set_with(topic, value, expires_at_ms, || self.next_version())
+    /// Retains a message that was just published [MQTT5-3.3.1-5]. The version is drawn under the lock of the topic,
+    /// so that what is set last has the highest. `may_fail`: the store is going to answer, and [`settle`](Self::settle)
+    /// is called then.
+    pub fn publish(
+        &self,
+        topic: Topic<'_>,
+        value: V,
+        expires_at_ms: Option<u64>,
+        may_fail: bool,
+    ) -> (SetOutcome, Changed) {
+        self.set_with(topic, value, expires_at_ms, may_fail, || self.next_version())
     }
 
-    /// Forgets the message of a topic because an empty one was just published [MQTT5-3.3.1-6]; the version
-    /// of the message that it had.
-    pub fn publish_empty(&self, topic: Topic<'_>) -> Option<u64> {
-        self.clear_with(topic, || self.next_version())
+    /// Forgets the message of a topic because an empty one was just published [MQTT5-3.3.1-6]. None: it had none.
+    pub fn publish_empty(&self, topic: Topic<'_>, may_fail: bool) -> Option<Changed> {
+        self.clear_with(topic, may_fail, || self.next_version())
+    }
+
+    /// The store has answered for a change: it is durable, or was refused, and then the topic has again what it
+    /// had before.
+    pub fn settle(&self, topic: Topic<'_>, version: u64, is_durable: bool) {
+        let at = stripe_of(first_level(topic));
+        let mut stripe = self.stripes[at].lock();
+        if is_durable {
+            return stripe.unsettled.settle(topic, version);
+        }
+        let Some(again) = stripe.unsettled.refuse(topic, version) else {
+            return;
+        };
+        let now = stripe.find(topic).filter(|node| stripe.kept(*node).is_some());
+        match (now, again) {
+            (_, Some(again)) => {
+                // It was counted before, so it may be one more than there may be now.
+                let weight = (self.weigh)(&again.value);
+                let node = stripe.find_or_add(topic);
+                self.bytes.fetch_add(weight, Ordering::Relaxed);
+                match stripe.put(node, again) {
+                    Some(old) => _ = self.bytes.fetch_sub((self.weigh)(&old.value), Ordering::Relaxed),
+                    None => _ = self.messages.fetch_add(1, Ordering::Relaxed),
+                }
+            }
+            (Some(node), None) => {
+                let old = stripe.take(node);
+                self.release(&old);
+            }
+            (None, None) => {}
+        }
+        self.tell_due(at, &stripe);
     }
 
     fn next_version(&self) -> u64 {
@@ -88,7 +136,7 @@ impl<V: Clone> Retained<V> {
     /// [`expire`](Self::expire) are asked in.
     pub fn set(&self, topic: Topic<'_>, value: V, version: u64, expires_at_ms: Option<u64>) -> SetOutcome {
         self.versions.fetch_max(version, Ordering::Relaxed);
-        self.set_with(topic, value, expires_at_ms, || version).0
+        self.set_with(topic, value, expires_at_ms, false, || version).0
     }
 
     fn set_with(
@@ -96,8 +144,9 @@ impl<V: Clone> Retained<V> {
         topic: Topic<'_>,
         value: V,
         expires_at_ms: Option<u64>,
+        may_fail: bool,
         version: impl FnOnce() -> u64,
-    ) -> (SetOutcome, u64) {
+    ) -> (SetOutcome, Changed) {
         let weight = (self.weigh)(&value);
         let at = stripe_of(first_level(topic));
         let mut stripe = self.stripes[at].lock();
@@ -107,47 +156,61 @@ impl<V: Clone> Retained<V> {
             version,
             expires_at_ms: expires_at_ms.unwrap_or(NEVER),
         };
+        let mut changed = Changed {
+            version,
+            replaced: Vec::new(),
+        };
         let node = stripe.find_or_add(topic);
         match stripe.kept(node) {
-            Some(old) if old.version > version => return (SetOutcome::Older, version),
+            Some(old) if old.version > version => return (SetOutcome::Older, changed),
             Some(_) => {}
             None if self.claim() => {}
             None => {
                 stripe.prune(node);
-                return (SetOutcome::Full, version);
+                return (SetOutcome::Full, changed);
             }
         }
         self.bytes.fetch_add(weight, Ordering::Relaxed);
-        let replaced = stripe.put(node, kept);
+        let set = may_fail.then(|| kept.clone());
+        let old = stripe.put(node, kept);
         self.tell_due(at, &stripe);
-        drop(stripe);
-        let Some(old) = replaced else {
-            return (SetOutcome::Stored, version);
+        let outcome = match &old {
+            Some(old) => {
+                self.bytes.fetch_sub((self.weigh)(&old.value), Ordering::Relaxed);
+                SetOutcome::Replaced
+            }
+            None => SetOutcome::Stored,
         };
-        self.bytes.fetch_sub((self.weigh)(&old.value), Ordering::Relaxed);
-        (SetOutcome::Replaced(old.version), version)
+        changed.replaced = replace(&mut stripe, topic, version, set, old, may_fail);
+        (outcome, changed)
     }
 
     /// Forgets the message of a topic, unless it is of a higher version. True if there was one to forget.
     /// Nothing remembers the version: who applies stored changes out of order must look to it that a set
     /// does not come after the clear that was to end it.
     pub fn clear(&self, topic: Topic<'_>, version: u64) -> bool {
-        self.clear_with(topic, || version).is_some()
+        self.clear_with(topic, false, || version).is_some()
     }
 
-    fn clear_with(&self, topic: Topic<'_>, version: impl FnOnce() -> u64) -> Option<u64> {
+    fn clear_with(&self, topic: Topic<'_>, may_fail: bool, version: impl FnOnce() -> u64) -> Option<Changed> {
         let at = stripe_of(first_level(topic));
         let mut stripe = self.stripes[at].lock();
         let version = version();
-        let node = stripe.find(topic)?;
-        if stripe.kept(node).is_none_or(|kept| kept.version > version) {
-            return None;
-        }
-        let old = stripe.take(node);
-        self.tell_due(at, &stripe);
-        drop(stripe);
-        self.release(&old);
-        Some(old.version)
+        let node = stripe.find(topic).filter(|node| stripe.kept(*node).is_some());
+        let old = match node {
+            Some(node) if stripe.kept(node).is_some_and(|kept| kept.version > version) => return None,
+            Some(node) => {
+                let old = stripe.take(node);
+                self.tell_due(at, &stripe);
+                self.release(&old);
+                Some(old)
+            }
+            // What was cleared a moment ago may come back, if the store refuses that.
+            None if stripe.unsettled.has(topic) => None,
+            None => return None,
+        };
+        let replaced = replace(&mut stripe, topic, version, None, old, may_fail);
+        Some(Changed { version, replaced })
     }
 
     /// The message of a topic.
@@ -240,6 +303,29 @@ impl<V: Clone> Retained<V> {
         self.messages.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub((self.weigh)(&old.value), Ordering::Relaxed);
     }
+}
+
+/// A topic has changed; returns the versions that are over with that.
+fn replace<V: Clone>(
+    stripe: &mut Stripe<V>,
+    topic: Topic<'_>,
+    version: u64,
+    set: Option<Kept<V>>,
+    old: Option<Kept<V>>,
+    may_fail: bool,
+) -> Vec<u64> {
+    let mut replaced = stripe.unsettled.versions(topic);
+    if let Some(old) = &old
+        && !replaced.contains(&old.version)
+    {
+        replaced.push(old.version);
+    }
+    if may_fail {
+        stripe.unsettled.begin(topic, version, set, old);
+    } else {
+        stripe.unsettled.forget(topic);
+    }
+    replaced
 }
 
 fn first_level(topic: Topic<'_>) -> &str {

@@ -119,13 +119,13 @@ pub enum Change {
         version: u64,
         /// When it goes, on the monotonic clock.
         expires_at_ms: Option<u64>,
-        /// The version that it takes the place of.
-        replaces: Option<u64>,
+        /// The versions that it takes the place of; not all of them must have been stored.
+        replaces: Vec<u64>,
     },
     /// A topic has no retained message any more.
     Cleared {
-        /// The version of the one that it had.
-        version: u64,
+        /// The versions that it had; not all of them must have been stored.
+        versions: Vec<u64>,
     },
     /// A message of QoS 2 came.
     Received {

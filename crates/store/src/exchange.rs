@@ -110,8 +110,9 @@ impl Exchange {
 
     pub(crate) fn hand_over(&self, shard: u16, pack: Pack) -> Pack {
         let bytes = self.bytes.fetch_add(pack.bytes.len(), Ordering::SeqCst) + pack.bytes.len();
-        let has_waiting = |step: &Step| matches!(step, Step::End(Some(_), _));
-        let is_urgent = bytes >= self.bytes_max / 2 || pack.steps.iter().any(has_waiting);
+        let is_waited_for =
+            |step: &Step| matches!(step, Step::End(Some(_), durability) if *durability != Durability::None);
+        let is_urgent = bytes >= self.bytes_max / 2 || pack.steps.iter().any(is_waited_for);
         let mut packs = self.packs.lock();
         let is_first = packs.is_empty();
         packs.push((shard, pack));

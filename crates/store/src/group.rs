@@ -18,8 +18,6 @@ pub(crate) struct Filling {
     undo: Vec<Undo>,
     /// Records that are dead once they have a place: taken out of the index while they had none.
     pub(crate) late: Vec<Place>,
-    /// Retained messages that were cleared before they came.
-    doomed: Vec<u64>,
 }
 
 /// One batch as it was handed over.
@@ -80,9 +78,9 @@ impl Filling {
 
     fn put(&mut self, index: &mut Index, name: Name, kind: u8, payload: &[u8], about: u64) {
         if let Name::Retained(version) | Name::RetainedLink(version) = name
-            && let Some(at) = self.doomed.iter().position(|doomed| *doomed == version)
+            && index.comes(version)
         {
-            self.doomed.swap_remove(at);
+            self.undo.push(Undo::Came(version));
             if let Name::RetainedLink(_) = name {
                 self.unlink(index, about);
             }
@@ -108,7 +106,8 @@ impl Filling {
             Name::Retained(version) if index.get(name).is_none() => {
                 if index.get(Name::RetainedLink(version)).is_none() {
                     // Another shard replaced it before the one that set it handed it over.
-                    self.doomed.push(version);
+                    index.doom(version);
+                    self.undo.push(Undo::Doomed(version));
                     return;
                 }
                 Name::RetainedLink(version)

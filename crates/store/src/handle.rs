@@ -87,6 +87,11 @@ impl Pack {
         });
     }
 
+    fn clear(&mut self, versions: Vec<u64>) {
+        let steps = versions.into_iter().map(|old| Step::Delete(Name::Retained(old)));
+        self.steps.extend(steps);
+    }
+
     fn put_identifier(&mut self, name: Name, kind: u8, identifier: &IdentifierRecord) {
         self.put(name, kind, 0, |out| record::write_identifier(out, identifier));
     }
@@ -102,9 +107,7 @@ impl Pack {
                 expires_at_ms,
                 replaces,
             } => {
-                if let Some(old) = replaces {
-                    self.steps.push(Step::Delete(Name::Retained(old)));
-                }
+                self.clear(replaces);
                 let number = message.number.get();
                 // Its body is there already if it is queued too.
                 let has_body = number != 0
@@ -123,7 +126,7 @@ impl Pack {
                     });
                 }
             }
-            Change::Cleared { version } => self.steps.push(Step::Delete(Name::Retained(version))),
+            Change::Cleared { versions } => self.clear(versions),
             Change::Received { session, id } => {
                 let (order, key) = (0, None);
                 let identifier = IdentifierRecord {

@@ -1,5 +1,7 @@
 //! Where the record of each thing lies.
 
+use std::collections::BTreeSet;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use martlet_codec::PacketId;
@@ -26,7 +28,12 @@ pub(crate) struct Index {
     sent: Map<u64, Place>,
     clock: Option<Place>,
     format: Option<Place>,
+    /// Retained messages that were cleared before they came.
+    doomed: BTreeSet<u64>,
 }
+
+/// Those that were refused never come: the oldest are forgotten.
+const DOOMED_MAX: usize = 1 << 16;
 
 /// A change of the index, to be taken back if it could not be written.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +42,10 @@ pub(crate) enum Undo {
     Links(u64, u32),
     /// The body of a retained link.
     Body(u64, u64),
+    /// A retained message was cleared before it came.
+    Doomed(u64),
+    /// One that had been cleared came.
+    Came(u64),
 }
 
 fn of_identifier(session: u64, id: PacketId) -> u64 {
@@ -124,7 +135,22 @@ impl Index {
             }
             Undo::Links(body, links) => self.set_links(body, links),
             Undo::Body(version, body) => self.set_body_of(version, body),
+            Undo::Doomed(version) => _ = self.comes(version),
+            Undo::Came(version) => self.doom(version),
         }
+    }
+
+    /// A retained message that has not come yet is cleared.
+    pub(crate) fn doom(&mut self, version: u64) {
+        self.doomed.insert(version);
+        if self.doomed.len() > DOOMED_MAX {
+            self.doomed.pop_first();
+        }
+    }
+
+    /// A retained message comes: whether it was cleared before.
+    pub(crate) fn comes(&mut self, version: u64) -> bool {
+        self.doomed.remove(&version)
     }
 
     /// Whether a message is a link to a body.

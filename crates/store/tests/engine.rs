@@ -240,11 +240,11 @@ fn a_retained_message_that_was_replaced_before_it_came_does_not_come() {
         replaces,
     };
     // Two shards: the second was faster to hand over what came later.
-    assert!(rig.commit(vec![retained(2, Some(1))]));
-    assert!(rig.commit(vec![retained(1, None)]));
+    assert!(rig.commit(vec![retained(2, vec![1])]));
+    assert!(rig.commit(vec![retained(1, vec![])]));
     let (mut rig, restored) = open(&disk);
     let versions: Vec<_> = restored.retained.iter().map(|kept| kept.version).collect();
     assert_eq!(versions, [2]);
-    assert!(rig.commit(vec![Change::Cleared { version: 2 }]));
+    assert!(rig.commit(vec![Change::Cleared { versions: vec![2] }]));
     assert!(open(&disk).1.retained.is_empty());
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use martlet_codec::Topic;
 
+use super::unsettled::Unsettled;
 use crate::router::tree::{LevelHashing, LevelKey, NodeId, ROOT, Tree};
 
 /// The expiry of a message that has none.
@@ -12,9 +13,11 @@ pub(super) const NEVER: u64 = u64::MAX;
 pub(super) struct Stripe<V> {
     tree: Tree<Place<V>>,
     expiry: BTreeSet<(u64, NodeId)>,
+    pub(super) unsettled: Unsettled<V>,
 }
 
 /// A message with what decides about it.
+#[derive(Clone)]
 pub(super) struct Kept<V> {
     pub(super) value: V,
     pub(super) version: u64,
@@ -49,11 +52,12 @@ impl<V> Default for Place<V> {
     }
 }
 
-impl<V> Stripe<V> {
+impl<V: Clone> Stripe<V> {
     pub(super) fn new(hashing: LevelHashing) -> Self {
         Self {
             tree: Tree::new(hashing, 1),
             expiry: BTreeSet::new(),
+            unsettled: Unsettled::new(),
         }
     }
 

@@ -78,6 +78,11 @@ impl Shard {
                     continue;
                 }
             };
+            if !self.retaining.is_empty()
+                && let Some((topic, version)) = self.retaining.remove(&ticket)
+            {
+                self.shared.retained.settle(topic.as_topic(), version, !failed);
+            }
             if let Some(pending) = self.pending.remove(&ticket) {
                 self.ended(now, ticket, pending, failed, sink);
             }
@@ -111,6 +116,8 @@ impl Shard {
                     return;
                 }
                 if failed {
+                    // Nobody was told that it is connected, so it has no will either.
+                    self.sessions.get_mut(session).will = None;
                     self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
                     return;
                 }

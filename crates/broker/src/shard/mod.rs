@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use martlet_codec::Packet;
+use martlet_codec::{Packet, TopicBuf};
 use martlet_session::{Effect, Now, Output, Session, Tally, Ticket, Turn};
 
 use crate::connection::{ConnId, Connection, Peer, Phase};
@@ -123,6 +123,8 @@ pub struct Shard {
     effects: Vec<Effect>,
     loose: keep::Loose,
     passing: Keyed<u64, keep::Passing>,
+    /// Changes of retained messages that wait for the store, by ticket: topic and version.
+    retaining: Keyed<Ticket, (TopicBuf, u64)>,
     /// Messages with numbers up to this one were stored before the broker was started.
     restored_up_to: u64,
     /// The last batch with the end of a session that a CONNACK waits for.
@@ -172,6 +174,7 @@ impl Shard {
             effects: Vec::new(),
             loose: keep::Loose::default(),
             passing: keyed(seed.draw()),
+            retaining: keyed(seed.draw()),
             restored_up_to: 0,
             ending: None,
             window_bytes: 0,

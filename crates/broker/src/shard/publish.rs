@@ -13,7 +13,7 @@ use super::{Shard, Sink};
 use crate::connection::{ClientId, ConnId};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;
-use crate::retained::SetOutcome;
+use crate::retained::{Changed, SetOutcome};
 use crate::router::{Route, SessionRef};
 use crate::store::{Batch, Change, Durability, Recipient};
 
@@ -217,7 +217,7 @@ impl Shard {
             // The retained message and the stored one are the same.
             offer.store_as(self.shared.take_numbers(NUMBERS_AHEAD));
         }
-        let retained = match publish.retain.then(|| self.retain(now, &mut offer)) {
+        let retained = match publish.retain.then(|| self.retain(now, &mut offer, self.keeps)) {
             Some(Err(reason)) => return self.refuse_publish(now, from, publish, &view, reason, sink),
             Some(Ok(retained)) => retained,
             None => None,
@@ -231,10 +231,12 @@ impl Shard {
             let addressed = self.address(&mut offer, route, Some(publisher));
             let recipients = addressed.recipients;
             chosen = addressed.chosen;
-            let durability = self.durability_of(from.conn);
-            let mut changes = self.changes_of(from.session, publish, &mut offer, recipients);
-            changes.extend(retained);
-            ticket = self.commit_publish(now, from.session, publish.delivery, durability, changes);
+            let changes = self.changes_of(from.session, publish, &mut offer, recipients);
+            let durability = match publish.delivery {
+                Delivery::AtMostOnce => Durability::None,
+                _ => self.durability_of(from.conn),
+            };
+            ticket = self.commit_publish(now, from.session, view.topic, durability, changes, retained);
         }
         let reason = if has_recipient(route, publisher) {
             ReasonCode::Success
@@ -305,14 +307,25 @@ impl Shard {
         &mut self,
         now: Now,
         index: u32,
-        delivery: Delivery,
+        topic: Topic<'_>,
         durability: Durability,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
+        retained: Option<(u64, Change)>,
     ) -> Option<Ticket> {
+        let session = self.sessions.get(index).me;
+        if let Some((version, change)) = retained {
+            changes.push(change);
+            let ticket = self.submit(now, durability, changes);
+            self.retaining.insert(ticket, (topic.into(), version));
+            return (durability != Durability::None).then(|| {
+                self.pending.insert(ticket, Pending::Ack { session });
+                ticket
+            });
+        }
         if changes.is_empty() {
             return None;
         }
-        if delivery == Delivery::AtMostOnce || durability == Durability::None {
+        if durability == Durability::None {
             let batch = Batch {
                 changes,
                 ..Batch::default()
@@ -321,20 +334,28 @@ impl Shard {
             return None;
         }
         let ticket = self.submit(now, durability, changes);
-        self.pending.entry(ticket).or_insert(Pending::Ack {
-            session: self.sessions.get(index).me,
-        });
+        self.pending.insert(ticket, Pending::Ack { session });
         Some(ticket)
     }
 
     /// Sets or clears the retained message of a topic, before the message is matched. What the store must
-    /// know of it.
-    fn retain(&mut self, now: Now, offer: &mut Offer<'_>) -> Result<Option<Change>, Reason> {
+    /// know of it, with the version of the change. `may_fail`: the change is undone if the store refuses it.
+    fn retain(
+        &mut self,
+        now: Now,
+        offer: &mut Offer<'_>,
+        may_fail: bool,
+    ) -> Result<Option<(u64, Change)>, Reason> {
         let view = *offer.view();
         let retained = &self.shared.retained;
         if view.payload.is_empty() {
-            let cleared = retained.publish_empty(view.topic).filter(|_| self.keeps);
-            return Ok(cleared.map(|version| Change::Cleared { version }));
+            let cleared = retained
+                .publish_empty(view.topic, may_fail)
+                .filter(|_| self.keeps);
+            return Ok(cleared.map(|Changed { version, replaced }| {
+                let change = Change::Cleared { versions: replaced };
+                (version, change)
+            }));
         }
         if !view.may_wait(now) {
             return Ok(None);
@@ -348,18 +369,21 @@ impl Shard {
             (Some(own), Some(limit)) => Some(own.min(limit)),
             (own, limit) => own.or(limit),
         };
-        let (outcome, version) = retained.publish(view.topic, offer.keep(), expires_at_ms);
-        let replaces = match outcome {
+        let (outcome, changed) = retained.publish(view.topic, offer.keep(), expires_at_ms, may_fail);
+        match outcome {
             SetOutcome::Full => return Err(Reason::RetainedFull),
             SetOutcome::Older => return Ok(None),
-            SetOutcome::Replaced(old) => Some(old),
-            SetOutcome::Stored => None,
-        };
-        Ok(self.keeps.then(|| Change::Retained {
-            message: offer.keep(),
-            version,
-            expires_at_ms,
-            replaces,
+            SetOutcome::Replaced | SetOutcome::Stored => {}
+        }
+        let Changed { version, replaced } = changed;
+        Ok(self.keeps.then(|| {
+            let change = Change::Retained {
+                message: offer.keep(),
+                version,
+                expires_at_ms,
+                replaces: replaced,
+            };
+            (version, change)
         }))
     }
 
@@ -378,7 +402,8 @@ impl Shard {
         if is_stored && message.retain && !message.payload.is_empty() {
             offer.store_as(self.shared.take_numbers(NUMBERS_AHEAD));
         }
-        match message.retain.then(|| self.retain(now, &mut offer)) {
+        let mut retained = None;
+        match message.retain.then(|| self.retain(now, &mut offer, is_stored)) {
             Some(Err(reason)) => {
                 self.counters().count(reason, 1);
                 let client_id = message.publisher.as_deref();
@@ -388,8 +413,8 @@ impl Shard {
                     reason,
                 });
             }
-            Some(Ok(Some(change))) if is_stored => self.keep(change),
-            _ => {}
+            Some(Ok(change)) => retained = change.filter(|_| is_stored),
+            None => {}
         }
         let route = self.routes.find(message.topic.as_topic(), &self.shared);
         let addressed = if is_stored {
@@ -397,11 +422,16 @@ impl Shard {
         } else {
             Addressed::default()
         };
-        if !addressed.recipients.is_empty() {
-            self.keep(Change::Queued {
-                message: offer.keep(),
-                recipients: addressed.recipients,
-            });
+        let queued = (!addressed.recipients.is_empty()).then(|| Change::Queued {
+            message: offer.keep(),
+            recipients: addressed.recipients,
+        });
+        if let Some((version, change)) = retained {
+            let changes = queued.into_iter().chain([change]).collect();
+            let ticket = self.submit(now, Durability::None, changes);
+            self.retaining.insert(ticket, (message.topic.clone(), version));
+        } else if let Some(queued) = queued {
+            self.keep(queued);
         }
         self.deliver(now, &mut offer, &route, publisher, &addressed.chosen, sink);
     }

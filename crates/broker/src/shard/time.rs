@@ -42,12 +42,8 @@ impl Shard {
                 Timer::Session(name) => self.session_due(now, at_ms, name, sink),
                 Timer::Retained => {
                     let expired = self.shared.retained.expire(now.mono_ms, EXPIRE_AT_ONCE);
-                    if self.keeps {
-                        let cleared = |version| Change::Cleared { version };
-                        expired
-                            .into_iter()
-                            .map(cleared)
-                            .for_each(|change| self.keep(change));
+                    if self.keeps && !expired.is_empty() {
+                        self.keep(Change::Cleared { versions: expired });
                     }
                     let soonest_ms = now.mono_ms + RETAINED_INTERVAL_MS;
                     let next_ms = self.shared.retained.next_expiry_ms().unwrap_or(soonest_ms);

@@ -17,6 +17,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             continue;
         }
         let client = conn.client;
+        if !end.has_will && !conn.is_confirmed {
+            continue; // it was ended before its client was told that it is connected
+        }
         if !end.has_will {
             found.of_message(
                 will.message,
