@@ -210,10 +210,10 @@ impl Queue {
         }
     }
 
-    /// A page came: the first of those that were asked for. Returns the keys of those that are not there any more.
-    pub fn loaded(&mut self, page: Vec<Loaded>) -> Vec<Key> {
+    /// A page came: the first of those that were asked for. Returns how many of them could not be read.
+    pub fn loaded(&mut self, page: Vec<Loaded>) -> usize {
         self.is_loading = false;
-        let mut gone = Vec::new();
+        let mut gone = 0;
         let Some(at) = self.items.iter().position(|item| matches!(item, Item::Away(_))) else {
             return gone;
         };
@@ -233,7 +233,7 @@ impl Queue {
                 // Nobody knows its size any more.
                 self.bytes -= self.bytes / self.len;
                 self.len -= 1;
-                gone.push(key);
+                gone += 1;
             }
         }
         if !run.is_empty() {
@@ -393,10 +393,7 @@ pub(crate) mod tests {
             key: Key::new(number, 0),
             queued: is_there.then(|| stored(number)),
         };
-        assert_eq!(
-            queue.loaded(vec![page(3, true), page(4, false)]),
-            [Key::new(4, 0)]
-        );
+        assert_eq!(queue.loaded(vec![page(3, true), page(4, false)]), 1);
         let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number.get())).collect();
         assert_eq!(numbers, [2, 3]);
         assert_eq!(queue.next_load(4).len(), 3);

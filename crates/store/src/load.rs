@@ -105,6 +105,9 @@ impl<D: Disk> Engine<D> {
     }
 }
 
+/// How often a record is read that cannot be: what hinders it may pass, as when there are too many open files.
+const TRIES: usize = 3;
+
 /// Records that have been read.
 #[derive(Debug, Default)]
 struct Records {
@@ -115,18 +118,25 @@ struct Records {
 
 impl Records {
     fn read<D: Disk>(&mut self, engine: &mut Engine<D>, places: impl Iterator<Item = Place>) {
+        let mut left: Vec<_> = places.collect();
         let (mut buffer, mut failed) = (Vec::new(), None);
-        let reader = engine.journal.records_reader(places);
-        reader.read(&mut buffer, |place, record| match record {
-            Ok(record) => {
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(record.payload);
-                self.found
-                    .insert(spot(place), (record.kind, start..self.bytes.len()));
+        for _ in 0..TRIES {
+            if left.is_empty() {
+                return;
             }
-            Err(error) => failed = Some(error),
-        });
-        if let Some(error) = failed {
+            let reader = engine.journal.records_reader(left.iter().copied());
+            reader.read(&mut buffer, |place, record| match record {
+                Ok(record) => {
+                    let start = self.bytes.len();
+                    self.bytes.extend_from_slice(record.payload);
+                    self.found
+                        .insert(spot(place), (record.kind, start..self.bytes.len()));
+                }
+                Err(error) => failed = Some(error),
+            });
+            left.retain(|place| !self.found.contains_key(&spot(*place)));
+        }
+        if let Some(error) = failed.filter(|_| !left.is_empty()) {
             engine.count_unreadable(&error);
         }
     }

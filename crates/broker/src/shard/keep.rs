@@ -376,7 +376,7 @@ impl Shard {
                 let Some(slot) = self.sessions.find_mut(name) else {
                     return;
                 };
-                let gone = slot.session.loaded(page.messages, &mut self.effects);
+                let gone = slot.session.loaded(page.messages);
                 if gone > 0 {
                     self.counters().count(Reason::Unreadable, gone as u64);
                 }

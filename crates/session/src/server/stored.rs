@@ -64,14 +64,13 @@ impl Session {
         }
     }
 
-    /// Messages of the queue were loaded. Call `pump` after it. Returns how many of them could not be.
-    pub fn loaded(&mut self, mut page: Vec<Loaded>, effects: &mut Vec<Effect>) -> usize {
+    /// Messages of the queue were loaded. Call `pump` after it. Returns how many of them could not be: the store keeps
+    /// them, for who can read them later.
+    pub fn loaded(&mut self, mut page: Vec<Loaded>) -> usize {
         for queued in page.iter_mut().filter_map(|loaded| loaded.queued.as_mut()) {
             queued.resent = queued.message.number.get() <= self.resent_up_to;
         }
-        let gone = self.queue.loaded(page);
-        effects.extend(gone.iter().copied().map(Effect::Done));
-        gone.len()
+        self.queue.loaded(page)
     }
 
     /// Takes in messages that were queued when they were stored, oldest first, and their bytes in all.
