@@ -19,7 +19,8 @@ pub trait Store: Send {
     fn keeps(&self) -> bool;
 
     /// Takes a batch. Those of one shard are kept in their order, and each as a whole or not at all. If it has a
-    /// ticket, its end is told by `poll`, in any order.
+    /// ticket, its end is told by `poll`: those that are durable in the order in which
+    /// they were submitted, refusals at any time.
     fn submit(&mut self, now: Now, batch: Batch);
 
     /// All batches of this turn have been submitted.

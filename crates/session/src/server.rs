@@ -213,7 +213,8 @@ impl Session {
             return Delivered::Dropped(Undelivered::Expired);
         }
         // What came because of a SUBSCRIBE keeps its order: later messages wait behind it.
-        let in_turn = target.replay || self.queue.has_replays();
+        let behind = qos == Qos::AtMostOnce && turn.limits.queue_qos0 && !self.queue.is_empty();
+        let in_turn = target.replay || behind || self.queue.has_replays();
         let has_output = match &self.link {
             Some(link) => link.output.len() < turn.limits.output_bytes_max,
             None if qos == Qos::AtMostOnce && !turn.limits.queue_qos0 => {

@@ -29,7 +29,7 @@ pub struct Play {
     pub seed: u64,
     /// A bug that is put in.
     pub bug: Option<Bug>,
-    /// Whether the store and limits refuse what clients send, and batches end in any order.
+    /// Whether the disk fails too.
     pub is_harsh: bool,
     /// Whether each fact is printed as it happens.
     pub prints: bool,

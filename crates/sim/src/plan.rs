@@ -25,8 +25,6 @@ pub(crate) struct Plan {
     pub(crate) durability: Durability,
     pub(crate) store: martlet_store::Limits,
     pub(crate) faults: Faults,
-    /// The store of `Keeping::Slow` ends batches in any order.
-    pub(crate) is_unordered: bool,
     /// It fails now and then.
     pub(crate) refuses: bool,
     /// The disk is full now and then.
@@ -219,7 +217,6 @@ impl Plan {
             durability,
             store: store_limits(d),
             faults: faults(d),
-            is_unordered: d.one_in(2),
             refuses: d.one_in(3),
             fills: d.one_in(6),
             settings: settings(d, is_tight),
@@ -251,14 +248,9 @@ impl Plan {
         plan
     }
 
-    /// Neither the store nor a limit refuses what a client sends, and batches end in order.
+    /// The disk never fails.
     fn soften(&mut self) {
-        self.is_unordered = false;
-        self.settings.session.queue_qos0 = false;
-        self.refuses = false;
-        self.fills = false;
         self.faults = Faults::default();
-        self.settings.queued_bytes_total_max = u64::MAX;
     }
 
     fn cast(&mut self, d: &mut Draws) {

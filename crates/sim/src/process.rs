@@ -70,7 +70,6 @@ pub(crate) struct Recipe {
     pub(crate) disk: FaultyDisk,
     pub(crate) limits: martlet_store::Limits,
     pub(crate) durability: Durability,
-    pub(crate) is_unordered: bool,
     pub(crate) shards: u16,
     pub(crate) keeping: Keeping,
     pub(crate) settings: Settings,
@@ -102,7 +101,7 @@ impl Process {
             Keeping::Memory | Keeping::Slow => None,
         };
         let slow_store = (recipe.keeping == Keeping::Slow)
-            .then(|| SlowStore::new(recipe.shards, draws.fork(), recipe.is_unordered))
+            .then(|| SlowStore::new(recipe.shards))
             .map(|store| Arc::new(Mutex::new(store)));
         let mut shards = Vec::new();
         for index in 0..recipe.shards {

@@ -14,9 +14,7 @@ use crate::draws::Draws;
 pub(crate) struct SlowStore {
     shards: Vec<Lane>,
     log: Vec<Change>,
-    draws: Draws,
     /// Batches end in any order.
-    is_unordered: bool,
     fails: bool,
 }
 
@@ -35,12 +33,10 @@ pub(crate) struct SlowHandle {
 }
 
 impl SlowStore {
-    pub(crate) fn new(shards: u16, draws: Draws, is_unordered: bool) -> Self {
+    pub(crate) fn new(shards: u16) -> Self {
         Self {
             shards: (0..shards).map(|_| Lane::default()).collect(),
             log: Vec::new(),
-            draws,
-            is_unordered,
             fails: false,
         }
     }
@@ -60,12 +56,7 @@ impl SlowStore {
     /// Ends one batch of a shard; whether there was one.
     pub(crate) fn end_one(&mut self, shard: u16) -> bool {
         let lane = &mut self.shards[usize::from(shard)];
-        let at = if self.is_unordered {
-            self.draws.below(lane.open.len() as u64) as usize
-        } else {
-            0
-        };
-        let Some(batch) = lane.open.remove(at) else {
+        let Some(batch) = lane.open.pop_front() else {
             return false;
         };
         let end = if self.fails {

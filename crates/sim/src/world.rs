@@ -101,7 +101,6 @@ impl World {
                 disk,
                 limits: plan.store,
                 durability: plan.durability,
-                is_unordered: plan.is_unordered,
                 shards: plan.shards,
                 keeping: plan.keeping,
                 settings: plan.settings,

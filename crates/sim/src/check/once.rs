@@ -39,6 +39,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             found.of_message(message, epoch.0, what);
         }
     }
+    if view.store_refused() {
+        return; // that a session has ended may not be kept either, and what it had is passed on again
+    }
     for (message, count) in of_group {
         if count > sessions_of(view, message) {
             found.add(

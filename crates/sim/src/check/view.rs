@@ -146,6 +146,14 @@ impl<'a> View<'a> {
             .is_some_and(|all| all.iter().any(Subscription::is_shared))
     }
 
+    /// Whether the store refused anything: what nobody waits for may have been lost then, and counted.
+    pub(crate) fn store_refused(&self) -> bool {
+        self.history
+            .facts
+            .iter()
+            .any(|at| matches!(at.fact, Fact::Store(_)))
+    }
+
     /// Whether a session ended with a crash: it was not stored.
     pub(crate) fn died_in_crash(&self, conn: ConnNo) -> bool {
         self.conns

@@ -40,6 +40,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             );
             found.of_message(will.message, client, what);
         }
+        // Nobody waits for a will to be stored.
+        let may_be_lost = may_be_lost || view.store_refused();
         if !is_cancelled && !may_be_lost && count == Some(0) && !was_dropped(view, will.message) {
             let what = format!("the will m{} was not published", will.message);
             found.of_message(will.message, client, what);
