@@ -17,6 +17,7 @@ mod handle;
 mod index;
 pub mod limits;
 mod load;
+mod loader;
 pub mod offline;
 pub mod record;
 mod restore;
