@@ -21,6 +21,7 @@ mod loader;
 pub mod offline;
 pub mod record;
 mod restore;
+mod snapshot;
 
 pub use engine::Engine;
 pub use error::{Error, with_causes};

@@ -1,31 +1,58 @@
-//! What a replay of the journal finds.
+//! What a replay of the journal finds, from its begin or from a snapshot.
 
 use hashbrown::HashMap;
 use martlet_broker::{StoredSession, StoredSubscription};
 use martlet_codec::PacketId;
 use martlet_journal::{Place, Record};
-use martlet_session::Message;
+use martlet_session::{Key, Message};
 
 use crate::clock::Reading;
-use crate::index::Map;
+use crate::index::{Index, Map};
 use crate::record::{self, IdentifierRecord, MessageRecord, Name, Times, kind};
+use crate::snapshot::{Decoder, Entry, Said};
 
 /// What the replay of the journal finds.
 #[derive(Debug)]
 pub(crate) struct Loader {
-    pub(crate) found: Map<u64, Found>,
-    pub(crate) by_name: HashMap<Name, u64, foldhash::fast::FixedState>,
+    found: Map<u64, Found>,
+    by_name: HashMap<Name, u64, foldhash::fast::FixedState>,
+    /// Messages, bodies and retained messages of the snapshot, in the order of their places: there may be many millions.
+    many: Vec<One>,
+    snapshot: Decoder,
     /// Records that something else has the name of now, with their bytes.
-    pub(crate) garbage: Map<u64, u32>,
+    garbage: Map<u64, u32>,
     /// Records that this version cannot read.
     pub(crate) unknown: u64,
 }
 
+/// One of many.
+#[derive(Debug, Clone, Copy)]
+struct One {
+    spot: u64,
+    /// A key, a number or a version.
+    number: u64,
+    session: u64,
+    bytes: u32,
+    size: u32,
+    kind: u8,
+    is_shared: bool,
+    is_dead: bool,
+}
+
+/// What is left to do.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    /// Retained messages that are to be read.
+    pub(crate) unread: Vec<Place>,
+    /// Records that nothing names.
+    pub(crate) garbage: Vec<Place>,
+}
+
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) name: Name,
-    pub(crate) bytes: u32,
-    pub(crate) what: What,
+struct Found {
+    name: Name,
+    bytes: u32,
+    what: What,
 }
 
 #[derive(Debug)]
@@ -57,6 +84,28 @@ pub(crate) enum What {
     Format(u64),
 }
 
+impl One {
+    fn name(&self) -> Name {
+        match self.kind {
+            kind::BODY => Name::Body(self.number),
+            kind::RETAINED => Name::Retained(self.number),
+            _ => Name::Message(Key(self.number)),
+        }
+    }
+
+    fn what(&self) -> Option<What> {
+        match self.kind {
+            kind::BODY => Some(What::Body { size: self.size }),
+            kind::RETAINED => None,
+            kind => Some(What::Message {
+                session: self.session,
+                size: (kind == kind::MESSAGE).then_some(self.size),
+                is_shared: self.is_shared,
+            }),
+        }
+    }
+}
+
 /// Where a record lies, as one number.
 pub(crate) fn spot(place: Place) -> u64 {
     u64::from(place.segment) << 32 | u64::from(place.offset)
@@ -75,13 +124,85 @@ impl Loader {
         Self {
             found: Map::default(),
             by_name: HashMap::default(),
+            many: Vec::new(),
+            snapshot: Decoder::default(),
             garbage: Map::default(),
             unknown: 0,
         }
     }
 
+    /// Takes what a snapshot says.
+    fn take(&mut self, entry: Entry<'_>) {
+        let Entry { place, said } = entry;
+        let one = One {
+            spot: spot(place),
+            number: 0,
+            session: 0,
+            bytes: place.bytes,
+            size: 0,
+            kind: kind::MESSAGE,
+            is_shared: false,
+            is_dead: false,
+        };
+        self.many.push(match said {
+            Said::Message {
+                key,
+                session,
+                size,
+                is_shared,
+            } => One {
+                number: key.0,
+                session,
+                size: size.unwrap_or(0),
+                kind: if size.is_some() { kind::MESSAGE } else { kind::LINK },
+                is_shared,
+                ..one
+            },
+            Said::Body { number, size } => One {
+                number,
+                size,
+                kind: kind::BODY,
+                ..one
+            },
+            Said::Retained { version } => One {
+                number: version,
+                kind: kind::RETAINED,
+                ..one
+            },
+            Said::Record { kind, payload } => {
+                return martlet_journal::Index::put(self, Record { place, kind, payload });
+            }
+        });
+    }
+
+    /// Gives each record that lives a place in the index, and what it says to `take`.
+    pub(crate) fn fill(self, index: &mut Index, mut take: impl FnMut(Name, What)) -> Rest {
+        let mut rest = Rest::default();
+        drop(self.by_name);
+        for (at, found) in self.found {
+            index.set(found.name, Some(place(at, found.bytes)));
+            take(found.name, found.what);
+        }
+        for one in self.many.into_iter().filter(|one| !one.is_dead) {
+            let (name, place) = (one.name(), place(one.spot, one.bytes));
+            // What has its name came later, as a copy, and damage has hidden the death of this.
+            if index.get(name).is_some() {
+                rest.garbage.push(place);
+                continue;
+            }
+            index.set(name, Some(place));
+            match one.what() {
+                Some(what) => take(name, what),
+                None => rest.unread.push(place),
+            }
+        }
+        let garbage = self.garbage.into_iter().map(|(at, bytes)| place(at, bytes));
+        rest.garbage.extend(garbage);
+        rest
+    }
+
     /// What a record is; none: it is of no kind that this version knows, or makes no sense.
-    fn read(record: &Record<'_>) -> Option<(Name, What)> {
+    pub(crate) fn read(record: &Record<'_>) -> Option<(Name, What)> {
         let name = record::name(record.kind, record.payload)?;
         let what = match record.kind {
             kind::SESSION => What::Session(Box::new(record::read_session(record.payload, Times::AS_STORED)?)),
@@ -135,11 +256,23 @@ impl martlet_journal::Index for Loader {
         *self = Self::new();
     }
 
-    fn snapshot(&mut self, _: &[u8]) {}
+    fn snapshot(&mut self, bytes: &[u8]) {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        snapshot.push(bytes);
+        while let Some(entry) = snapshot.next() {
+            self.take(entry);
+        }
+        self.snapshot = snapshot;
+    }
 
-    /// This version writes none, and replays everything.
     fn snapshot_ends(&mut self) -> bool {
-        false
+        let Some(unknown) = std::mem::take(&mut self.snapshot).end() else {
+            return false;
+        };
+        // A record that this version wrote and cannot read: the log is to be asked.
+        let is_whole = self.unknown == 0;
+        self.unknown = unknown;
+        is_whole
     }
 
     fn gone(&mut self, segments: &[u32]) {
@@ -154,6 +287,8 @@ impl martlet_journal::Index for Loader {
         for name in &gone {
             self.by_name.remove(name);
         }
+        let stays = |one: &One| segments.binary_search(&((one.spot >> 32) as u32)).is_err();
+        self.many.retain(stays);
     }
 
     fn put(&mut self, record: Record<'_>) {
@@ -175,13 +310,17 @@ impl martlet_journal::Index for Loader {
         let at = spot(place);
         if let Some(found) = self.found.remove(&at) {
             self.by_name.remove(&found.name);
+        } else if let Ok(at) = self.many.binary_search_by_key(&at, |one| one.spot) {
+            self.many[at].is_dead = true;
         } else {
             self.garbage.remove(&at);
         }
     }
 
     fn is_live(&self, record: &Record<'_>) -> bool {
-        self.found.contains_key(&spot(record.place))
+        let at = spot(record.place);
+        let one = self.many.binary_search_by_key(&at, |one| one.spot);
+        self.found.contains_key(&at) || one.is_ok_and(|one| !self.many[one].is_dead)
     }
 
     fn moved(&mut self, _: &Record<'_>, _: Place) {

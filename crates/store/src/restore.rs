@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use hashbrown::HashMap;
 use martlet_broker::{RestoredSession, Shared, StoredSubscription};
 use martlet_codec::{PacketId, TopicBuf};
-use martlet_journal::{Disk, Journal, Report};
+use martlet_journal::{Disk, Journal, Place, Report};
 use martlet_session::{Key, Message, Now, Number};
 
 use crate::clock::Reading;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::index::{Index, Map};
 use crate::limits::Limits;
-use crate::loader::{Loader, What, place};
+use crate::loader::{Loader, What};
 use crate::record::{self, FORMAT, IdentifierRecord, Name, Times, kind};
 
 /// What was stored.
@@ -94,20 +94,12 @@ impl<D: Disk> Engine<D> {
         exchange: Arc<Exchange>,
     ) -> Result<(Self, Restored, Report), Error> {
         let mut loader = Loader::new();
-        let (journal, report) = Journal::open(disk, limits.journal, salt, &mut loader)?;
-        let Loader {
-            found,
-            garbage,
-            by_name,
-            unknown,
-        } = loader;
-        drop(by_name);
+        let (mut journal, report) = Journal::open(disk, limits.journal, salt, &mut loader)?;
+        let unknown = loader.unknown;
         let mut index = Index::default();
         let mut sorted = Sorted::default();
-        for (at, found) in found {
-            index.set(found.name, Some(place(at, found.bytes)));
-            sorted.take(found.name, found.what);
-        }
+        let rest = loader.fill(&mut index, |name, what| sorted.take(name, what));
+        let unreadable = sorted.take_unread(&mut journal, rest.unread);
         if let Some(format) = sorted.format {
             record::may_read(format, &report)?;
         }
@@ -121,7 +113,11 @@ impl<D: Disk> Engine<D> {
         let has_format = sorted.format.is_some_and(|format| format <= FORMAT);
         let mut restored = engine.put_together(sorted, wall_ms);
         restored.unknown = unknown;
-        engine.bury(garbage.into_iter().map(|(at, bytes)| place(at, bytes)).collect());
+        engine.snapshots.unknown = unknown;
+        for error in &unreadable {
+            engine.count_unreadable(error);
+        }
+        engine.bury(rest.garbage);
         if !has_format {
             engine.put_own(Name::Format, kind::FORMAT, |out| {
                 crate::bytes::Writer(out).number(FORMAT);
@@ -270,6 +266,25 @@ impl Sorted {
             What::Clock(reading) => self.clock = Some(reading),
             What::Format(format) => self.format = Some(format),
         }
+    }
+
+    /// Takes retained messages of which the snapshot knew only where they are. Returns why some of them cannot be read.
+    fn take_unread<D: Disk>(
+        &mut self,
+        journal: &mut Journal<D>,
+        places: Vec<Place>,
+    ) -> Vec<martlet_journal::Error> {
+        let (mut buffer, mut errors) = (Vec::new(), Vec::new());
+        let reader = journal.records_reader(places);
+        reader.read(&mut buffer, |_, record| match record {
+            Ok(record) => {
+                if let Some((name, what)) = Loader::read(&record) {
+                    self.take(name, what);
+                }
+            }
+            Err(error) => errors.push(error),
+        });
+        errors
     }
 
     /// Sessions that gave way to a later one of the same client, which was to be their end.
