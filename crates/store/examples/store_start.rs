@@ -25,8 +25,10 @@ const NOW: Now = Now {
 };
 
 fn open(folder: &Path) -> Result<(Engine<RealDisk>, usize), Box<dyn Error>> {
-    let mut limits = Limits::default();
-    limits.snapshot_bytes_min = 1;
+    let limits = Limits {
+        snapshot_bytes_min: 1,
+        ..Limits::default()
+    };
     let exchange = Exchange::new(1, limits.pending_bytes_max, |_| {}, |_, _| {});
     let disk = RealDisk::open(folder, "store_start")?;
     let (engine, restored, _) = Engine::open(disk, limits, 7, NOW, Arc::new(exchange))?;

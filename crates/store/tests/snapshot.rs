@@ -111,9 +111,13 @@ fn copy(disk: &MemoryDisk) -> MemoryDisk {
     }))
 }
 
+fn ending(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or("")
+}
+
 fn snapshots(disk: &MemoryDisk) -> Vec<String> {
     let names = disk.list().unwrap().into_iter().map(|entry| entry.name);
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".snap")).collect();
+    let mut names: Vec<String> = names.filter(|name| ending(name) == "snap").collect();
     names.sort();
     names
 }
@@ -178,8 +182,8 @@ impl Rig {
             payload: vec![b'.'; bytes].into(),
             qos: Qos::AtLeastOnce,
             retain: false,
-            expires_at_ms: (bytes % 3 == 0).then_some(90_000),
-            publisher: (bytes % 2 == 0).then(|| "publisher".into()),
+            expires_at_ms: bytes.is_multiple_of(3).then_some(90_000),
+            publisher: bytes.is_multiple_of(2).then(|| "publisher".into()),
             number: number.into(),
         })
     }
@@ -409,14 +413,14 @@ fn one_that_is_damaged_or_cut_anywhere_is_not_missed() {
     let names = snapshots(&disk);
     let name = names.last().unwrap();
     let bytes = disk.contents(name).unwrap();
-    for at in 0..bytes.len() {
+    for (at, byte) in bytes.iter().enumerate() {
         for cuts in [false, true] {
             let disk = copy(&disk);
             let file = disk.open(name).unwrap();
             if cuts {
                 file.truncate(at as u64).unwrap();
             } else {
-                file.write_at(at as u64, &[bytes[at] ^ 0x10]).unwrap();
+                file.write_at(at as u64, &[byte ^ 0x10]).unwrap();
             }
             let (with, report) = found(&disk);
             assert_eq!(with, all, "byte {at}, cut: {cuts}");
@@ -470,7 +474,7 @@ fn what_is_gone_behind_one_is_told() {
     let disk = filled();
     let mut names: Vec<String> = disk.list().unwrap().into_iter().map(|entry| entry.name).collect();
     names.sort();
-    let segment = names.iter().find(|name| name.ends_with(".seg")).unwrap();
+    let segment = names.iter().find(|name| ending(name) == "seg").unwrap();
     disk.remove(segment).unwrap();
     let number = u32::from_str_radix(&segment[..8], 16).unwrap();
     let (_, _, report) = open(&copy(&disk));

@@ -394,7 +394,9 @@ mod tests {
 
     fn written(entries: &[Entry<'_>]) -> Vec<u8> {
         let mut encoder = Encoder::new(3);
-        entries.iter().for_each(|entry| encoder.add(entry));
+        for entry in entries {
+            encoder.add(entry);
+        }
         encoder.end();
         encoder.out
     }
