@@ -22,10 +22,16 @@ pub trait Index {
     /// Forgets everything: a replay begins.
     fn clear(&mut self);
 
+    /// Whether a snapshot may be used. If not, everything is replayed, and snapshots are only looked at.
+    fn takes_snapshots(&self) -> bool {
+        true
+    }
+
     /// The next bytes of a snapshot, cut anywhere.
     fn snapshot(&mut self, bytes: &[u8]);
 
-    /// The snapshot is complete. `false`: it makes no sense, so the one before it is tried, or a full replay.
+    /// The snapshot is complete. `false`: it makes no sense to this version, so the one before it is tried, or a full
+    /// replay. It stays where it is.
     fn snapshot_ends(&mut self) -> bool;
 
     /// These segments, in ascending order, of which the snapshot may hold places, have gone since: entries in

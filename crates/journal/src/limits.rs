@@ -60,6 +60,9 @@ pub(crate) const SEGMENT_MAX: u32 = u32::MAX - 1;
 /// A header of a snapshot: at most this many bytes are believed.
 pub(crate) const SNAPSHOT_HEADER_BYTES_MAX: u32 = 1 << 30;
 
+/// A snapshot that is being written is synced each time so many bytes have been, so that no sync of it takes long.
+pub(crate) const SNAPSHOT_SYNC_BYTES: u64 = 4 << 20;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

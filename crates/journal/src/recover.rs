@@ -182,42 +182,75 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
     /// Gives the newest snapshot that is whole to the index.
     fn load_snapshot(&mut self) -> Result<(), Error> {
         self.index.clear();
-        let mut header = None;
-        while header.is_none()
+        if !self.index.takes_snapshots() {
+            return self.look_at_snapshots();
+        }
+        let mut chosen = None;
+        while chosen.is_none()
             && let Some((name, bytes)) = self.snapshots.pop()
         {
-            header = self.try_snapshot(&name, bytes)?;
-            self.keep(name, header.as_ref())?;
-            if header.is_none() {
-                self.index.clear();
+            let whole = self.open_snapshot(&name, bytes)?;
+            match whole.map(|reader| self.try_snapshot(reader)) {
+                Some(Some(header)) => {
+                    self.keep(name, bytes, Some(&header))?;
+                    chosen = Some(header);
+                }
+                Some(None) => self.report.unused.push(name),
+                None => self.keep(name, bytes, None)?,
             }
         }
         for (name, bytes) in std::mem::take(&mut self.snapshots) {
             let file = self.disk.open(&name).map_err(Error::disk("open", &name))?;
             // Whether it is whole is found out when it is needed.
             let older = SnapshotReader::open_header(file, bytes).ok();
-            self.keep(name, older.map(|reader| reader.header).as_ref())?;
+            self.keep(name, bytes, older.map(|reader| reader.header).as_ref())?;
         }
         self.kept.sort_by_key(|kept| kept.position);
-        if let Some(header) = header {
+        if let Some(header) = chosen {
             return self.start_from(&header);
         }
         self.take_in();
         Ok(())
     }
 
-    /// `None`: it is not whole, or makes no sense to the index.
-    fn try_snapshot(&mut self, name: &str, bytes: u64) -> Result<Option<Header>, Error> {
+    /// Everything is going to be replayed. What snapshots say of the log is believed all the same: how far it was
+    /// durable, and which segments there were.
+    fn look_at_snapshots(&mut self) -> Result<(), Error> {
+        for (name, bytes) in std::mem::take(&mut self.snapshots) {
+            let header = self.open_snapshot(&name, bytes)?.map(|reader| reader.header);
+            self.keep(name, bytes, header.as_ref())?;
+            let Some(header) = header else { continue };
+            self.synced = self.synced.max(header.position);
+            self.saw(header.next_segment.saturating_sub(1));
+            for Counted { number, bytes, .. } in header.segments {
+                if bytes > 0 && !self.found.contains_key(&number) {
+                    self.expected.insert(number);
+                }
+            }
+        }
+        self.kept.sort_by_key(|kept| kept.position);
+        self.take_in();
+        Ok(())
+    }
+
+    /// `None`: it is not whole.
+    fn open_snapshot(&self, name: &str, bytes: u64) -> Result<Option<SnapshotReader<D::File>>, Error> {
         let file = self.disk.open(name).map_err(Error::disk("open", name))?;
-        let read = SnapshotReader::open(file, bytes).and_then(|reader| {
-            reader.chunks(|chunk| self.index.snapshot(chunk))?;
-            Ok(reader.header)
-        });
-        Ok(read.ok().filter(|_| self.index.snapshot_ends()))
+        Ok(SnapshotReader::open(file, bytes).ok())
+    }
+
+    /// `None`: it makes no sense to the index.
+    fn try_snapshot(&mut self, reader: SnapshotReader<D::File>) -> Option<Header> {
+        let read = reader.chunks(|chunk| self.index.snapshot(chunk));
+        if read.is_ok() && self.index.snapshot_ends() {
+            return Some(reader.header);
+        }
+        self.index.clear();
+        None
     }
 
     /// Keeps a snapshot; one without a header gets the name of a damaged one.
-    fn keep(&mut self, name: String, header: Option<&Header>) -> Result<(), Error> {
+    fn keep(&mut self, name: String, bytes: u64, header: Option<&Header>) -> Result<(), Error> {
         let Some(header) = header else {
             let damaged = name.replace(segments::SNAPSHOT, segments::SNAPSHOT_DAMAGED);
             let renamed = self.disk.rename(&name, &damaged);
@@ -229,6 +262,7 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
         self.kept.push(Snapshot {
             name,
             position: header.position,
+            bytes,
             oldest_segment,
         });
         Ok(())

@@ -92,6 +92,12 @@ impl<F: DiskFile> Segments<F> {
         self.all.iter().map(|(number, segment)| (*number, segment))
     }
 
+    /// Those from a number on.
+    pub(crate) fn from(&self, number: u32) -> impl Iterator<Item = (u32, &Segment<F>)> {
+        let newer = self.all.range(number..);
+        newer.map(|(number, segment)| (*number, segment))
+    }
+
     pub(crate) fn oldest(&self) -> Option<u32> {
         self.all.keys().next().copied()
     }

@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, is_space};
 use crate::frame::{get_u32, put_u32};
 use crate::journal::{Journal, read_all};
-use crate::limits::{CHUNK_BYTES, SNAPSHOT_HEADER_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES, SNAPSHOT_HEADER_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
 use crate::place::Position;
 use crate::segments::{SNAPSHOT, State, TEMPORARY};
 
@@ -49,13 +49,14 @@ pub(crate) struct Counted {
 pub struct Snapshot {
     pub(crate) name: String,
     pub(crate) position: Position,
+    pub(crate) bytes: u64,
     pub(crate) oldest_segment: Option<u32>,
 }
 
 /// A snapshot that is being written, on any thread, while the journal goes on.
 ///
-/// What is written must be the index as it was when the snapshot began. One that is dropped unfinished leaves a file
-/// that the next opening removes.
+/// What is written must be what lived where the snapshot began, see [`Journal::begin_snapshot`]. One that is dropped
+/// unfinished leaves a file that the next opening removes.
 #[derive(Debug)]
 pub struct SnapshotWriter<D: Disk> {
     disk: D,
@@ -65,11 +66,25 @@ pub struct SnapshotWriter<D: Disk> {
     at: u64,
     chunk: Vec<u8>,
     chunks: u32,
+    unsynced: u64,
+}
+
+/// The bytes that a snapshot holds, read while the journal goes on.
+#[derive(Debug)]
+pub struct SnapshotBytes<F> {
+    reader: SnapshotReader<F>,
+    name: String,
+    at: u64,
+    chunks: u32,
+    has_ended: bool,
 }
 
 impl<D: Disk> Journal<D> {
     /// Begins a snapshot of the index as it is now. It syncs first, as a snapshot must not know what a crash can
     /// take away.
+    ///
+    /// The caller may go on meanwhile. A record that lives now and has died before it is written may be left out, if its
+    /// death is durable before the snapshot is finished: the replay finds it then, and misses nothing.
     pub fn begin_snapshot(&mut self) -> Result<SnapshotWriter<D>, Error> {
         self.sync()?;
         let header = self.header();
@@ -83,6 +98,7 @@ impl<D: Disk> Journal<D> {
         let kept = Snapshot {
             name: format!("{segment:08x}-{offset:08x}{SNAPSHOT}"),
             position: header.position,
+            bytes: 0,
             oldest_segment: header.segments.first().map(|segment| segment.number),
         };
         self.doubtful.push(kept.clone());
@@ -97,11 +113,12 @@ impl<D: Disk> Journal<D> {
             at,
             chunk,
             chunks: 0,
+            unsynced: at,
         };
-        writer
-            .file
-            .write_at(0, &bytes)
-            .map_err(failed("write", &writer.temporary, at))?;
+        if let Err(error) = writer.file.write_at(0, &bytes) {
+            let _ = self.disk.remove(&writer.temporary);
+            return Err(failed("write", &writer.temporary, at)(error));
+        }
         Ok(writer)
     }
 
@@ -140,6 +157,27 @@ impl<D: Disk> Journal<D> {
         self.snapshots.last().map(|kept| kept.position)
     }
 
+    /// What the newest snapshot takes on the disk, in bytes; 0: there is none.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshots.last().map_or(0, |kept| kept.bytes)
+    }
+
+    /// The bytes of the newest snapshot, to be read while the journal goes on.
+    pub fn newest_snapshot(&self) -> Result<Option<SnapshotBytes<D::File>>, Error> {
+        let Some(Snapshot { name, bytes, .. }) = self.snapshots.last() else {
+            return Ok(None);
+        };
+        let file = self.disk.open(name).map_err(Error::disk("open", name))?;
+        let reader = SnapshotReader::open_header(file, *bytes).map_err(Error::disk("read", name))?;
+        Ok(Some(SnapshotBytes {
+            at: reader.first_chunk,
+            reader,
+            name: name.clone(),
+            chunks: 0,
+            has_ended: false,
+        }))
+    }
+
     fn header(&self) -> Header {
         let segments = self.segments.iter().map(|(number, segment)| Counted {
             number,
@@ -166,7 +204,31 @@ impl<D: Disk> Journal<D> {
     }
 }
 
+impl<F: DiskFile> SnapshotBytes<F> {
+    /// Where it was taken.
+    pub fn position(&self) -> Position {
+        self.reader.header.position
+    }
+
+    /// Puts the next bytes in place of what `chunk` has. `false`: there are none.
+    pub fn next(&mut self, chunk: &mut Vec<u8>) -> Result<bool, Error> {
+        chunk.clear();
+        if !self.has_ended {
+            let read = self.reader.read_chunk(self.at, self.chunks, chunk);
+            self.at = read.map_err(Error::disk("read", &self.name))?;
+            self.chunks = self.chunks.wrapping_add(1);
+            self.has_ended = chunk.is_empty();
+        }
+        Ok(!self.has_ended)
+    }
+}
+
 impl<D: Disk> SnapshotWriter<D> {
+    /// Where it is taken: what it holds is what lived there.
+    pub fn position(&self) -> Position {
+        self.kept.position
+    }
+
     /// Writes the next bytes of the index, cut anywhere.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
@@ -206,6 +268,7 @@ impl<D: Disk> SnapshotWriter<D> {
         self.file
             .sync()
             .map_err(failed("sync", &self.temporary, self.at))?;
+        self.kept.bytes = self.at;
         let renamed = self.disk.rename(&self.temporary, &self.kept.name);
         renamed.map_err(Error::disk("rename", &self.temporary))?;
         self.disk
@@ -225,6 +288,12 @@ impl<D: Disk> SnapshotWriter<D> {
             .map_err(failed("write", &self.temporary, size))?;
         (self.at, self.chunks) = (self.at + size, self.chunks.wrapping_add(1));
         bytes.truncate(CHUNK_HEAD_BYTES);
+        self.unsynced += size;
+        if self.unsynced >= SNAPSHOT_SYNC_BYTES {
+            let synced = self.file.sync();
+            synced.map_err(failed("sync", &self.temporary, self.at))?;
+            self.unsynced = 0;
+        }
         Ok(())
     }
 }
@@ -350,23 +419,28 @@ impl<F: DiskFile> SnapshotReader<F> {
     pub(crate) fn chunks(&self, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
         let (mut at, mut chunk) = (self.first_chunk, Vec::new());
         for number in 0.. {
-            let mut head = [0; CHUNK_HEAD_BYTES];
-            read_all(&self.file, at, &mut head)?;
-            let count = get_u32(&head, 0) as usize;
-            if count > CHUNK_BYTES {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            chunk.resize(count, 0);
-            read_all(&self.file, at + CHUNK_HEAD_BYTES as u64, &mut chunk)?;
-            if chunk_crc(number, &chunk) != get_u32(&head, 4) {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            at += (CHUNK_HEAD_BYTES + count) as u64;
-            if count == 0 {
+            at = self.read_chunk(at, number, &mut chunk)?;
+            if chunk.is_empty() {
                 break;
             }
             take(&chunk);
         }
         Ok(at)
+    }
+
+    /// Reads the chunk that begins at `at`. Returns where it ends.
+    fn read_chunk(&self, at: u64, number: u32, chunk: &mut Vec<u8>) -> io::Result<u64> {
+        let mut head = [0; CHUNK_HEAD_BYTES];
+        read_all(&self.file, at, &mut head)?;
+        let count = get_u32(&head, 0) as usize;
+        if count > CHUNK_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        chunk.resize(count, 0);
+        read_all(&self.file, at + CHUNK_HEAD_BYTES as u64, chunk)?;
+        if chunk_crc(number, chunk) != get_u32(&head, 4) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(at + (CHUNK_HEAD_BYTES + count) as u64)
     }
 }

@@ -213,7 +213,8 @@ struct Keeping {
     told: Told,
     synced_at: Instant,
     watched_at: Instant,
-    cleans: bool,
+    /// There is more to clean, or to do for a snapshot.
+    is_busy: bool,
 }
 
 /// What the log knows.
@@ -223,6 +224,7 @@ struct Told {
     has_trouble: bool,
     lost: u64,
     unreadable: u64,
+    snapshots_failed: u64,
 }
 
 impl Keeping {
@@ -237,13 +239,13 @@ impl Keeping {
             told: Told::default(),
             synced_at: Instant::now(),
             watched_at: Instant::now(),
-            cleans: false,
+            is_busy: false,
         }
     }
 
     fn run(mut self) {
         loop {
-            let stops = !self.cleans && self.bell.wait();
+            let stops = !self.is_busy && self.bell.wait();
             kill_points::pass("before-append");
             self.engine.write();
             kill_points::pass("after-append");
@@ -252,7 +254,12 @@ impl Keeping {
             if self.engine.is_waited_for() || (self.engine.needs_sync() && (is_due || stops)) {
                 self.sync();
             }
-            self.clean();
+            let cleans = self.clean();
+            let builds = self.snapshot();
+            self.is_busy = cleans || builds;
+            if stops {
+                self.engine.last_snapshot();
+            }
             self.tell();
             if stops {
                 return;
@@ -274,15 +281,25 @@ impl Keeping {
         self.synced_at = Instant::now();
     }
 
-    /// One step of cleaning; others have their turn before the next.
-    fn clean(&mut self) {
-        if self.cleans {
+    /// One step of cleaning; others have their turn before the next. Whether there is more to do.
+    fn clean(&mut self) -> bool {
+        if self.is_busy {
             kill_points::pass("before-clean");
         }
-        self.cleans = self.engine.clean();
-        if self.cleans {
+        let cleans = self.engine.clean();
+        if cleans {
             kill_points::pass("after-clean");
         }
+        cleans
+    }
+
+    /// One step of a snapshot, in the same way.
+    fn snapshot(&mut self) -> bool {
+        let builds = self.engine.snapshot();
+        if builds {
+            kill_points::pass("after-snapshot-step");
+        }
+        builds
     }
 
     /// The clock of the system may be set while we run. What is stored goes by ours, and the next start must know how
@@ -344,6 +361,15 @@ impl Keeping {
                 "store.unreadable"
             );
             self.told.unreadable = unreadable;
+        }
+        let (failed, why) = self.engine.snapshots_failed();
+        if failed > self.told.snapshots_failed {
+            tracing::warn!(
+                error = why,
+                text = "no snapshot could be taken: nothing is lost, the next start takes longer",
+                "store.no_snapshot"
+            );
+            self.told.snapshots_failed = failed;
         }
     }
 }

@@ -77,6 +77,11 @@ impl DiskStore {
         self.engine.clean();
     }
 
+    /// One step of a snapshot, if there is one to be taken.
+    pub(crate) fn snapshot(&mut self) {
+        self.engine.snapshot();
+    }
+
     /// Begins a sync if somebody waits for one; `even_so`: if it would do anything.
     pub(crate) fn begin_sync(&mut self, even_so: bool) -> bool {
         let is_wanted = self.engine.is_waited_for() || (even_so && self.engine.needs_sync());

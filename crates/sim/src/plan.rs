@@ -325,6 +325,8 @@ fn store_limits(d: &mut Draws) -> martlet_store::Limits {
     limits.page_bytes = *d.pick(&[1, 300, 256 << 10]);
     limits.clean_bytes_min = *d.pick(&[0, 1_000]);
     limits.clean_bytes = *d.pick(&[1, 1_000, 256 << 10]);
+    limits.snapshot_bytes_min = u64::from(limits.journal.segment_bytes / 2);
+    limits.snapshot_step_bytes = limits.clean_bytes;
     limits
 }
 

@@ -1,5 +1,6 @@
 //! Bugs that are planted on purpose, around a broker that does not know of them: each must be found.
 
+pub(crate) mod disk;
 pub(crate) mod store;
 pub(crate) mod wire;
 
@@ -58,6 +59,8 @@ bugs! {
     SendingNotStored = "sending-not-stored";
     /// A record that lives is taken for dead, as cleaning would that forgets it.
     RecordForgotten = "record-forgotten";
+    /// A snapshot says that it is newer than it is, so what came since is forgotten.
+    SnapshotTooOld = "snapshot-too-old";
 }
 
 impl Bug {

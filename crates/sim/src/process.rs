@@ -17,7 +17,7 @@ use crate::draws::Draws;
 use crate::engine::{self, DiskStore};
 use crate::history::{ConnNo, Fact};
 use crate::plan::Keeping;
-use crate::plant::Bug;
+use crate::plant::{self, Bug};
 use crate::slow::SlowStore;
 
 /// The process.
@@ -90,6 +90,9 @@ impl Process {
         let mut seed = Seed::new(draws.next());
         let shared = Shared::new(recipe.settings.clone(), vec![rules], count, &mut seed);
         let salt = draws.next() as u32;
+        if recipe.bug == Some(Bug::SnapshotTooOld) && recipe.keeping == Keeping::Disk {
+            plant::disk::forget_news(&recipe.disk, recipe.limits.journal, salt)?;
+        }
         let opened = match recipe.keeping {
             Keeping::Disk => Some(DiskStore::open(
                 &recipe.disk,
@@ -110,7 +113,7 @@ impl Process {
                 (Some(slow_store), _) => Box::new(SlowStore::handle(slow_store, index)),
                 (None, None) => Box::new(MemoryStore),
             };
-            let store = crate::plant::store::wrap(store, recipe.bug);
+            let store = plant::store::wrap(store, recipe.bug);
             let seed = Seed::new(draws.next());
             shards.push(Shard::new(index, Arc::clone(&shared), store, seed, now(ms)));
         }

@@ -26,6 +26,12 @@ impl Writer<'_> {
         }
     }
 
+    /// How much more a number is than another, or less: in few bytes if they are near each other.
+    pub(crate) fn difference(&mut self, number: u64, other: u64) {
+        let difference = number.wrapping_sub(other).cast_signed();
+        self.number((difference << 1 ^ difference >> 63).cast_unsigned());
+    }
+
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
@@ -64,6 +70,12 @@ impl<'a> Reader<'a> {
         Some(self.number()?.checked_sub(1))
     }
 
+    /// A number, of which the difference to another stands here.
+    pub(crate) fn difference(&mut self, other: u64) -> Option<u64> {
+        let bits = self.number()?;
+        Some(other.wrapping_add(bits >> 1 ^ (bits & 1).wrapping_neg()))
+    }
+
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.number()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(len)?;
@@ -88,6 +100,7 @@ mod tests {
         for number in numbers {
             writer.number(number);
             writer.optional(Some(number >> 1));
+            writer.difference(number, 300);
         }
         writer.optional(None);
         writer.bytes(b"bytes");
@@ -95,6 +108,7 @@ mod tests {
         for number in numbers {
             assert_eq!(reader.number(), Some(number));
             assert_eq!(reader.optional(), Some(Some(number >> 1)));
+            assert_eq!(reader.difference(300), Some(number));
         }
         assert_eq!(reader.optional(), Some(None));
         assert_eq!(reader.bytes(), Some(&b"bytes"[..]));

@@ -16,6 +16,7 @@ use crate::handle::Handle;
 use crate::index::Index;
 use crate::limits::Limits;
 use crate::record::{self, Name, Times, kind};
+use crate::snapshot::Snapshots;
 
 /// A store on a disk. One owner drives it.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub struct Engine<D: Disk> {
     lost: u64,
     /// Messages that could not be read, and why the last one could not.
     unreadable: (u64, String),
+    pub(crate) snapshots: Snapshots<D>,
 }
 
 impl<D: Disk> Engine<D> {
@@ -71,6 +73,7 @@ impl<D: Disk> Engine<D> {
             trouble: None,
             lost: 0,
             unreadable: (0, String::new()),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -292,7 +295,7 @@ impl<D: Disk> Engine<D> {
         self.exchange.tell(&mut self.ended);
     }
 
-    fn synced(&mut self, durable: Position) {
+    pub(crate) fn synced(&mut self, durable: Position) {
         while let Some((_, shard, ticket)) = self.waiting.pop_front_if(|(at, ..)| *at <= durable) {
             self.ended[usize::from(shard)].push(StoreEvent::Durable(ticket));
         }

@@ -158,6 +158,21 @@ impl Index {
         !self.links.is_empty() && self.links.contains_key(&key.number())
     }
 
+    /// How many records it has the places of.
+    pub(crate) fn records(&self) -> usize {
+        let single = usize::from(self.clock.is_some()) + usize::from(self.format.is_some());
+        let maps = [
+            &self.sessions,
+            &self.subscriptions,
+            &self.messages,
+            &self.bodies,
+            &self.retained,
+            &self.received,
+            &self.sent,
+        ];
+        single + self.retained_links.len() + maps.iter().map(|map| map.len()).sum::<usize>()
+    }
+
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.len()
     }

@@ -17,9 +17,11 @@ mod handle;
 mod index;
 pub mod limits;
 mod load;
+mod loader;
 pub mod offline;
 pub mod record;
 mod restore;
+mod snapshot;
 
 pub use engine::Engine;
 pub use error::{Error, with_causes};

@@ -15,7 +15,17 @@ pub struct Limits {
     pub clean_bytes_min: u64,
     /// Bytes that cleaning reads in one step.
     pub clean_bytes: u32,
+    /// A snapshot of the index is taken when a start would replay so many bytes of the journal, and
+    /// [`SNAPSHOT_RATIO`] times as many as the last snapshot takes.
+    pub snapshot_bytes_min: u64,
+    /// At a graceful end it is taken if a start would replay so many.
+    pub snapshot_stop_bytes_min: u64,
+    /// Bytes of the journal that are read in one step of a snapshot, about; or a quarter as many of the snapshot before.
+    pub snapshot_step_bytes: u32,
 }
+
+/// For each byte of a snapshot so many of the journal are written first, so that snapshots write at most half as much again.
+pub const SNAPSHOT_RATIO: u64 = 2;
 
 const SEGMENT_BYTES: u32 = 16 << 20;
 
@@ -29,6 +39,9 @@ impl Limits {
         limits.page_bytes = 4 << 10;
         limits.clean_bytes_min = u64::from(TINY_BYTES);
         limits.clean_bytes = TINY_BYTES / 8;
+        limits.snapshot_bytes_min = u64::from(TINY_BYTES) * 2;
+        limits.snapshot_stop_bytes_min = 0;
+        limits.snapshot_step_bytes = TINY_BYTES / 8;
         limits
     }
 }
@@ -49,6 +62,9 @@ impl Default for Limits {
             page_bytes: 256 << 10,
             clean_bytes_min: 64 << 20,
             clean_bytes: 256 << 10,
+            snapshot_bytes_min: 64 << 20,
+            snapshot_stop_bytes_min: 1 << 20,
+            snapshot_step_bytes: 256 << 10,
         }
     }
 }

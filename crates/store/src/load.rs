@@ -10,8 +10,8 @@ use martlet_session::{Key, Loaded, Message, Queued};
 
 use crate::engine::Engine;
 use crate::index::Map;
+use crate::loader::spot;
 use crate::record::{self, MessageRecord, Name, kind};
-use crate::restore::spot;
 
 impl<D: Disk> Engine<D> {
     /// Reads the pages that shards wait for; what was handed over before is written first.

@@ -55,11 +55,13 @@ pub enum Point {
     BeforeClean,
     /// It is cleaned.
     AfterClean,
+    /// A step of a snapshot has been done.
+    AfterSnapshotStep,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BeforeAppend,
         Self::AfterAppend,
         Self::AfterSync,
@@ -67,6 +69,7 @@ impl Point {
         Self::AfterAcknowledgement,
         Self::BeforeClean,
         Self::AfterClean,
+        Self::AfterSnapshotStep,
     ];
 
     /// As `MARTLET_KILL_AT` calls it.
@@ -79,12 +82,16 @@ impl Point {
             Self::AfterAcknowledgement => "after-acknowledgement",
             Self::BeforeClean => "before-clean",
             Self::AfterClean => "after-clean",
+            Self::AfterSnapshotStep => "after-snapshot-step",
         }
     }
 
     /// Whether a broker passes it seldom: not once a batch, but once a segment.
     pub(crate) const fn is_rare(self) -> bool {
-        matches!(self, Self::BeforeClean | Self::AfterClean)
+        matches!(
+            self,
+            Self::BeforeClean | Self::AfterClean | Self::AfterSnapshotStep
+        )
     }
 }
 

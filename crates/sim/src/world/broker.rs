@@ -267,6 +267,7 @@ impl World {
         if cleans {
             store.clean();
         }
+        store.snapshot();
         store.begin_sync(even_so);
         if self.cut_if_due() {
             return;
@@ -289,6 +290,7 @@ impl World {
             SyncStep::Run => store.run_sync(),
             SyncStep::End => {
                 store.end_sync();
+                store.snapshot();
                 store.begin_sync(false);
             }
             SyncStep::None => {}

@@ -53,9 +53,13 @@ impl Index for Live {
         *self = Self::default();
     }
 
+    /// Everything is replayed, so that all damage is found.
+    fn takes_snapshots(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, _: &[u8]) {}
 
-    /// Everything is replayed.
     fn snapshot_ends(&mut self) -> bool {
         false
     }
