@@ -111,7 +111,7 @@ impl Shard {
                     return;
                 }
                 if failed {
-                    self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                    self.refuse_accepted(now, conn, Reason::StoreFailed, sink);
                     return;
                 }
                 self.attach(now, conn, session, link);
@@ -173,17 +173,21 @@ impl Shard {
 
     /// Acknowledgements of a session that waited for this ticket may leave.
     fn settle(&mut self, now: Now, name: SessionRef, ticket: Ticket, failed: bool, sink: &mut impl Sink) {
-        let failure = failed.then_some(ReasonCode::QuotaExceeded);
+        let reason = Reason::StoreFailed;
+        let failure = failed.then_some((reason.code(), reason.text()));
         let Some(slot) = self.sessions.find_mut(name) else {
             return;
         };
         let is_told = slot.session.settle(ticket, failure);
         let Some(conn) = slot.conn else { return };
         if !is_told {
-            self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+            self.end(now, conn, Ending::Broker(reason), None, sink);
             return;
         }
         let saturated = slot.session.is_saturated();
+        if failed {
+            self.counters().count(reason, 1);
+        }
         self.mark_dirty(conn);
         if !saturated && self.connection(conn).is_some_and(|connection| connection.waits) {
             self.resume(now, conn, sink);

@@ -260,6 +260,19 @@ impl Shard {
         Flow::Stop
     }
 
+    /// The same once its session was the client's already: what its CONNACK would promise could not be stored.
+    pub(super) fn refuse_accepted(&mut self, now: Now, conn: ConnId, reason: Reason, sink: &mut impl Sink) {
+        let connection = &mut self.connections[conn.index as usize];
+        if let Some(version) = connection.version {
+            let refusal = handshake::Refusal {
+                reason: reason.code(),
+                text: reason.text(),
+            };
+            handshake::refuse(version, refusal, connection.last_output());
+        }
+        self.end(now, conn, Ending::Broker(reason), None, sink);
+    }
+
     fn assign_client_id(&mut self, prefix: &str) -> ClientId {
         loop {
             let id = format!("{prefix}{}", self.seed.uuid()).into();
