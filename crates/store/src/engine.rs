@@ -141,7 +141,9 @@ impl<D: Disk> Engine<D> {
             if has_puts {
                 self.trouble = None;
             }
-            batches.iter().for_each(|batch| self.appended(packs, batch));
+            for batch in &batches {
+                self.appended(packs, batch);
+            }
         } else {
             let was_alone = batches.len() == 1;
             for batch in &batches {
