@@ -29,8 +29,12 @@ fn limits() -> Limits {
 }
 
 fn open(disk: &FaultyDisk) -> (Rig, Restored) {
-    let exchange = Exchange::new(1, limits().pending_bytes_max, |_| {}, |_, _| {});
-    let opened = Engine::open(disk.clone(), limits(), 7, NOW, Arc::new(exchange));
+    open_with(disk, limits())
+}
+
+fn open_with(disk: &FaultyDisk, limits: Limits) -> (Rig, Restored) {
+    let exchange = Exchange::new(1, limits.pending_bytes_max, |_| {}, |_, _| {});
+    let opened = Engine::open(disk.clone(), limits, 7, NOW, Arc::new(exchange));
     let (engine, restored, report) = opened.unwrap();
     assert!(!report.has_damage() && restored.unknown == 0, "{report}");
     let handle = engine.handle(0);
@@ -252,11 +256,14 @@ fn a_retained_message_that_was_replaced_before_it_came_does_not_come() {
 #[test]
 fn on_a_full_disk_clients_come_back_and_new_ones_do_not() {
     let disk = FaultyDisk::new(5);
+    // An eighth of the reserve is more than one step of it.
+    let mut limits = limits();
+    limits.journal.reserve_bytes = 1 << 20;
     disk.set_faults(Faults {
-        bytes_max: Some(64 << 10),
+        bytes_max: Some((1 << 20) + (64 << 10)),
         ..Faults::default()
     });
-    let (mut rig, _) = open(&disk);
+    let (mut rig, _) = open_with(&disk, limits);
     assert!(rig.commit(vec![session(1)]));
     let mut number = 2;
     while rig.commit(vec![queued(number, 500, &[1])]) {
