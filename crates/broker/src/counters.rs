@@ -19,7 +19,7 @@ macro_rules! counters {
 
         /// The counters of all shards, added up.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct Totals { $( $(#[$doc])* pub $name: u64, )* /** Messages that were dropped. */ pub dropped: u64 }
+        pub struct Totals { $( $(#[$doc])* pub $name: u64, )* /** Messages that were dropped. */ pub dropped: u64, /** Messages that the store could not take. */ pub refused: u64 }
 
         impl Totals {
             /// Adds up.
@@ -28,6 +28,7 @@ macro_rules! counters {
                 for shard in shards {
                     $( totals.$name = totals.$name.wrapping_add(shard.$name.get()); )*
                     totals.dropped += shard.dropped();
+                    totals.refused += shard.of(Reason::StoreFailed);
                 }
                 totals
             }

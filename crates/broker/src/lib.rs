@@ -39,7 +39,7 @@ pub use shard::{Input, Relocated, Shard, Sink};
 pub use shared::Shared;
 pub use store::{
     Batch, Change, DelayedStore, Durability, Load, MemoryStore, Page, Purpose, Recipient, RestoredSession,
-    Store, StoreEvent, StoredSession, StoredSubscription,
+    Store, StoreEvent, StoreState, StoredSession, StoredSubscription,
 };
 pub use takeovers::FlappingLimits;
 pub use will::StoredWill;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use martlet_session::Message;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::counters::{Counters, Totals};
 use crate::limits::{ListenerRules, Settings};
@@ -12,6 +12,7 @@ use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::router::{Generations, Router};
 use crate::seed::Seed;
+use crate::store::StoreState;
 use crate::stored::StoredNumbers;
 
 /// The router, the retained messages, the registry and the rules.
@@ -35,6 +36,8 @@ pub struct Shared {
     pub(crate) stored: StoredNumbers,
     /// Resident memory of the process in bytes; 0 as long as nobody has measured it.
     pub resident_bytes: AtomicU64,
+    /// What becomes of what is submitted to the store; none: nothing is, or nobody has said.
+    pub store_state: Mutex<Option<StoreState>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -67,6 +70,7 @@ impl Shared {
             numbers: AtomicU64::new(0),
             stored: StoredNumbers::new(shards),
             resident_bytes: AtomicU64::new(0),
+            store_state: Mutex::new(None),
         })
     }
 

@@ -59,6 +59,48 @@ pub enum Durability {
     Fsync,
 }
 
+/// What becomes of what is submitted, for those who watch a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreState {
+    /// It is kept.
+    Keeps,
+    /// There is no room for what is new.
+    Refuses,
+    /// Nothing is kept until the broker is started again.
+    Failed,
+}
+
+impl StoreState {
+    /// As a line of the log and `$SYS` say it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Keeps => "what must be stored is",
+            Self::Refuses => "messages that must be stored are refused (0x97)",
+            Self::Failed => "nothing is stored any more, and nothing that must be stored is acknowledged",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn fix(self) -> Option<&'static str> {
+        match self {
+            Self::Keeps => None,
+            Self::Refuses => Some("make room; it goes on by itself"),
+            Self::Failed => {
+                Some("look at the disk, then start the broker again: it keeps what was acknowledged")
+            }
+        }
+    }
+
+    /// In a word.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Keeps => "keeps",
+            Self::Refuses => "refuses",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Messages to load.
 #[derive(Debug)]
 pub struct Load {

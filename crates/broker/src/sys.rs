@@ -126,6 +126,11 @@ impl Sys {
         add("messages/stored", stored.to_string());
         add("store/messages/count", stored.to_string());
         add("store/messages/bytes", stored_bytes.to_string());
+        if let Some(state) = *shared.store_state.lock() {
+            let fix = state.fix().map_or(String::new(), |fix| format!("; {fix}"));
+            add("store/state", format!("{}: {}{fix}", state.key(), state.text()));
+            add("store/messages/refused", totals.refused.to_string());
+        }
         if self.resident_bytes > 0 {
             add("heap/current", self.resident_bytes.to_string());
             add("heap/maximum", self.resident_bytes_max.to_string());

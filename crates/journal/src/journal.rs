@@ -7,7 +7,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, is_space};
 use crate::frame::SegmentHeader;
 use crate::group::Group;
-use crate::limits::{Limits, SEGMENT_MAX};
+use crate::limits::{Limits, RESERVE_SHARE, SEGMENT_MAX};
 use crate::place::{Place, Position};
 use crate::reserve::Reserve;
 use crate::segments::{self, Segments};
@@ -67,6 +67,16 @@ impl<D: Disk> Journal<D> {
         appended
     }
 
+    /// The same for a group that lets records die soon, such as the note that somebody comes to fetch them: if the disk
+    /// is full it may have some of the room that is kept for deaths and cleaning, see [`RESERVE_SHARE`].
+    pub fn append_at_need(&mut self, group: &mut Group) -> Result<Position, Error> {
+        group.end_batch();
+        self.check_poison()?;
+        self.check_room(group)?;
+        let floor = u64::from(self.limits.reserve_bytes) * (RESERVE_SHARE - 1) / RESERVE_SHARE;
+        self.append_down_to(group, floor)
+    }
+
     /// Where the next append goes: behind everything.
     pub fn end(&self) -> Position {
         self.end
@@ -108,10 +118,16 @@ impl<D: Disk> Journal<D> {
     /// Appends beyond the limit of the whole and at the cost of the reserve, as what makes room may. The group has no
     /// open batch.
     pub(crate) fn append_anyway(&mut self, group: &mut Group) -> Result<Position, Error> {
+        self.append_down_to(group, 0)
+    }
+
+    /// Appends, if need be at the cost of the reserve, as long as that has so many bytes.
+    fn append_down_to(&mut self, group: &mut Group, reserve_bytes_min: u64) -> Result<Position, Error> {
         loop {
             let appended = self.append_now(group);
             let full = matches!(appended, Err(Error::NoSpace { .. })) && self.poison.is_none();
-            if !full || !self.shorten_reserve(group.bytes() as u64) {
+            let may = self.reserve_bytes() >= reserve_bytes_min;
+            if !full || !may || !self.shorten_reserve(group.bytes() as u64) {
                 return appended;
             }
         }

@@ -45,6 +45,12 @@ pub(crate) const READ_GAP_BYTES_MAX: u64 = 8192;
 /// The reserve is given up in steps of this many bytes.
 pub(crate) const RESERVE_STEP_BYTES: u64 = 64 << 10;
 
+/// One part in so many of the reserve is for what lets records die soon ([`Journal::append_at_need`]); beyond it that is
+/// refused too, as cleaning needs the rest.
+///
+/// [`Journal::append_at_need`]: crate::Journal::append_at_need
+pub const RESERVE_SHARE: u64 = 8;
+
 /// While puts are refused for room, this is enough of a segment's records to be dead, in percent. Below it more than nine
 /// bytes are copied to win one.
 pub(crate) const DEAD_PERCENT_MIN_PRESSED: u8 = 10;

@@ -43,6 +43,11 @@ impl<D: Disk> Journal<D> {
         self.pressed || self.is_short_of_space()
     }
 
+    /// How much of it there is.
+    pub(crate) fn reserve_bytes(&self) -> u64 {
+        self.reserve.filled
+    }
+
     /// Makes the reserve whole, if there is room for it.
     pub(crate) fn fill_reserve(&mut self) -> Result<(), Error> {
         if !self.is_short_of_space() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use martlet_broker::{Seed, Shard, Shared};
+use martlet_broker::{Seed, Shard, Shared, StoreState};
 use martlet_journal::{RealDisk, Report};
 use martlet_store::{Bell, Engine, Exchange, Limits, Restored, Urgency};
 use parking_lot::{Condvar, Mutex};
@@ -181,9 +181,10 @@ impl Opened {
     }
 
     /// Starts the thread.
-    pub(crate) fn start(self) -> Keeper {
+    pub(crate) fn start(self, shared: Arc<Shared>) -> Keeper {
         let bell = Arc::clone(&self.bell);
-        let run = move || Keeping::new(self).run();
+        *shared.store_state.lock() = Some(StoreState::Keeps);
+        let run = move || Keeping::new(self, shared).run();
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(run)
@@ -205,6 +206,7 @@ impl Keeper {
 
 struct Keeping {
     engine: Engine<RealDisk>,
+    shared: Arc<Shared>,
     bell: Arc<EngineBell>,
     folder: PathBuf,
     clock: Clock,
@@ -221,17 +223,20 @@ struct Keeping {
 #[derive(Default)]
 struct Told {
     has_failed: bool,
-    has_trouble: bool,
+    /// When there was trouble last, until it is told that it is over.
+    trouble_at: Option<Instant>,
     lost: u64,
+    lost_at: Option<Instant>,
     unreadable: u64,
     snapshots_failed: u64,
 }
 
 impl Keeping {
-    fn new(opened: Opened) -> Self {
+    fn new(opened: Opened, shared: Arc<Shared>) -> Self {
         let clock = opened.clock;
         Self {
             engine: opened.engine,
+            shared,
             bell: opened.bell,
             folder: opened.folder,
             clock,
@@ -323,27 +328,24 @@ impl Keeping {
         let folder = self.folder.display();
         if let (false, Some(failure)) = (self.told.has_failed, failure) {
             self.told.has_failed = true;
-            tracing::error!(
-                %folder,
-                error = failure,
-                text = "nothing is stored any more, and nothing that must be stored is acknowledged",
-                fix = "look at the disk, then start the broker again: it keeps what was acknowledged",
-                "store.failed"
-            );
+            let state = StoreState::Failed;
+            *self.shared.store_state.lock() = Some(state);
+            tracing::error!(%folder, error = failure, text = state.text(), fix = state.fix(), "store.failed");
         }
-        match (self.told.has_trouble, trouble) {
-            (false, Some(trouble)) => tracing::error!(
-                %folder,
-                error = trouble,
-                text = "messages that must be stored are refused (0x97)",
-                fix = "make room; it goes on by itself",
-                "store.refuses"
-            ),
-            (true, None) => tracing::info!(target: "notice", %folder, "store.accepts_again"),
-            _ => {}
+        let now = Instant::now();
+        if let (false, Some(trouble)) = (self.told.has_failed, trouble) {
+            if self.told.trouble_at.replace(now).is_none() {
+                let state = StoreState::Refuses;
+                *self.shared.store_state.lock() = Some(state);
+                tracing::error!(%folder, error = trouble, text = state.text(), fix = state.fix(), "store.refuses");
+            }
+        } else if !self.told.has_failed && self.told.trouble_at.take_if(|at| now >= *at + TICK).is_some() {
+            // A message may fit where a longer one did not, so one that was taken does not say that it is over.
+            *self.shared.store_state.lock() = Some(StoreState::Keeps);
+            tracing::info!(target: "notice", %folder, "store.accepts_again");
         }
-        self.told.has_trouble = trouble.is_some();
-        if lost > self.told.lost {
+        if lost > self.told.lost && self.told.lost_at.is_none_or(|at| now >= at + TICK) {
+            self.told.lost_at = Some(now);
             let count = lost - self.told.lost;
             tracing::error!(
                 count,

@@ -90,7 +90,7 @@ impl Server {
         // Only now: who connects is served.
         let sockets = listen_all(config, sockets)?;
         let store_folder = opened.as_ref().map(|opened| opened.folder().to_owned());
-        let keeper = opened.map(keeper::Opened::start);
+        let keeper = opened.map(|opened| opened.start(Arc::clone(&shared)));
         let acceptors: Vec<_> = sockets
             .into_iter()
             .map(|(socket, rules)| Acceptor {

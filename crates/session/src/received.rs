@@ -149,6 +149,13 @@ impl Received {
         found
     }
 
+    /// What waits for that commit.
+    pub fn owed_on(&self, ticket: Ticket) -> impl Iterator<Item = Owed> {
+        let waits =
+            move |(owed, waiting): &(Owed, Option<Ticket>)| (*waiting == Some(ticket)).then_some(*owed);
+        self.owed.iter().filter_map(waits)
+    }
+
     /// Whether nothing is owed, so that an acknowledgement that waits for nothing may leave at once.
     pub fn owes_nothing(&self) -> bool {
         self.owed.is_empty()

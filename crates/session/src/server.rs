@@ -485,9 +485,16 @@ impl Session {
         self.flush_acks()
     }
 
-    /// A commit ended. `false` as of `owe`.
+    /// A commit ended, badly with that reason and its words. `false` as of `owe`.
     #[must_use]
-    pub fn settle(&mut self, ticket: Ticket, failure: Option<ReasonCode>) -> bool {
+    pub fn settle(&mut self, ticket: Ticket, failure: Option<(ReasonCode, &str)>) -> bool {
+        if let Some((reason, text)) = failure {
+            let refused: Vec<Owed> = self.received.owed_on(ticket).collect();
+            for owed in refused {
+                self.explain(Owed { reason, ..owed }, text);
+            }
+        }
+        let failure = failure.map(|(reason, _)| reason);
         !self.received.settle(ticket, failure) || self.flush_acks()
     }
 

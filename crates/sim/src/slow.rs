@@ -1,4 +1,4 @@
-//! A store that keeps everything in memory and ends batches late: in order, or in any.
+//! A store that keeps everything in memory and ends batches late, in order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,8 +6,6 @@ use std::sync::Arc;
 use martlet_broker::{Batch, Change, Load, Page, Store, StoreEvent};
 use martlet_session::{Key, Loaded, Now, Queued};
 use parking_lot::Mutex;
-
-use crate::draws::Draws;
 
 /// The store of all shards.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use martlet_broker::{Durability, Load, StoreEvent};
-use martlet_journal::{Cleaned, Disk, Journal, Place, Position, Record, SyncJob, Synced};
+use martlet_journal::{Cleaned, Disk, Group, Journal, Place, Position, Record, SyncJob, Synced};
 use martlet_session::Ticket;
 
 use crate::clock::Reading;
@@ -17,6 +17,9 @@ use crate::index::Index;
 use crate::limits::Limits;
 use crate::record::{self, Name, Times, kind};
 use crate::snapshot::Snapshots;
+
+/// How a group is appended.
+type Append<D> = fn(&mut Journal<D>, &mut Group) -> Result<Position, martlet_journal::Error>;
 
 /// A store on a disk. One owner drives it.
 #[derive(Debug)]
@@ -136,42 +139,54 @@ impl<D: Disk> Engine<D> {
     /// make room get through.
     fn append(&mut self, packs: &[(u16, Pack)]) {
         let batches = std::mem::take(&mut self.batches);
-        match self.append_group() {
-            Ok(()) => {
-                if !batches.is_empty() {
-                    self.trouble = None;
-                }
-                for batch in &batches {
+        let has_puts = self.filling.has_puts();
+        if self.append_group(Journal::append).is_ok() {
+            if has_puts {
+                self.trouble = None;
+            }
+            for batch in &batches {
+                self.appended(packs, batch);
+            }
+        } else {
+            let was_alone = batches.len() == 1;
+            for batch in &batches {
+                if self.append_alone(batch.batch(packs), was_alone).is_ok() {
                     self.appended(packs, batch);
+                } else {
+                    self.refuse(packs, batch);
                 }
             }
-            Err(()) if self.failure.is_none() && batches.len() > 1 => {
-                for batch in &batches {
-                    self.filling.add(&mut self.index, batch.batch(packs));
-                    match self.append_group() {
-                        Ok(()) => self.appended(packs, batch),
-                        Err(()) => self.refuse(packs, batch),
-                    }
-                }
-            }
-            Err(()) => batches.iter().for_each(|batch| self.refuse(packs, batch)),
         }
         self.batches = batches;
         self.batches.clear();
     }
 
-    fn append_group(&mut self) -> Result<(), ()> {
+    /// Appends a batch of a group that could not be appended; `was_alone`: it was all of it.
+    fn append_alone(&mut self, batch: Steps<'_>, was_alone: bool) -> Result<(), ()> {
+        let makes_room = batch.makes_room(&self.index);
+        if self.failure.is_some() || (was_alone && !makes_room) {
+            return Err(());
+        }
+        self.filling.add(&mut self.index, batch);
+        self.append_group(if makes_room {
+            Journal::append_at_need
+        } else {
+            Journal::append
+        })
+    }
+
+    fn append_group(&mut self, append: Append<D>) -> Result<(), ()> {
         let late = !self.filling.late.is_empty();
         if self.filling.is_empty() && !late {
             return Ok(());
         }
         let kept = self.filling.kill_late();
-        match self.journal.append(&mut self.filling.group) {
+        match append(&mut self.journal, &mut self.filling.group) {
             Ok(_) => {
                 self.filling.appended(&mut self.index);
                 if !self.filling.late.is_empty() {
                     // A batch may promise that they are dead. If this fails it is tried again with the next group.
-                    let _ = self.append_group();
+                    let _ = self.append_group(Journal::append);
                 }
                 Ok(())
             }
@@ -248,7 +263,7 @@ impl<D: Disk> Engine<D> {
             bytes: &[],
         };
         self.filling.add(&mut self.index, steps);
-        if self.append_group().is_err() {
+        if self.append_group(Journal::append).is_err() {
             self.left = left;
         }
     }
@@ -331,13 +346,13 @@ impl<D: Disk> Engine<D> {
     /// Writes a record of the store itself.
     pub(crate) fn put_own(&mut self, name: Name, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
         self.filling.add_own(&mut self.index, name, kind, write);
-        let _ = self.append_group();
+        let _ = self.append_group(Journal::append);
     }
 
     /// Kills records that nothing names.
     pub(crate) fn bury(&mut self, places: Vec<Place>) {
         self.filling.late.extend(places);
-        let _ = self.append_group();
+        let _ = self.append_group(Journal::append);
     }
 
     /// Deletes what belongs to nothing.

@@ -27,6 +27,21 @@ pub(crate) struct Steps<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+impl Steps<'_> {
+    /// Whether it lets messages leave, so that it may have room when others are refused: it puts nothing but sessions
+    /// that are there already, as when a client comes or goes, and identifiers of what goes out.
+    pub(crate) fn makes_room(self, index: &Index) -> bool {
+        self.steps.iter().all(|step| match step {
+            Step::Put { name, .. } => match name {
+                Name::Session(_) => index.get(*name).is_some(),
+                Name::Sent(..) => true,
+                _ => false,
+            },
+            Step::Delete(_) | Step::End(..) => true,
+        })
+    }
+}
+
 fn nowhere(turn: usize) -> Place {
     Place {
         segment: NOWHERE,
@@ -38,6 +53,10 @@ fn nowhere(turn: usize) -> Place {
 impl Filling {
     pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty() && self.group.is_empty()
+    }
+
+    pub(crate) fn has_puts(&self) -> bool {
+        !self.names.is_empty()
     }
 
     /// Whether a batch changes what is in the group and has no place yet: it must wait until that is written.

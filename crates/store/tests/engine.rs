@@ -29,8 +29,12 @@ fn limits() -> Limits {
 }
 
 fn open(disk: &FaultyDisk) -> (Rig, Restored) {
-    let exchange = Exchange::new(1, limits().pending_bytes_max, |_| {}, |_, _| {});
-    let opened = Engine::open(disk.clone(), limits(), 7, NOW, Arc::new(exchange));
+    open_with(disk, limits())
+}
+
+fn open_with(disk: &FaultyDisk, limits: Limits) -> (Rig, Restored) {
+    let exchange = Exchange::new(1, limits.pending_bytes_max, |_| {}, |_, _| {});
+    let opened = Engine::open(disk.clone(), limits, 7, NOW, Arc::new(exchange));
     let (engine, restored, report) = opened.unwrap();
     assert!(!report.has_damage() && restored.unknown == 0, "{report}");
     let handle = engine.handle(0);
@@ -247,4 +251,39 @@ fn a_retained_message_that_was_replaced_before_it_came_does_not_come() {
     assert_eq!(versions, [2]);
     assert!(rig.commit(vec![Change::Cleared { versions: vec![2] }]));
     assert!(open(&disk).1.retained.is_empty());
+}
+
+#[test]
+fn on_a_full_disk_clients_come_back_and_new_ones_do_not() {
+    let disk = FaultyDisk::new(5);
+    // An eighth of the reserve is more than one step of it.
+    let mut limits = limits();
+    limits.journal.reserve_bytes = 1 << 20;
+    disk.set_faults(Faults {
+        bytes_max: Some((1 << 20) + (64 << 10)),
+        ..Faults::default()
+    });
+    let (mut rig, _) = open_with(&disk, limits);
+    assert!(rig.commit(vec![session(1)]));
+    let mut number = 2;
+    while rig.commit(vec![queued(number, 500, &[1])]) {
+        number += 1;
+    }
+    // Nor is there room for what is short.
+    while rig.commit(vec![queued(number, 0, &[1])]) {
+        number += 1;
+    }
+    let id = martlet_codec::PacketId::new(1).unwrap();
+    let sending = Change::Sending {
+        session: 1,
+        id,
+        key: Some(Key::new(2, 0)),
+        order: number,
+    };
+    assert!(rig.commit(vec![session(1)]) && rig.commit(vec![sending]));
+    assert!(rig.engine.trouble().is_some());
+    assert!(!rig.commit(vec![session(number + 1)]));
+    // What leaves does not say that there is room.
+    rig.forget([Key::new(2, 0)].into_iter());
+    assert!(rig.engine.trouble().is_some());
 }

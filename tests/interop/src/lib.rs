@@ -40,10 +40,15 @@ impl Broker {
 
     /// The same with more arguments of `martlet broker`, and with environment variables.
     pub fn start_with(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_on(name, None, arguments, variables)
+    }
+
+    /// The same on a data folder that outlives it; none: on one of its own.
+    pub fn start_on(name: &str, data: Option<&Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         // Somebody else may take the port between our look and the broker's: then try another.
         let mut said = String::new();
         for _ in 0..3 {
-            let mut broker = Self::spawn(name, arguments, variables);
+            let mut broker = Self::spawn(name, data, arguments, variables);
             if broker.accepts() {
                 return broker;
             }
@@ -52,14 +57,15 @@ impl Broker {
         panic!("the broker does not start, it says: {said}");
     }
 
-    fn spawn(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    fn spawn(name: &str, data: Option<&Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let own = format!("interop-{}-{}", name.replace("::", "-"), std::process::id());
         let folder = target().join("tmp").join(own);
         std::fs::create_dir_all(&folder).expect("cannot create the test's folder");
         let log = File::create(folder.join(LOG)).expect("cannot create the broker's log");
         let errors = log.try_clone().expect("cannot share the broker's log");
         let port = free_port();
-        let mut command = command(port, &folder);
+        let own = folder.join("data");
+        let mut command = command(port, &folder, data.unwrap_or(&own));
         command.args(arguments).envs(variables.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
@@ -122,7 +128,7 @@ pub fn on_mosquitto() -> bool {
     std::env::var("MARTLET_INTEROP_BROKER").is_ok_and(|broker| broker == "mosquitto")
 }
 
-fn command(port: u16, folder: &Path) -> Command {
+fn command(port: u16, folder: &Path, data: &Path) -> Command {
     if on_mosquitto() {
         let config = folder.join("mosquitto.conf");
         let text = format!(
@@ -136,7 +142,7 @@ fn command(port: u16, folder: &Path) -> Command {
     }
     let mut command = bare();
     command.args(["--bind", "127.0.0.1", "-p", &port.to_string()]);
-    command.arg("--data-dir").arg(folder.join("data"));
+    command.arg("--data-dir").arg(data);
     command
 }
 

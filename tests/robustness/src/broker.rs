@@ -1,6 +1,7 @@
 //! A broker under attack, and what the system says of it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -19,12 +20,21 @@ pub struct Live {
 impl Live {
     /// Starts one; `settings` are directives, `name=value`.
     pub fn start(name: &str, settings: &[&str]) -> Self {
+        Self::spawn(name, None, settings, &[])
+    }
+
+    /// Starts one on a data folder that outlives it, with environment variables.
+    pub fn start_on(name: &str, data: &Path, settings: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn(name, Some(data), settings, variables)
+    }
+
+    fn spawn(name: &str, data: Option<&Path>, settings: &[&str], variables: &[(&str, &str)]) -> Self {
         let settings = settings.iter().chain(&["sys_interval=1"]);
         let arguments: Vec<&str> = settings.flat_map(|set| ["--set", set]).collect();
         // Memory is measured, so it is to be had in small pages: mimalloc asks for huge ones, of which all is
         // resident when a byte is used.
-        let variables = [("MIMALLOC_ALLOW_THP", "0")];
-        let mut broker = Broker::start_with(&format!("robustness-{name}"), &arguments, &variables);
+        let variables = [&[("MIMALLOC_ALLOW_THP", "0")], variables].concat();
+        let mut broker = Broker::start_on(&format!("robustness-{name}"), data, &arguments, &variables);
         let pid = broker.process().id();
         Self { broker, pid }
     }
@@ -84,17 +94,18 @@ impl Live {
     }
 
     /// Waits until a topic below `$SYS/broker/` has that value; who asks is a client too.
-    pub fn wait_sys(&self, topic: &str, value: u64) {
+    pub fn wait_sys(&self, topic: &str, value: impl std::fmt::Display) {
+        let value = value.to_string();
         let mut client = self.client("");
         client.subscribe(&format!("$SYS/broker/{topic}"), 0);
         let mut last = None;
         let deadline = Instant::now() + Duration::from_secs(15);
-        while last != Some(value) {
+        while last.as_ref() != Some(&value) {
             let left = deadline.saturating_duration_since(Instant::now());
             let Some((_, payload)) = client.publish_within(left) else {
                 panic!("$SYS/broker/{topic} is {last:?}, not {value}")
             };
-            last = String::from_utf8(payload).ok().and_then(|text| text.parse().ok());
+            last = String::from_utf8(payload).ok();
         }
     }
 

@@ -6,9 +6,11 @@
 mod broker;
 mod bystanders;
 mod client;
+mod disk;
 mod random;
 
 pub use broker::{Live, rss_kib, wait};
 pub use bystanders::Bystanders;
 pub use client::{Client, Got, Options, encode};
+pub use disk::TroubledDisk;
 pub use random::Random;

@@ -28,6 +28,8 @@ pub(super) enum Pending {
         conn: ConnId,
         session: u32,
         link: Box<Link>,
+        /// Whether the session begins with it.
+        is_new: bool,
     },
     /// SUBACK, and the retained messages behind it.
     Subscribe {
@@ -107,7 +109,12 @@ impl Shard {
             Pending::Identifiers { identifiers } => {
                 self.identifiers_ended(now, identifiers, failed, sink);
             }
-            Pending::Connect { conn, session, link } => {
+            Pending::Connect {
+                conn,
+                session,
+                link,
+                is_new,
+            } => {
                 // The connection may have ended meanwhile, and its session may be another's.
                 if self
                     .connection(conn)
@@ -116,9 +123,14 @@ impl Shard {
                     return;
                 }
                 if failed {
-                    // Nobody was told that it is connected, so it has no will either.
-                    self.sessions.get_mut(session).will = None;
-                    self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                    // Nobody was told that it is connected, so it has no will either, and no session that was not.
+                    let slot = self.sessions.get_mut(session);
+                    slot.will = None;
+                    let name = slot.me;
+                    self.refuse_accepted(now, conn, Reason::StoreFailed, sink);
+                    if is_new && self.sessions.find_mut(name).is_some() {
+                        self.end_session(now, session, sink);
+                    }
                     return;
                 }
                 self.attach(now, conn, session, link);
@@ -180,17 +192,21 @@ impl Shard {
 
     /// Acknowledgements of a session that waited for this ticket may leave.
     fn settle(&mut self, now: Now, name: SessionRef, ticket: Ticket, failed: bool, sink: &mut impl Sink) {
-        let failure = failed.then_some(ReasonCode::QuotaExceeded);
+        let reason = Reason::StoreFailed;
+        let failure = failed.then_some((reason.code(), reason.text()));
         let Some(slot) = self.sessions.find_mut(name) else {
             return;
         };
         let is_told = slot.session.settle(ticket, failure);
         let Some(conn) = slot.conn else { return };
         if !is_told {
-            self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+            self.end(now, conn, Ending::Broker(reason), None, sink);
             return;
         }
         let saturated = slot.session.is_saturated();
+        if failed {
+            self.counters().count(reason, 1);
+        }
         self.mark_dirty(conn);
         if !saturated && self.connection(conn).is_some_and(|connection| connection.waits) {
             self.resume(now, conn, sink);

@@ -118,6 +118,7 @@ impl Shard {
                     conn,
                     session: index,
                     link,
+                    is_new: found.is_none(),
                 },
             );
             return Flow::Pause;
@@ -258,6 +259,19 @@ impl Shard {
         handshake::refuse(connect.version, refusal, output);
         self.close(conn, sink);
         Flow::Stop
+    }
+
+    /// The same once its session was the client's already: what its CONNACK would promise could not be stored.
+    pub(super) fn refuse_accepted(&mut self, now: Now, conn: ConnId, reason: Reason, sink: &mut impl Sink) {
+        let connection = &mut self.connections[conn.index as usize];
+        if let Some(version) = connection.version {
+            let refusal = handshake::Refusal {
+                reason: reason.code(),
+                text: reason.text(),
+            };
+            handshake::refuse(version, refusal, connection.last_output());
+        }
+        self.end(now, conn, Ending::Broker(reason), None, sink);
     }
 
     fn assign_client_id(&mut self, prefix: &str) -> ClientId {
