@@ -64,7 +64,10 @@ impl DiskStore {
 
     /// Whether shards wait for it.
     pub(crate) fn has_work(&self) -> bool {
-        self.engine.exchange().has_packs() || self.engine.exchange().has_loads()
+        let exchange = self.engine.exchange();
+        exchange.has_packs()
+            || exchange.has_loads()
+            || (self.engine.has_left() && self.engine.failure().is_none())
     }
 
     /// Writes what shards have handed over, and reads what they ask for.

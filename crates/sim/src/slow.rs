@@ -51,11 +51,11 @@ impl SlowStore {
         self.fails = fails;
     }
 
-    /// Ends one batch of a shard; whether there was one.
+    /// Ends one batch of a shard; whether there is anything to be told, a page that was asked for too.
     pub(crate) fn end_one(&mut self, shard: u16) -> bool {
         let lane = &mut self.shards[usize::from(shard)];
         let Some(batch) = lane.open.pop_front() else {
-            return false;
+            return !lane.ended.is_empty();
         };
         let end = if self.fails {
             StoreEvent::Failed

@@ -231,19 +231,22 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// A batch was not kept. What it deletes is tried again if nobody is told.
+    /// A batch was not kept. What it deletes is tried again if nobody is told, or if a session is over with it.
     fn refuse(&mut self, packs: &[(u16, Pack)], batch: &Waiting) {
         let (shard, ticket, _) = batch.end(packs);
-        match ticket {
-            Some(ticket) => self.ended[usize::from(shard)].push(StoreEvent::Failed(ticket)),
-            None if self.failure.is_some() => {}
-            None => {
-                let steps = batch.batch(packs).steps;
-                let deletes = steps.iter().filter(|step| matches!(step, Step::Delete(_)));
-                self.left.extend(deletes);
-                self.lost += u64::from(steps.iter().any(|step| matches!(step, Step::Put { .. })));
-            }
+        if let Some(ticket) = ticket {
+            self.ended[usize::from(shard)].push(StoreEvent::Failed(ticket));
         }
+        if self.failure.is_some() {
+            return;
+        }
+        let steps = batch.batch(packs).steps;
+        let is_over = |step: &Step| matches!(step, Step::Delete(Name::Session(_)));
+        if ticket.is_none() || steps.iter().any(is_over) {
+            let deletes = steps.iter().filter(|step| matches!(step, Step::Delete(_)));
+            self.left.extend(deletes);
+        }
+        self.lost += u64::from(ticket.is_none() && steps.iter().any(|step| matches!(step, Step::Put { .. })));
     }
 
     /// A record could not be read.
@@ -266,6 +269,11 @@ impl<D: Disk> Engine<D> {
         if self.append_group(Journal::append).is_err() {
             self.left = left;
         }
+    }
+
+    /// Whether deletions that found no room wait for the next [`write`](Self::write).
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
     }
 
     /// Whether somebody waits for a sync.

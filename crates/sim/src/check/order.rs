@@ -21,7 +21,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             .any(|subscription| subscription.is_certain(sent.first_ms, receipt.ms));
         // The first copy may be dropped, and a second one come later.
         let may_drop = || {
-            receipt.qos == Qos::AtMostOnce || said.expires || view.has_dropped(receipt.client, receipt.topic)
+            view.store_refused()
+                || receipt.qos == Qos::AtMostOnce
+                || said.expires
+                || view.has_dropped(receipt.client, receipt.topic)
         };
         let is_certain = is_certain && (sent.times == 1 || !may_drop());
         let is_first = seen.insert((receipt.epoch, receipt.message));
