@@ -15,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::router::tree::LevelHashing;
 use stripe::{Kept, NEVER, Stripe};
+use unsettled::Again;
 
 /// The retained messages of all topics, in stripes by the first level of the topic, each with a lock.
 ///
@@ -103,12 +104,9 @@ impl<V: Clone> Retained<V> {
         if is_durable {
             return stripe.unsettled.settle(topic, version);
         }
-        let Some(again) = stripe.unsettled.refuse(topic, version) else {
-            return;
-        };
-        let now = stripe.find(topic).filter(|node| stripe.kept(*node).is_some());
-        match (now, again) {
-            (_, Some(again)) => {
+        match stripe.unsettled.refuse(topic, version) {
+            Again::Stays => return,
+            Again::Has(again) => {
                 // It was counted before, so it may be one more than there may be now.
                 let weight = (self.weigh)(&again.value);
                 let node = stripe.find_or_add(topic);
@@ -118,11 +116,13 @@ impl<V: Clone> Retained<V> {
                     None => _ = self.messages.fetch_add(1, Ordering::Relaxed),
                 }
             }
-            (Some(node), None) => {
-                let old = stripe.take(node);
-                self.release(&old);
+            Again::Nothing => {
+                let now = stripe.find(topic).filter(|node| stripe.kept(*node).is_some());
+                if let Some(node) = now {
+                    let old = stripe.take(node);
+                    self.release(&old);
+                }
             }
-            (None, None) => {}
         }
         self.tell_due(at, &stripe);
     }

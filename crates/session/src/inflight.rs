@@ -341,8 +341,10 @@ impl<M> Inflight<M> {
         if self.to_resend == 0 || self.used >= self.window {
             return None;
         }
-        // Only `PUBREC again` can settle out of turn, so the first unsent one is near the front.
-        let entry = self.entries.iter_mut().find(|entry| entry.way == Way::Unsent)?;
+        // Only `PUBREC again` can settle out of turn, so the first unsent one is near the front. What waits for its
+        // identifier goes before it.
+        let mut waiting = self.entries.iter_mut().filter(|entry| entry.way != Way::Sent);
+        let entry = waiting.next().filter(|entry| entry.way == Way::Unsent)?;
         entry.way = Way::Sent;
         self.to_resend -= 1;
         self.used += 1;

@@ -280,7 +280,7 @@ impl Rig {
                     message: Arc::clone(&message),
                     version,
                     expires_at_ms: None,
-                    replaces,
+                    replaces: replaces.into_iter().collect(),
                 }];
                 if !recipients.is_empty() {
                     changes.push(Change::Queued { message, recipients });

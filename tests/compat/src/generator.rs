@@ -259,7 +259,7 @@ impl Writer {
             }),
             version,
             expires_at_ms,
-            replaces: None,
+            replaces: vec![],
         };
         let of = |topic, payload| message(0, topic, Qos::AtLeastOnce, payload);
         self.commit(vec![retained(1, of("retained/plain", "before"), None)]);
@@ -271,14 +271,14 @@ impl Writer {
             }),
             version: 2,
             expires_at_ms: None,
-            replaces: Some(1),
+            replaces: vec![1],
         }]);
         let far = Some(NOW.mono_ms + FAR_MS);
         self.commit(vec![retained(3, of("retained/far", "far"), far)]);
         let over = Some(NOW.mono_ms + 1_000);
         self.commit(vec![retained(4, of("retained/late", "expired long ago"), over)]);
         self.commit(vec![retained(5, of("retained/cleared", "cleared"), None)]);
-        self.commit(vec![Change::Cleared { version: 5 }]);
+        self.commit(vec![Change::Cleared { versions: vec![5] }]);
         // A body that a session and the topic share.
         let shared = Message {
             retain: true,

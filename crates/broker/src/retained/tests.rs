@@ -87,7 +87,7 @@ fn the_highest_version_wins() {
     assert_eq!(set("five", 5), SetOutcome::Stored);
     assert_eq!(set("four!", 4), SetOutcome::Older);
     assert_eq!(retained.find("a"), ["five"]);
-    assert_eq!(set("sixsix", 6), SetOutcome::Replaced(5));
+    assert_eq!(set("sixsix", 6), SetOutcome::Replaced);
     assert!(!retained.clear(topic("a"), 5));
     assert_eq!((retained.len(), retained.bytes()), (1, 6));
     assert!(retained.clear(topic("a"), 7));
@@ -103,7 +103,7 @@ fn full_is_full() {
     assert_eq!(retained.put("b/c"), SetOutcome::Stored);
     assert_eq!(retained.put("b/c/d/e"), SetOutcome::Full);
     assert_eq!((retained.len(), retained.nodes(), retained.bytes()), (2, 3, 4));
-    assert_eq!(retained.put("a"), SetOutcome::Replaced(1));
+    assert_eq!(retained.put("a"), SetOutcome::Replaced);
     // A topic above another is not a message.
     assert!(!retained.clear(topic("b"), 9));
     assert!(retained.clear(topic("a"), 9));
@@ -225,7 +225,7 @@ fn apply(retained: &Retained<String>, naive: &mut Naive, now_ms: &mut u64, numbe
             let value = format!("{name} {number}");
             let expected = match naive.get(&name) {
                 Some((v, ..)) if *v > version => SetOutcome::Older,
-                Some((old, ..)) => SetOutcome::Replaced(*old),
+                Some(_) => SetOutcome::Replaced,
                 None if naive.len() == MESSAGES_MAX => SetOutcome::Full,
                 None => SetOutcome::Stored,
             };
@@ -233,7 +233,7 @@ fn apply(retained: &Retained<String>, naive: &mut Naive, now_ms: &mut u64, numbe
                 retained.set(topic(&name), value.clone(), version, expires_at_ms),
                 expected
             );
-            if matches!(expected, SetOutcome::Stored | SetOutcome::Replaced(_)) {
+            if matches!(expected, SetOutcome::Stored | SetOutcome::Replaced) {
                 naive.insert(name, (version, expires_at_ms.unwrap_or(NEVER), value));
             }
         }
@@ -310,4 +310,44 @@ proptest! {
         }
         assert_eq!((retained.len(), retained.nodes()), (0, 0));
     }
+}
+
+#[test]
+fn a_change_that_the_store_refuses_leaves_no_trace() {
+    let retained = retained(100);
+    let a = topic("a");
+    let set = |value: &str| retained.publish(a, value.to_owned(), None, true).1;
+    let first = set("1");
+    retained.settle(a, first.version, true);
+    // A set and a clear under way; only the last shows, and each knows all that it may have to end.
+    let second = set("2");
+    assert_eq!(second.replaced, [first.version]);
+    let cleared = retained.publish_empty(a, true).unwrap();
+    assert_eq!(cleared.replaced, [first.version, second.version]);
+    assert!(retained.find("#").is_empty());
+    assert!(
+        retained.publish_empty(a, true).is_some(),
+        "the first may be refused yet"
+    );
+    retained.settle(a, cleared.version, false);
+    assert!(retained.find("#").is_empty());
+    retained.settle(a, cleared.version + 1, false);
+    assert_eq!(retained.find("#"), ["2"]);
+    retained.settle(a, second.version, false);
+    assert_eq!(retained.find("#"), ["1"]);
+    assert_eq!((retained.len(), retained.bytes()), (1, 1));
+
+    // One that is durable ends those before it, whatever the store says of them later.
+    let (third, fourth) = (set("3"), set("4"));
+    retained.settle(a, fourth.version, true);
+    retained.settle(a, third.version, false);
+    assert_eq!(retained.find("#"), ["4"]);
+
+    // What nobody waits for is not undone.
+    let fifth = set("5");
+    retained.publish(a, "6".to_owned(), None, false);
+    retained.settle(a, fifth.version, false);
+    assert_eq!(retained.find("#"), ["6"]);
+    assert!(retained.publish_empty(a, false).is_some());
+    assert_eq!((retained.len(), retained.bytes(), retained.nodes()), (0, 0, 0));
 }

@@ -17,6 +17,16 @@ struct Chain<V> {
     changes: Vec<(u64, Option<Kept<V>>)>,
 }
 
+/// What a topic has once a change of it was refused.
+pub(super) enum Again<V> {
+    /// What it has now: a later change, or one that nobody waits for.
+    Stays,
+    /// What it had before.
+    Has(Kept<V>),
+    /// Nothing, as before.
+    Nothing,
+}
+
 impl<V: Clone> Unsettled<V> {
     pub(super) fn new() -> Self {
         Self(HashMap::new())
@@ -46,13 +56,11 @@ impl<V: Clone> Unsettled<V> {
         set: Option<Kept<V>>,
         before: Option<Kept<V>>,
     ) {
-        match self.0.get_mut(topic.as_str()) {
-            Some(chain) => chain.changes.push((version, set)),
-            None => {
-                let changes = vec![(version, set)];
-                self.0.insert(topic.as_str().into(), Chain { before, changes });
-            }
+        if let Some(chain) = self.0.get_mut(topic.as_str()) {
+            return chain.changes.push((version, set));
         }
+        let changes = vec![(version, set)];
+        self.0.insert(topic.as_str().into(), Chain { before, changes });
     }
 
     /// A change that nobody waits for: what came before it does not come back.
@@ -73,12 +81,14 @@ impl<V: Clone> Unsettled<V> {
         }
     }
 
-    /// A change was refused. If it was the last, returns what the topic has again.
-    pub(super) fn refuse(&mut self, topic: Topic<'_>, version: u64) -> Option<Option<Kept<V>>> {
-        let (chain, at) = self.find(topic, version)?;
+    /// A change was refused.
+    pub(super) fn refuse(&mut self, topic: Topic<'_>, version: u64) -> Again<V> {
+        let Some((chain, at)) = self.find(topic, version) else {
+            return Again::Stays;
+        };
         chain.changes.remove(at);
         if at < chain.changes.len() {
-            return None;
+            return Again::Stays;
         }
         let again = match chain.changes.last() {
             Some((_, set)) => set.clone(),
@@ -87,7 +97,7 @@ impl<V: Clone> Unsettled<V> {
         if chain.changes.is_empty() {
             self.0.remove(topic.as_str());
         }
-        Some(again)
+        again.map_or(Again::Nothing, Again::Has)
     }
 
     fn find(&mut self, topic: Topic<'_>, version: u64) -> Option<(&mut Chain<V>, usize)> {

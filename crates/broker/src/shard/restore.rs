@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use martlet_session::{NEVER, Now, Session};
+use martlet_session::{NEVER, Now, Queued, Session};
 
 use super::Shard;
 use super::keep::Passing;
@@ -80,10 +80,14 @@ impl Shard {
     /// another by now.
     fn restore_over(&mut self, restored: RestoredSession) {
         let number = restored.session.number;
+        let mut keys = restored.queue.clone();
+        // What was under way to it dies with it.
+        let sent = restored.sent.iter();
+        keys.extend(sent.filter_map(|(_, queued)| queued.as_ref().and_then(Queued::key)));
         let ended = Change::Ended {
             number,
             subscriptions: restored.subscriptions.iter().map(|kept| kept.number).collect(),
-            keys: restored.queue.clone(),
+            keys,
             received: restored.received,
             sent: restored.sent.iter().map(|(id, _)| *id).collect(),
         };
