@@ -494,4 +494,30 @@ mod tests {
         assert_eq!(left, [(7, false), (3, true)]);
         assert!(inflight.has_room(usize::MAX) && inflight.is_empty() && inflight.used() == 0);
     }
+
+    #[test]
+    fn what_could_not_be_made_durable_is_said_again_with_its_message_and_in_order() {
+        let mut inflight = Inflight::new(4);
+        let held: Vec<_> = (0..3)
+            .map(|_| inflight.send(Qos::ExactlyOnce, 1, Some(queued("t"))))
+            .collect();
+        // PUBREC of the first came, and what it says is not durable; the second waits for its identifier.
+        let Acked::Release(Some(message)) = inflight.pubrec(held[0], ReasonCode::Success) else {
+            panic!("PUBREC is right");
+        };
+        inflight.hold_release(held[0], message);
+        inflight.hold(held[1]);
+        inflight.not_kept(held[0]);
+        inflight.not_kept(held[1]);
+        inflight.resume(4);
+        let mut again = Vec::new();
+        inflight.hold_unkept(|id, is_released, message| again.push((id, is_released, message.is_some())));
+        assert_eq!(again, [(held[0], true, true), (held[1], false, true)]);
+        // The third was sent, and is sent again behind them.
+        assert!(ids(&mut inflight).is_empty());
+        assert!(matches!(inflight.let_go(held[0]), Some(Resend::Release(_))));
+        assert!(ids(&mut inflight).is_empty());
+        assert!(matches!(inflight.let_go(held[1]), Some(Resend::Publish(..))));
+        assert_eq!(ids(&mut inflight), ["publish 3"]);
+    }
 }

@@ -1,13 +1,13 @@
 //! Changes of retained messages that the store has not answered yet: one that it refuses leaves no trace.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use martlet_codec::Topic;
 
 use super::stripe::Kept;
 
 /// By topic, what is under way. It is empty as long as nobody waits for the store.
-pub(super) struct Unsettled<V>(HashMap<Box<str>, Chain<V>>);
+pub(super) struct Unsettled<V>(BTreeMap<Box<str>, Chain<V>>);
 
 /// The changes of one topic that may be refused yet.
 struct Chain<V> {
@@ -29,7 +29,7 @@ pub(super) enum Again<V> {
 
 impl<V: Clone> Unsettled<V> {
     pub(super) fn new() -> Self {
-        Self(HashMap::new())
+        Self(BTreeMap::new())
     }
 
     /// Whether a change of that topic is under way.
