@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use martlet_codec::{Ack, Delivery, Packet, PacketId, Qos, ReasonCode, Violation};
 
-use self::acks::write_ack;
+use self::acks::{can_tell, write_ack};
 pub use self::link::Link;
 use self::link::Outgoing;
 pub use self::stored::Remains;
@@ -481,6 +481,9 @@ impl Session {
             self.received.sent(owed);
             return self.link.as_mut().is_none_or(|link| write_ack(link, owed));
         }
+        if let Some(link) = &mut self.link {
+            link.is_refused |= !can_tell(link, owed);
+        }
         self.received.owe(owed, ticket);
         self.flush_acks()
     }
@@ -508,10 +511,13 @@ impl Session {
         true
     }
 
-    /// Whether the client must not be read now: it knows no receive maximum and has used up ours, or is only
-    /// warned of more and there is more.
+    /// Whether the client must not be read now: it knows no receive maximum and has used up ours, is only
+    /// warned of more and there is more, or is to be closed for what it sent.
     pub fn is_saturated(&self) -> bool {
         let Some(link) = &self.link else { return false };
+        if link.is_refused {
+            return true;
+        }
         let max = usize::from(link.agreed.receive_maximum);
         match link.agreed.beyond_receive_maximum {
             Beyond::Unread => self.received.owed_len() >= max,

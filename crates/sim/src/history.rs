@@ -227,6 +227,8 @@ pub struct History {
     pub patience_ms: u64,
     /// Messages of QoS 1 and 2 that the broker may have under way to any client.
     pub inflight_max: u16,
+    /// Whether little output may wait for a client, so that PINGRESP may come before what is retained.
+    pub has_small_output: bool,
     /// Whether facts are printed as they happen.
     pub prints: bool,
     now_ms: u64,

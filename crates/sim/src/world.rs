@@ -83,6 +83,7 @@ impl World {
             packet_bytes_max: persona.packet_bytes_max.filter(|_| persona.says_limits()),
         };
         history.inflight_max = plan.policy.inflight_max;
+        history.has_small_output = plan.settings.session.output_bytes_max < 1_000;
         history.clients = plan.personas.iter().map(known).collect();
         let names = plan.personas.iter().enumerate();
         let names = names.map(|(no, persona)| (persona.name.clone(), no)).collect();

@@ -8,8 +8,7 @@ use crate::received::{AckKind, Owed};
 /// Writes PUBACK, PUBREC or PUBCOMP. Version 3 cannot say that the server did not take a message, and no version that
 /// an identifier is not free: then silence and a close are the truth.
 pub(super) fn write_ack(link: &mut Link, owed: Owed) -> bool {
-    let can_refuse = link.agreed.can_refuse_publish && owed.kind != AckKind::PubComp;
-    if owed.reason == ReasonCode::QuotaExceeded && !can_refuse {
+    if !can_tell(link, owed) {
         return false;
     }
     if !link.words.is_empty() {
@@ -18,6 +17,12 @@ pub(super) fn write_ack(link: &mut Link, owed: Owed) -> bool {
     }
     link.answer(&ack_packet(owed, Ack::new(owed.id, owed.reason)));
     true
+}
+
+/// Whether the client can be told what an acknowledgement says.
+pub(super) fn can_tell(link: &Link, owed: Owed) -> bool {
+    let can_refuse = link.agreed.can_refuse_publish && owed.kind != AckKind::PubComp;
+    owed.reason != ReasonCode::QuotaExceeded || can_refuse
 }
 
 /// The same where some have a reason string: apart, because nearly all have none.

@@ -23,6 +23,9 @@ pub struct Link {
     pub keep_alive: KeepAlive,
     /// Whether the log told that the client exceeds our receive maximum: once is enough.
     pub is_warned: bool,
+    /// A message was refused to a client that cannot be told: it is closed when all before that was acknowledged, and
+    /// what it sends behind it is not taken.
+    pub(super) is_refused: bool,
     /// Reason strings of acknowledgements that are owed: few have one.
     pub(super) words: Vec<(Owed, Box<str>)>,
     aliases_in: AliasesIn,
@@ -37,6 +40,7 @@ impl Link {
             output: Output::default(),
             keep_alive: KeepAlive::new(agreed.keep_alive_s, now.mono_ms),
             is_warned: false,
+            is_refused: false,
             words: Vec::new(),
             aliases_in: AliasesIn::new(agreed.alias_in_max),
             aliases_out: AliasesOut::new(agreed.alias_out_max),
