@@ -372,7 +372,9 @@ fn patience_ms(plan: &Plan) -> u64 {
         || plan.policy.receive_maximum < 100
         || plan.settings.queued_bytes_total_max < 1 << 20
         || plan.network.socket_bytes < 2_000
-        || plan.crash_every_ms.is_some();
+        || plan.crash_every_ms.is_some()
+        || plan.refuses
+        || plan.fills;
     if is_tight {
         u64::MAX
     } else {
