@@ -312,20 +312,15 @@ impl Shard {
         mut changes: Vec<Change>,
         retained: Option<(u64, Change)>,
     ) -> Option<Ticket> {
-        let session = self.sessions.get(index).me;
-        if let Some((version, change)) = retained {
+        let version = retained.map(|(version, change)| {
             changes.push(change);
-            let ticket = self.submit(now, durability, changes);
-            self.retaining.insert(ticket, (topic.into(), version));
-            return (durability != Durability::None).then(|| {
-                self.pending.insert(ticket, Pending::Ack { session });
-                ticket
-            });
-        }
+            version
+        });
         if changes.is_empty() {
             return None;
         }
-        if durability == Durability::None {
+        let waits = durability != Durability::None;
+        if !waits && version.is_none() {
             let batch = Batch {
                 changes,
                 ..Batch::default()
@@ -334,8 +329,14 @@ impl Shard {
             return None;
         }
         let ticket = self.submit(now, durability, changes);
-        self.pending.insert(ticket, Pending::Ack { session });
-        Some(ticket)
+        if let Some(version) = version {
+            self.retaining.insert(ticket, (topic.into(), version));
+        }
+        waits.then(|| {
+            let session = self.sessions.get(index).me;
+            self.pending.insert(ticket, Pending::Ack { session });
+            ticket
+        })
     }
 
     /// Sets or clears the retained message of a topic, before the message is matched. What the store must
