@@ -68,9 +68,23 @@ impl Index {
         }
     }
 
+    /// The map that has a name, and its key there.
+    fn map(&mut self, name: Name) -> Option<(&mut Map<u64, Place>, u64)> {
+        Some(match name {
+            Name::Session(number) => (&mut self.sessions, number),
+            Name::Subscription(number) => (&mut self.subscriptions, number),
+            Name::Message(key) => (&mut self.messages, key.0),
+            Name::Body(number) => (&mut self.bodies, number),
+            Name::Retained(version) => (&mut self.retained, version),
+            Name::Received(session, id) => (&mut self.received, of_identifier(session, id)),
+            Name::Sent(session, id) => (&mut self.sent, of_identifier(session, id)),
+            Name::RetainedLink(_) | Name::Clock | Name::Format => return None,
+        })
+    }
+
     /// Gives a name a place, or takes it away; returns the one that it had.
     pub(crate) fn set(&mut self, name: Name, place: Option<Place>) -> Option<Place> {
-        fn set_in(map: &mut Map<u64, Place>, key: u64, place: Option<Place>) -> Option<Place> {
+        if let Some((map, key)) = self.map(name) {
             if let Some(place) = place {
                 return map.insert(key, place);
             }
@@ -80,28 +94,44 @@ impl Index {
                 let len = map.len();
                 map.shrink_to(len * 2);
             }
-            old
+            return old;
         }
-        match name {
-            Name::Session(number) => set_in(&mut self.sessions, number, place),
-            Name::Subscription(number) => set_in(&mut self.subscriptions, number, place),
-            Name::Message(key) => set_in(&mut self.messages, key.0, place),
-            Name::Body(number) => set_in(&mut self.bodies, number, place),
-            Name::Retained(version) => set_in(&mut self.retained, version, place),
-            Name::RetainedLink(version) => match place {
-                Some(place) => {
-                    let body = self.retained_links.get(&version).map_or(0, |(_, body)| *body);
-                    self.retained_links
-                        .insert(version, (place, body))
-                        .map(|(old, _)| old)
-                }
-                None => self.retained_links.remove(&version).map(|(old, _)| old),
-            },
-            Name::Received(session, id) => set_in(&mut self.received, of_identifier(session, id), place),
-            Name::Sent(session, id) => set_in(&mut self.sent, of_identifier(session, id), place),
-            Name::Clock => std::mem::replace(&mut self.clock, place),
-            Name::Format => std::mem::replace(&mut self.format, place),
+        match (name, place) {
+            (Name::RetainedLink(version), Some(place)) => {
+                let body = self.body_of(version).unwrap_or(0);
+                let old = self.retained_links.insert(version, (place, body));
+                old.map(|(old, _)| old)
+            }
+            (Name::RetainedLink(version), None) => self.retained_links.remove(&version).map(|(old, _)| old),
+            (Name::Clock, place) => std::mem::replace(&mut self.clock, place),
+            (_, place) => std::mem::replace(&mut self.format, place),
         }
+    }
+
+    /// Makes room for names, at once for all of those of which there may be many.
+    pub(crate) fn reserve(&mut self, names: impl Iterator<Item = Name>) {
+        let [
+            mut sessions,
+            mut subscriptions,
+            mut messages,
+            mut bodies,
+            mut retained,
+        ] = [0; 5];
+        for name in names {
+            match name {
+                Name::Session(_) => sessions += 1,
+                Name::Subscription(_) => subscriptions += 1,
+                Name::Message(_) => messages += 1,
+                Name::Body(_) => bodies += 1,
+                Name::Retained(_) => retained += 1,
+                _ => {}
+            }
+        }
+        self.sessions.reserve(sessions);
+        self.subscriptions.reserve(subscriptions);
+        self.messages.reserve(messages);
+        self.bodies.reserve(bodies);
+        self.retained.reserve(retained);
     }
 
     /// How many links a body has; 0: there is no such body.

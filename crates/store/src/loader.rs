@@ -1,42 +1,25 @@
 //! What a replay of the journal finds, from its begin or from a snapshot.
 
-use hashbrown::HashMap;
 use martlet_broker::{StoredSession, StoredSubscription};
 use martlet_codec::PacketId;
 use martlet_journal::{Place, Record};
-use martlet_session::{Key, Message};
+use martlet_session::Message;
 
 use crate::clock::Reading;
-use crate::index::{Index, Map};
+use crate::index::Index;
 use crate::record::{self, IdentifierRecord, MessageRecord, Name, Times, kind};
 use crate::snapshot::{Decoder, Entry, Said};
 
 /// What the replay of the journal finds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Loader {
-    found: Map<u64, Found>,
-    by_name: HashMap<Name, u64, foldhash::fast::FixedState>,
-    /// Messages, bodies and retained messages of the snapshot, in the order of their places: there may be many millions.
-    many: Vec<One>,
+    /// In the order of their places, which is the order in which they come.
+    found: Vec<Found>,
+    /// How many of them have died.
+    dead: usize,
     snapshot: Decoder,
-    /// Records that something else has the name of now, with their bytes.
-    garbage: Map<u64, u32>,
     /// Records that this version cannot read.
     pub(crate) unknown: u64,
-}
-
-/// One of many.
-#[derive(Debug, Clone, Copy)]
-struct One {
-    spot: u64,
-    /// A key, a number or a version.
-    number: u64,
-    session: u64,
-    bytes: u32,
-    size: u32,
-    kind: u8,
-    is_shared: bool,
-    is_dead: bool,
 }
 
 /// What is left to do.
@@ -44,16 +27,20 @@ struct One {
 pub(crate) struct Rest {
     /// Retained messages that are to be read.
     pub(crate) unread: Vec<Place>,
-    /// Records that nothing names.
+    /// Records that something else has the name of now.
     pub(crate) garbage: Vec<Place>,
 }
 
 #[derive(Debug)]
 struct Found {
-    name: Name,
+    spot: u64,
     bytes: u32,
+    name: Name,
     what: What,
 }
+
+/// So many dead ones are kept in any case.
+const DEAD_MIN: usize = 1 << 12;
 
 #[derive(Debug)]
 pub(crate) enum What {
@@ -69,6 +56,8 @@ pub(crate) enum What {
         size: u32,
     },
     Retained(Box<(Message, Option<u64>)>),
+    /// A retained message of which only the place is known yet.
+    Unread,
     RetainedLink {
         body: u64,
         expires_at_ms: Option<u64>,
@@ -77,33 +66,11 @@ pub(crate) enum What {
         session: u64,
         id: PacketId,
     },
-    Sent {
-        identifier: IdentifierRecord,
-    },
+    Sent(Box<IdentifierRecord>),
     Clock(Reading),
     Format(u64),
-}
-
-impl One {
-    fn name(&self) -> Name {
-        match self.kind {
-            kind::BODY => Name::Body(self.number),
-            kind::RETAINED => Name::Retained(self.number),
-            _ => Name::Message(Key(self.number)),
-        }
-    }
-
-    fn what(&self) -> Option<What> {
-        match self.kind {
-            kind::BODY => Some(What::Body { size: self.size }),
-            kind::RETAINED => None,
-            kind => Some(What::Message {
-                session: self.session,
-                size: (kind == kind::MESSAGE).then_some(self.size),
-                is_shared: self.is_shared,
-            }),
-        }
-    }
+    /// It has died.
+    Nothing,
 }
 
 /// Where a record lies, as one number.
@@ -119,85 +86,91 @@ pub(crate) fn place(spot: u64, bytes: u32) -> Place {
     }
 }
 
-impl Loader {
-    pub(crate) fn new() -> Self {
-        Self {
-            found: Map::default(),
-            by_name: HashMap::default(),
-            many: Vec::new(),
-            snapshot: Decoder::default(),
-            garbage: Map::default(),
-            unknown: 0,
-        }
+impl Found {
+    fn lives(&self) -> bool {
+        !matches!(self.what, What::Nothing)
     }
+}
 
+impl Loader {
     /// Takes what a snapshot says.
     fn take(&mut self, entry: Entry<'_>) {
         let Entry { place, said } = entry;
-        let one = One {
-            spot: spot(place),
-            number: 0,
-            session: 0,
-            bytes: place.bytes,
-            size: 0,
-            kind: kind::MESSAGE,
-            is_shared: false,
-            is_dead: false,
-        };
-        self.many.push(match said {
+        let (name, what) = match said {
             Said::Message {
                 key,
                 session,
                 size,
                 is_shared,
-            } => One {
-                number: key.0,
-                session,
-                size: size.unwrap_or(0),
-                kind: if size.is_some() { kind::MESSAGE } else { kind::LINK },
-                is_shared,
-                ..one
-            },
-            Said::Body { number, size } => One {
-                number,
-                size,
-                kind: kind::BODY,
-                ..one
-            },
-            Said::Retained { version } => One {
-                number: version,
-                kind: kind::RETAINED,
-                ..one
-            },
+            } => (
+                Name::Message(key),
+                What::Message {
+                    session,
+                    size,
+                    is_shared,
+                },
+            ),
+            Said::Body { number, size } => (Name::Body(number), What::Body { size }),
+            Said::Retained { version } => (Name::Retained(version), What::Unread),
             Said::Record { kind, payload } => {
                 return martlet_journal::Index::put(self, Record { place, kind, payload });
             }
+        };
+        self.push(place, name, what);
+    }
+
+    fn push(&mut self, place: Place, name: Name, what: What) {
+        let spot = spot(place);
+        debug_assert!(
+            self.found.last().is_none_or(|last| last.spot < spot),
+            "they come in order"
+        );
+        self.found.push(Found {
+            spot,
+            bytes: place.bytes,
+            name,
+            what,
         });
     }
 
-    /// Gives each record that lives a place in the index, and what it says to `take`.
-    pub(crate) fn fill(self, index: &mut Index, mut take: impl FnMut(Name, What)) -> Rest {
+    /// Where the record at a place is, if it lives.
+    fn find(&self, place: Place) -> Option<usize> {
+        let at = self
+            .found
+            .binary_search_by_key(&spot(place), |found| found.spot)
+            .ok()?;
+        self.found[at].lives().then_some(at)
+    }
+
+    fn forget_dead(&mut self) {
+        self.found.retain(Found::lives);
+        self.dead = 0;
+    }
+
+    /// Gives each record that lives a place in the index, and what it says to `take`, the latest first.
+    pub(crate) fn fill(mut self, index: &mut Index, mut take: impl FnMut(Name, What)) -> Rest {
+        self.forget_dead();
         let mut rest = Rest::default();
-        drop(self.by_name);
-        for (at, found) in self.found {
-            index.set(found.name, Some(place(at, found.bytes)));
-            take(found.name, found.what);
-        }
-        for one in self.many.into_iter().filter(|one| !one.is_dead) {
-            let (name, place) = (one.name(), place(one.spot, one.bytes));
-            // What has its name came later, as a copy, and damage has hidden the death of this.
+        index.reserve(self.found.iter().map(|found| found.name));
+        for Found {
+            spot,
+            bytes,
+            name,
+            what,
+        } in self.found.into_iter().rev()
+        {
+            let place = place(spot, bytes);
+            // What has its name came later, perhaps as a copy, and damage has hidden the death of this.
             if index.get(name).is_some() {
                 rest.garbage.push(place);
                 continue;
             }
             index.set(name, Some(place));
-            match one.what() {
-                Some(what) => take(name, what),
-                None => rest.unread.push(place),
+            match what {
+                What::Unread => rest.unread.push(place),
+                what => take(name, what),
             }
         }
-        let garbage = self.garbage.into_iter().map(|(at, bytes)| place(at, bytes));
-        rest.garbage.extend(garbage);
         rest
     }
 
@@ -240,9 +213,7 @@ impl Loader {
                     id: identifier.id,
                 }
             }
-            kind::SENDING | kind::RELEASING => What::Sent {
-                identifier: record::read_identifier(record.payload)?,
-            },
+            kind::SENDING | kind::RELEASING => What::Sent(Box::new(record::read_identifier(record.payload)?)),
             kind::CLOCK => What::Clock(Reading::read(record.payload)?),
             kind::FORMAT => What::Format(crate::bytes::Reader(record.payload).number()?),
             _ => return None,
@@ -253,7 +224,7 @@ impl Loader {
 
 impl martlet_journal::Index for Loader {
     fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self::default();
     }
 
     fn snapshot(&mut self, bytes: &[u8]) {
@@ -276,51 +247,30 @@ impl martlet_journal::Index for Loader {
     }
 
     fn gone(&mut self, segments: &[u32]) {
-        let mut gone = Vec::new();
-        self.found.retain(|spot, found| {
-            let stays = segments.binary_search(&((spot >> 32) as u32)).is_err();
-            if !stays {
-                gone.push(found.name);
-            }
-            stays
-        });
-        for name in &gone {
-            self.by_name.remove(name);
-        }
-        let stays = |one: &One| segments.binary_search(&((one.spot >> 32) as u32)).is_err();
-        self.many.retain(stays);
+        let stays = |found: &Found| segments.binary_search(&((found.spot >> 32) as u32)).is_err();
+        self.found.retain(|found| found.lives() && stays(found));
+        self.dead = 0;
     }
 
     fn put(&mut self, record: Record<'_>) {
-        let Some((name, what)) = Self::read(&record) else {
-            self.unknown += 1;
-            return;
-        };
-        let at = spot(record.place);
-        if let Some(old) = self.by_name.insert(name, at)
-            && let Some(old_found) = self.found.remove(&old)
-        {
-            self.garbage.insert(old, old_found.bytes);
+        match Self::read(&record) {
+            Some((name, what)) => self.push(record.place, name, what),
+            None => self.unknown += 1,
         }
-        let bytes = record.place.bytes;
-        self.found.insert(at, Found { name, bytes, what });
     }
 
     fn killed(&mut self, place: Place) {
-        let at = spot(place);
-        if let Some(found) = self.found.remove(&at) {
-            self.by_name.remove(&found.name);
-        } else if let Ok(at) = self.many.binary_search_by_key(&at, |one| one.spot) {
-            self.many[at].is_dead = true;
-        } else {
-            self.garbage.remove(&at);
+        if let Some(at) = self.find(place) {
+            self.found[at].what = What::Nothing;
+            self.dead += 1;
+            if self.dead > DEAD_MIN.max(self.found.len() / 2) {
+                self.forget_dead();
+            }
         }
     }
 
     fn is_live(&self, record: &Record<'_>) -> bool {
-        let at = spot(record.place);
-        let one = self.many.binary_search_by_key(&at, |one| one.spot);
-        self.found.contains_key(&at) || one.is_ok_and(|one| !self.many[one].is_dead)
+        self.find(record.place).is_some()
     }
 
     fn moved(&mut self, _: &Record<'_>, _: Place) {

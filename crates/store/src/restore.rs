@@ -1,11 +1,10 @@
 //! Opening a store: what was stored when it ended, ready for the shards.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hashbrown::HashMap;
-use martlet_broker::{RestoredSession, Shared, StoredSubscription};
+use hashbrown::{HashMap, HashSet};
+use martlet_broker::{RestoredSession, Shared, StoredSession, StoredSubscription};
 use martlet_codec::{PacketId, TopicBuf};
 use martlet_journal::{Disk, Journal, Place, Report};
 use martlet_session::{Key, Message, Now, Number};
@@ -67,7 +66,8 @@ impl Restored {
 /// What is being put together.
 #[derive(Debug, Default)]
 struct Sorted {
-    sessions: BTreeMap<u64, RestoredSession>,
+    /// In the order of their numbers, once all are here.
+    sessions: Vec<RestoredSession>,
     /// Of each message: its session, its bytes and whether it came by a shared subscription.
     messages: Vec<(u64, Key, usize, bool)>,
     subscriptions: Vec<StoredSubscription>,
@@ -93,7 +93,7 @@ impl<D: Disk> Engine<D> {
         now: Now,
         exchange: Arc<Exchange>,
     ) -> Result<(Self, Restored, Report), Error> {
-        let mut loader = Loader::new();
+        let mut loader = Loader::default();
         let (mut journal, report) = Journal::open(disk, limits.journal, salt, &mut loader)?;
         let unknown = loader.unknown;
         let mut index = Index::default();
@@ -149,7 +149,7 @@ impl<D: Disk> Engine<D> {
         let mut payload = Vec::new();
         let sent = std::mem::take(&mut sorted.sent);
         for identifier in sent {
-            let Some(session) = sorted.sessions.get_mut(&identifier.session) else {
+            let Some(session) = session_mut(&mut sorted.sessions, identifier.session) else {
                 continue;
             };
             let queued = identifier.key.and_then(|key| {
@@ -159,7 +159,7 @@ impl<D: Disk> Engine<D> {
             });
             session.sent.push((identifier.id, queued));
         }
-        restored.sessions = sorted.sessions.into_values().collect();
+        restored.sessions = sorted.sessions;
         restored.retained = sorted.retained;
         restored
     }
@@ -226,7 +226,7 @@ impl Sorted {
                     received: Vec::new(),
                     sent: Vec::new(),
                 };
-                self.sessions.insert(restored.session.number, restored);
+                self.sessions.push(restored);
             }
             What::Subscription(subscription) => self.subscriptions.push(*subscription),
             What::Message {
@@ -259,12 +259,13 @@ impl Sorted {
                 self.retained_links.push((version, body, expires_at_ms));
             }
             What::Received { session, id } => self.received.push((session, id)),
-            What::Sent { identifier } => {
+            What::Sent(identifier) => {
                 self.highest = self.highest.max(identifier.order);
-                self.sent.push(identifier);
+                self.sent.push(*identifier);
             }
             What::Clock(reading) => self.clock = Some(reading),
             What::Format(format) => self.format = Some(format),
+            What::Unread | What::Nothing => {}
         }
     }
 
@@ -289,20 +290,26 @@ impl Sorted {
 
     /// Sessions that gave way to a later one of the same client, which was to be their end.
     fn replaced(&mut self) -> Vec<Name> {
-        let mut latest: HashMap<Arc<str>, u64, foldhash::fast::RandomState> = HashMap::default();
+        self.sessions
+            .sort_unstable_by_key(|restored| restored.session.number);
+        let mut seen: HashSet<&str, foldhash::fast::RandomState> = HashSet::default();
+        seen.reserve(self.sessions.len());
         let mut dead = Vec::new();
-        for (number, restored) in &self.sessions {
-            if restored.session.is_over {
-                continue;
-            }
-            // They come in the order of their numbers.
-            if let Some(old) = latest.insert(Arc::clone(&restored.session.client_id), *number) {
-                dead.push(old);
+        for restored in self.sessions.iter().rev() {
+            let StoredSession {
+                number,
+                client_id,
+                is_over,
+                ..
+            } = &restored.session;
+            if !is_over && !seen.insert(client_id) {
+                dead.push(*number);
             }
         }
-        for number in &dead {
-            self.sessions.remove(number);
-        }
+        drop(seen);
+        dead.reverse();
+        self.sessions
+            .retain(|restored| dead.binary_search(&restored.session.number).is_err());
         dead.into_iter().map(Name::Session).collect()
     }
 
@@ -310,13 +317,13 @@ impl Sorted {
     fn spread(&mut self) -> Vec<Name> {
         let mut dead = Vec::new();
         for subscription in std::mem::take(&mut self.subscriptions) {
-            match self.sessions.get_mut(&subscription.session) {
+            match session_mut(&mut self.sessions, subscription.session) {
                 Some(session) => session.subscriptions.push(subscription),
                 None => dead.push(Name::Subscription(subscription.number)),
             }
         }
         for (session, id) in std::mem::take(&mut self.received) {
-            match self.sessions.get_mut(&session) {
+            match session_mut(&mut self.sessions, session) {
                 Some(session) => session.received.push(id),
                 None => dead.push(Name::Received(session, id)),
             }
@@ -325,14 +332,14 @@ impl Sorted {
         let mut under_way: Vec<_> = self.sent.iter().filter_map(|sent| sent.key).collect();
         under_way.sort_unstable();
         for sent in &self.sent {
-            if !self.sessions.contains_key(&sent.session) {
+            if session_mut(&mut self.sessions, sent.session).is_none() {
                 dead.push(Name::Sent(sent.session, sent.id));
             }
         }
         let mut messages = std::mem::take(&mut self.messages);
         messages.sort_unstable_by_key(|(session, key, ..)| (*session, *key));
         for of_session in messages.chunk_by(|a, b| a.0 == b.0) {
-            let Some(session) = self.sessions.get_mut(&of_session[0].0) else {
+            let Some(session) = session_mut(&mut self.sessions, of_session[0].0) else {
                 dead.extend(of_session.iter().map(|(_, key, ..)| Name::Message(*key)));
                 continue;
             };
@@ -352,4 +359,10 @@ impl Sorted {
         }
         dead
     }
+}
+
+/// A session, by its number.
+fn session_mut(sessions: &mut [RestoredSession], number: u64) -> Option<&mut RestoredSession> {
+    let at = sessions.binary_search_by_key(&number, |restored| restored.session.number);
+    sessions.get_mut(at.ok()?)
 }
