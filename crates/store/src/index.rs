@@ -8,6 +8,7 @@ use martlet_codec::PacketId;
 use martlet_journal::Place;
 use martlet_session::Key;
 
+use crate::places::Places;
 use crate::record::Name;
 
 /// Numbers are our own, so nobody can choose them to collide.
@@ -16,16 +17,16 @@ pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 /// The places of all records that live.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    sessions: Map<u64, Place>,
-    subscriptions: Map<u64, Place>,
-    messages: Map<u64, Place>,
-    bodies: Map<u64, Place>,
+    sessions: Places,
+    subscriptions: Places,
+    messages: Places,
+    bodies: Places,
     /// How many links a body has.
     links: Map<u64, u32>,
-    retained: Map<u64, Place>,
+    retained: Places,
     retained_links: Map<u64, (Place, u64)>,
-    received: Map<u64, Place>,
-    sent: Map<u64, Place>,
+    received: Places,
+    sent: Places,
     clock: Option<Place>,
     format: Option<Place>,
     /// Retained messages that were cleared before they came.
@@ -55,83 +56,46 @@ fn of_identifier(session: u64, id: PacketId) -> u64 {
 impl Index {
     pub(crate) fn get(&self, name: Name) -> Option<Place> {
         match name {
-            Name::Session(number) => self.sessions.get(&number).copied(),
-            Name::Subscription(number) => self.subscriptions.get(&number).copied(),
-            Name::Message(key) => self.messages.get(&key.0).copied(),
-            Name::Body(number) => self.bodies.get(&number).copied(),
-            Name::Retained(version) => self.retained.get(&version).copied(),
+            Name::Session(number) => self.sessions.get(number),
+            Name::Subscription(number) => self.subscriptions.get(number),
+            Name::Message(key) => self.messages.get(key.0),
+            Name::Body(number) => self.bodies.get(number),
+            Name::Retained(version) => self.retained.get(version),
             Name::RetainedLink(version) => self.retained_links.get(&version).map(|(place, _)| *place),
-            Name::Received(session, id) => self.received.get(&of_identifier(session, id)).copied(),
-            Name::Sent(session, id) => self.sent.get(&of_identifier(session, id)).copied(),
+            Name::Received(session, id) => self.received.get(of_identifier(session, id)),
+            Name::Sent(session, id) => self.sent.get(of_identifier(session, id)),
             Name::Clock => self.clock,
             Name::Format => self.format,
         }
     }
 
-    /// The map that has a name, and its key there.
-    fn map(&mut self, name: Name) -> Option<(&mut Map<u64, Place>, u64)> {
-        Some(match name {
-            Name::Session(number) => (&mut self.sessions, number),
-            Name::Subscription(number) => (&mut self.subscriptions, number),
-            Name::Message(key) => (&mut self.messages, key.0),
-            Name::Body(number) => (&mut self.bodies, number),
-            Name::Retained(version) => (&mut self.retained, version),
-            Name::Received(session, id) => (&mut self.received, of_identifier(session, id)),
-            Name::Sent(session, id) => (&mut self.sent, of_identifier(session, id)),
-            Name::RetainedLink(_) | Name::Clock | Name::Format => return None,
-        })
-    }
-
     /// Gives a name a place, or takes it away; returns the one that it had.
     pub(crate) fn set(&mut self, name: Name, place: Option<Place>) -> Option<Place> {
-        if let Some((map, key)) = self.map(name) {
-            if let Some(place) = place {
-                return map.insert(key, place);
-            }
-            let old = map.remove(&key);
-            // A burst must not keep its memory.
-            if map.len() * 8 < map.capacity() && map.capacity() > 1 << 16 {
-                let len = map.len();
-                map.shrink_to(len * 2);
-            }
-            return old;
-        }
-        match (name, place) {
-            (Name::RetainedLink(version), Some(place)) => {
-                let body = self.body_of(version).unwrap_or(0);
-                let old = self.retained_links.insert(version, (place, body));
-                old.map(|(old, _)| old)
-            }
-            (Name::RetainedLink(version), None) => self.retained_links.remove(&version).map(|(old, _)| old),
-            (Name::Clock, place) => std::mem::replace(&mut self.clock, place),
-            (_, place) => std::mem::replace(&mut self.format, place),
-        }
-    }
-
-    /// Makes room for names, at once for all of those of which there may be many.
-    pub(crate) fn reserve(&mut self, names: impl Iterator<Item = Name>) {
-        let [
-            mut sessions,
-            mut subscriptions,
-            mut messages,
-            mut bodies,
-            mut retained,
-        ] = [0; 5];
-        for name in names {
-            match name {
-                Name::Session(_) => sessions += 1,
-                Name::Subscription(_) => subscriptions += 1,
-                Name::Message(_) => messages += 1,
-                Name::Body(_) => bodies += 1,
-                Name::Retained(_) => retained += 1,
-                _ => {}
+        fn set_in(places: &mut Places, number: u64, place: Option<Place>) -> Option<Place> {
+            match place {
+                Some(place) => places.insert(number, place),
+                None => places.remove(number),
             }
         }
-        self.sessions.reserve(sessions);
-        self.subscriptions.reserve(subscriptions);
-        self.messages.reserve(messages);
-        self.bodies.reserve(bodies);
-        self.retained.reserve(retained);
+        match name {
+            Name::Session(number) => set_in(&mut self.sessions, number, place),
+            Name::Subscription(number) => set_in(&mut self.subscriptions, number, place),
+            Name::Message(key) => set_in(&mut self.messages, key.0, place),
+            Name::Body(number) => set_in(&mut self.bodies, number, place),
+            Name::Retained(version) => set_in(&mut self.retained, version, place),
+            Name::RetainedLink(version) => match place {
+                Some(place) => {
+                    let body = self.body_of(version).unwrap_or(0);
+                    let old = self.retained_links.insert(version, (place, body));
+                    old.map(|(old, _)| old)
+                }
+                None => self.retained_links.remove(&version).map(|(old, _)| old),
+            },
+            Name::Received(session, id) => set_in(&mut self.received, of_identifier(session, id), place),
+            Name::Sent(session, id) => set_in(&mut self.sent, of_identifier(session, id), place),
+            Name::Clock => std::mem::replace(&mut self.clock, place),
+            Name::Format => std::mem::replace(&mut self.format, place),
+        }
     }
 
     /// How many links a body has; 0: there is no such body.

@@ -19,6 +19,7 @@ pub mod limits;
 mod load;
 mod loader;
 pub mod offline;
+mod places;
 pub mod record;
 mod restore;
 mod snapshot;

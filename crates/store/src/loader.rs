@@ -78,17 +78,17 @@ pub(crate) fn spot(place: Place) -> u64 {
     u64::from(place.segment) << 32 | u64::from(place.offset)
 }
 
-pub(crate) fn place(spot: u64, bytes: u32) -> Place {
-    Place {
-        segment: (spot >> 32) as u32,
-        offset: spot as u32,
-        bytes,
-    }
-}
-
 impl Found {
     fn lives(&self) -> bool {
         !matches!(self.what, What::Nothing)
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            segment: (self.spot >> 32) as u32,
+            offset: self.spot as u32,
+            bytes: self.bytes,
+        }
     }
 }
 
@@ -147,28 +147,20 @@ impl Loader {
         self.dead = 0;
     }
 
-    /// Gives each record that lives a place in the index, and what it says to `take`, the latest first.
+    /// Gives each record that lives a place in the index, and what it says to `take`.
     pub(crate) fn fill(mut self, index: &mut Index, mut take: impl FnMut(Name, What)) -> Rest {
         self.forget_dead();
         let mut rest = Rest::default();
-        index.reserve(self.found.iter().map(|found| found.name));
-        for Found {
-            spot,
-            bytes,
-            name,
-            what,
-        } in self.found.into_iter().rev()
-        {
-            let place = place(spot, bytes);
-            // What has its name came later, perhaps as a copy, and damage has hidden the death of this.
-            if index.get(name).is_some() {
-                rest.garbage.push(place);
-                continue;
-            }
-            index.set(name, Some(place));
-            match what {
+        for found in &self.found {
+            // What has its name comes later, perhaps as a copy, and damage has hidden the death of the old one.
+            rest.garbage.extend(index.set(found.name, Some(found.place())));
+        }
+        for found in self.found {
+            let place = found.place();
+            match found.what {
+                _ if index.get(found.name) != Some(place) => {}
                 What::Unread => rest.unread.push(place),
-                what => take(name, what),
+                what => take(found.name, what),
             }
         }
         rest
