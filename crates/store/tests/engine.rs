@@ -1,18 +1,17 @@
 //! An engine and one shard's end of it, on a disk that fills up, fails and forgets.
 
+mod common;
+
 use std::sync::Arc;
 
-use martlet_broker::{Batch, Change, Durability, Load, Purpose, Recipient, Store, StoreEvent, StoredSession};
-use martlet_codec::{PropertiesBuf, Qos, TopicBuf};
+use martlet_broker::{Batch, Change, Durability, Load, Purpose, Store, StoreEvent};
+use martlet_codec::TopicBuf;
 use martlet_journal::disk::Faults;
 use martlet_journal::{FaultyDisk, SyncJob};
-use martlet_session::{Key, Message, Now, Ticket};
+use martlet_session::{Key, Message, Ticket};
 use martlet_store::{Engine, Exchange, Handle, Limits, Restored};
 
-const NOW: Now = Now {
-    mono_ms: 1_000,
-    wall_ms: 1_700_000_000_000,
-};
+use common::NOW;
 
 struct Rig {
     engine: Engine<FaultyDisk>,
@@ -47,44 +46,19 @@ fn open_with(disk: &FaultyDisk, limits: Limits) -> (Rig, Restored) {
 }
 
 fn session(number: u64) -> Change {
-    Change::Session(StoredSession {
-        number,
-        client_id: format!("client {number}").into(),
-        expiry_s: u32::MAX,
-        is_over: false,
-        away_since_ms: Some(NOW.wall_ms),
-        sent_up_to: 0,
-        will: None,
-    })
-}
-
-fn message(number: u64, payload_bytes: usize) -> Arc<Message> {
-    Arc::new(Message {
-        topic: TopicBuf::new("a/b").unwrap(),
-        properties: PropertiesBuf::new(),
-        payload: vec![b'.'; payload_bytes].into(),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        expires_at_ms: None,
-        publisher: None,
-        number: number.into(),
-    })
+    Change::Session(common::session(number))
 }
 
 /// A message for sessions, each at its place.
 fn queued(number: u64, payload_bytes: usize, sessions: &[u64]) -> Change {
-    let recipient = |(at, session): (usize, &u64)| Recipient {
-        session: *session,
-        key: Key::new(number, at as u32),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        subscription_ids: Box::default(),
-        shared: None,
-    };
     Change::Queued {
         message: message(number, payload_bytes),
-        recipients: sessions.iter().enumerate().map(recipient).collect(),
+        recipients: common::recipients(number, sessions, None),
     }
+}
+
+fn message(number: u64, payload_bytes: usize) -> Arc<Message> {
+    Arc::new(common::message(number, payload_bytes))
 }
 
 impl Rig {

@@ -1,10 +1,14 @@
 //! A store that no broker runs: looked at, damaged, repaired, exported and imported.
 
+mod common;
+
 use std::collections::BTreeSet;
 
-use martlet_journal::{Disk, DiskFile, Group, Journal, Limits, MemoryDisk, Place, Record};
+use martlet_journal::{Disk, DiskFile, Group, Journal, Limits, MemoryDisk};
 use martlet_store::Error;
 use martlet_store::offline::{ImportError, Importer, Line, Offline, repair};
+
+use common::{Everything, copy};
 
 const LIMITS: Limits = Limits {
     segment_bytes: 700,
@@ -159,15 +163,6 @@ fn an_import_that_did_not_end_is_no_store() {
     assert!(matches!(error, Error::Unfinished), "{error}");
 }
 
-fn copy(disk: &MemoryDisk) -> MemoryDisk {
-    let entries = disk.list().unwrap().into_iter();
-    MemoryDisk::with_files(entries.map(|entry| {
-        let bytes = disk.contents(&entry.name).unwrap();
-        (entry.name, bytes)
-    }))
-}
-
-/// Whatever byte is damaged: a check sees it, and behind a repair the store is whole and has the rest.
 #[test]
 fn any_byte_may_be_damaged_and_is_repaired() {
     let disk = MemoryDisk::default();
@@ -279,22 +274,4 @@ fn a_later_format_is_left_alone() {
     ] {
         assert!(matches!(error, Error::Format { found: 9, known: 1 }), "{error}");
     }
-}
-
-/// An index for those who only append.
-struct Everything;
-
-impl martlet_journal::Index for Everything {
-    fn clear(&mut self) {}
-    fn snapshot(&mut self, _: &[u8]) {}
-    fn snapshot_ends(&mut self) -> bool {
-        false
-    }
-    fn gone(&mut self, _: &[u32]) {}
-    fn put(&mut self, _: Record<'_>) {}
-    fn killed(&mut self, _: Place) {}
-    fn is_live(&self, _: &Record<'_>) -> bool {
-        true
-    }
-    fn moved(&mut self, _: &Record<'_>, _: Place) {}
 }

@@ -1,5 +1,7 @@
 //! A start from a snapshot finds what a replay of everything finds.
 
+mod common;
+
 use std::sync::Arc;
 
 use martlet_broker::{
@@ -7,16 +9,13 @@ use martlet_broker::{
 };
 use martlet_codec::{FilterBuf, PacketId, PropertiesBuf, Qos, SubscribeOptions, TopicBuf};
 use martlet_journal::report::Report;
-use martlet_journal::{Disk, DiskFile, MemoryDisk, SyncJob};
-use martlet_session::{Key, Message, Now, Ticket};
+use martlet_journal::{Disk, DiskFile, Journal, MemoryDisk, SyncJob};
+use martlet_session::{Key, Message, Ticket};
 use martlet_store::offline::{Offline, repair};
 use martlet_store::{Engine, Exchange, Handle, Limits, Restored};
 use proptest::prelude::*;
 
-const NOW: Now = Now {
-    mono_ms: 1_000,
-    wall_ms: 1_700_000_000_000,
-};
+use common::{Everything, NOW, copy};
 
 /// Small, so that a snapshot takes many steps while much goes on.
 fn limits() -> Limits {
@@ -103,14 +102,6 @@ fn open(disk: &MemoryDisk) -> (Engine<MemoryDisk>, Restored, Report) {
     Engine::open(disk.clone(), limits(), 7, NOW, Arc::new(exchange)).unwrap()
 }
 
-fn copy(disk: &MemoryDisk) -> MemoryDisk {
-    let entries = disk.list().unwrap().into_iter();
-    MemoryDisk::with_files(entries.map(|entry| {
-        let bytes = disk.contents(&entry.name).unwrap();
-        (entry.name, bytes)
-    }))
-}
-
 fn ending(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or("")
 }
@@ -178,27 +169,15 @@ impl Rig {
         let number = self.next();
         Arc::new(Message {
             topic: TopicBuf::new(topic).unwrap(),
-            properties: PropertiesBuf::new(),
-            payload: vec![b'.'; bytes].into(),
-            qos: Qos::AtLeastOnce,
-            retain: false,
             expires_at_ms: bytes.is_multiple_of(3).then_some(90_000),
             publisher: bytes.is_multiple_of(2).then(|| "publisher".into()),
-            number: number.into(),
+            ..common::message(number, bytes)
         })
     }
 
     fn recipients(&mut self, message: &Message, sessions: &[u64], is_shared: bool) -> Vec<Recipient> {
-        let number = message.number.get();
-        let recipient = |(at, session): (usize, &u64)| Recipient {
-            session: *session,
-            key: Key::new(number, at as u32),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            subscription_ids: Box::default(),
-            shared: is_shared.then(|| "$share/g/a".into()),
-        };
-        let recipients: Vec<_> = sessions.iter().enumerate().map(recipient).collect();
+        let shared = is_shared.then_some("$share/g/a");
+        let recipients = common::recipients(message.number.get(), sessions, shared);
         self.keys.extend(recipients.iter().map(|recipient| recipient.key));
         recipients
     }
@@ -223,13 +202,8 @@ impl Rig {
 
     fn stored(number: u64, order: u64) -> StoredSession {
         StoredSession {
-            number,
-            client_id: format!("client {number}").into(),
-            expiry_s: u32::MAX,
-            is_over: false,
             away_since_ms: Some(NOW.wall_ms + order),
-            sent_up_to: 0,
-            will: None,
+            ..common::session(number)
         }
     }
 
@@ -438,25 +412,9 @@ fn one_that_is_damaged_or_cut_anywhere_is_not_missed() {
 /// A snapshot of another version is left where it is, and nobody is told of damage.
 #[test]
 fn one_that_makes_no_sense_is_not_used() {
-    struct Later;
-    impl martlet_journal::Index for Later {
-        fn clear(&mut self) {}
-        fn snapshot(&mut self, _: &[u8]) {}
-        fn snapshot_ends(&mut self) -> bool {
-            true
-        }
-        fn gone(&mut self, _: &[u32]) {}
-        fn put(&mut self, _: martlet_journal::Record<'_>) {}
-        fn killed(&mut self, _: martlet_journal::Place) {}
-        fn is_live(&self, _: &martlet_journal::Record<'_>) -> bool {
-            true
-        }
-        fn moved(&mut self, _: &martlet_journal::Record<'_>, _: martlet_journal::Place) {}
-    }
     let disk = filled();
     let all = found_without(&disk).0;
-    let (mut journal, _) =
-        martlet_journal::Journal::open(disk.clone(), limits().journal, 7, &mut Later).unwrap();
+    let (mut journal, _) = Journal::open(disk.clone(), limits().journal, 7, &mut Everything).unwrap();
     let mut writer = journal.begin_snapshot().unwrap();
     writer.write(&[99, 0, 1, 2, 3]).unwrap();
     journal.end_snapshot(writer.finish().unwrap()).unwrap();
