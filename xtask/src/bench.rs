@@ -3,6 +3,7 @@
 //! Each measurement has a broker of its own, started for it on a core of its own; the load runs on
 //! another. What is told is the median of the repetitions.
 
+mod clients;
 mod durability;
 mod machine;
 mod measure;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::sh::{self, cargo, step};
+pub(crate) use clients::run as run_clients;
 use machine::{Cores, Machine};
 use measure::Bench;
 use peers::Peers;
@@ -26,6 +28,13 @@ use rows::{Pace, Work};
 
 const FOLDER: &str = "benches/results";
 const REPETITIONS: usize = 3;
+
+/// What may be measured instead of brokers.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum What {
+    /// What a message costs our client library, beside rumqttc
+    Client,
+}
 
 /// What the command line asks for.
 pub(crate) struct Asked {

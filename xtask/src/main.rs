@@ -38,6 +38,9 @@ enum Chore {
     },
     /// Measure Martlet beside mosquitto, rumqttd and a relay; results, table and plots
     Bench {
+        /// Measure this instead
+        #[arg(value_enum, conflicts_with_all = ["only", "draw"])]
+        what: Option<bench::What>,
         /// A few minutes: short measurements, smaller numbers
         #[arg(long)]
         quick: bool,
@@ -96,7 +99,17 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
             tidy::sources(*tighten)?;
             tidy::ledgers(&if *ran { nextest::ran()? } else { nextest::listed()? }, *tighten)
         }
-        Chore::Bench { quick, only, draw } => bench::run(&bench::Asked {
+        Chore::Bench {
+            what: Some(bench::What::Client),
+            quick,
+            ..
+        } => bench::run_clients(*quick),
+        Chore::Bench {
+            what: None,
+            quick,
+            only,
+            draw,
+        } => bench::run(&bench::Asked {
             quick: *quick,
             only: only.clone(),
             draw: *draw,

@@ -69,17 +69,22 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// Installs what is missing; what cannot be had is left out, with a line that says so.
-    pub(super) fn find(target: &Path) -> Result<Self> {
+    /// Those that are ours.
+    pub(super) fn ours(target: &Path) -> Result<Self> {
         let folder = target.join("bench-peers");
         std::fs::create_dir_all(&folder)?;
-        let mut peers = Self {
+        Ok(Self {
             martlet: target.join("release/martlet"),
             rumqttd: folder.join("bin/rumqttd"),
             folder,
             all: vec![Peer::Relay, Peer::Martlet],
             versions: BTreeMap::new(),
-        };
+        })
+    }
+
+    /// Installs what is missing; what cannot be had is left out, with a line that says so.
+    pub(super) fn find(target: &Path) -> Result<Self> {
+        let mut peers = Self::ours(target)?;
         let found = if mosquitto().is_none() {
             setup::debian("mosquitto")
         } else {

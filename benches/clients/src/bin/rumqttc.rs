@@ -1,0 +1,71 @@
+//! rumqttc, as its documentation shows it: a task that publishes, and a loop that is polled.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clients::{Args, INFLIGHT, Meter, PAYLOAD_BYTES, QUEUE, Role, TOPIC};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let args = Args::read()?;
+    let mut options = MqttOptions::new(args.client_id(), "127.0.0.1", args.port);
+    options.set_keep_alive(Duration::from_secs(60));
+    options.set_inflight(INFLIGHT);
+    let (client, mut connection) = AsyncClient::new(options, QUEUE);
+    while !matches!(connection.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
+    match args.role {
+        Role::Publish => publish(client, connection, args).await,
+        Role::Receive => receive(client, connection, args).await,
+    }
+}
+
+async fn publish(client: AsyncClient, mut connection: EventLoop, args: Args) -> Result<()> {
+    let qos = qos(args.qos);
+    let meter = Meter::start();
+    tokio::spawn(async move {
+        for _ in 0..args.messages {
+            client.publish(TOPIC, qos, false, [b'.'; PAYLOAD_BYTES]).await?;
+        }
+        // Dropped, it would end the loop.
+        std::future::pending::<Result<(), rumqttc::ClientError>>().await
+    });
+    let mut done = 0;
+    while done < args.messages {
+        done += u64::from(match connection.poll().await? {
+            Event::Outgoing(Outgoing::Publish(_)) => args.qos == 0,
+            Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => true,
+            _ => false,
+        });
+    }
+    meter.stop(args.messages);
+    Ok(())
+}
+
+async fn receive(client: AsyncClient, mut connection: EventLoop, args: Args) -> Result<()> {
+    client.subscribe(TOPIC, qos(args.qos)).await?;
+    while !matches!(connection.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
+    println!("ready");
+    let meter = Meter::start();
+    let (mut came, mut released) = (0, 0);
+    while came < args.messages || (args.qos == 2 && released < args.messages) {
+        match connection.poll().await? {
+            Event::Incoming(Packet::Publish(publish)) => {
+                assert_eq!(publish.payload.len(), PAYLOAD_BYTES);
+                came += 1;
+            }
+            Event::Outgoing(Outgoing::PubComp(_)) => released += 1,
+            _ => {}
+        }
+    }
+    meter.stop(args.messages);
+    Ok(())
+}
+
+fn qos(qos: u8) -> QoS {
+    match qos {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}
