@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use martlet_broker::router::{Overlapping, Presence, RouteBuilder, Router, SessionRef};
 use martlet_broker::{
-    ConnId, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Relocated, Seed, Settings, Shard,
-    Shared, Sink,
+    Batch, ConnId, Event, Input, ListenerRules, Load, Parcels, Peer, Relocated, Seed, Settings, Shard,
+    Shared, Sink, Store, StoreEvent,
 };
 use martlet_codec::{
     Ack, Address, Connect, Decoded, Delivery, Disconnect, Extras, Filter, Limits, Packet, PacketId,
@@ -287,6 +287,33 @@ const NOW: Now = Now {
     wall_ms: 0,
 };
 
+/// A store, as a broker has one by default, that nothing here has to be put in.
+struct UnusedStore;
+
+impl Store for UnusedStore {
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn submit(&mut self, _: Now, batch: Batch) {
+        panic!("nothing here is to be stored: {batch:?}")
+    }
+
+    fn flush(&mut self) {}
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn load(&mut self, load: Load) {
+        panic!("nothing is stored: {load:?}")
+    }
+
+    fn poll(&mut self) -> Option<StoreEvent> {
+        None
+    }
+}
+
 /// Keeps what goes to another shard.
 #[derive(Default)]
 struct Outside {
@@ -320,7 +347,7 @@ impl Bench {
 
     fn of(index: u16, shared: Arc<Shared>) -> Self {
         Self {
-            shard: Shard::new(index, shared, Box::new(MemoryStore), Seed::new(2), NOW),
+            shard: Shard::new(index, shared, Box::new(UnusedStore), Seed::new(2), NOW),
             outside: Outside::default(),
             dirty: Vec::new(),
             delivered_bytes: 0,

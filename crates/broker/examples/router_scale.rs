@@ -159,7 +159,8 @@ type Message = Arc<[u64; 18]>;
 
 fn retained() {
     let name = |i: u32| format!("site/{}/device-{i}/state", i % 1000);
-    let retained: Retained<Message> = Retained::new(1, usize::MAX, |message| size_of_val(&**message));
+    let retained: Retained<Message> =
+        Retained::new(1, usize::MAX, u64::MAX, |message| size_of_val(&**message));
     let names: Vec<_> = (0..MESSAGES).map(name).collect();
     let start_bytes = resident_bytes();
     let value = || Arc::new([1; 18]);

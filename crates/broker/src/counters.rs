@@ -69,6 +69,8 @@ counters! {
     queued;
     /// Bytes in queues.
     queued_bytes;
+    /// Those of them that wait for sessions that are not stored.
+    queued_memory_bytes;
 }
 
 /// A number that one thread writes.

@@ -27,6 +27,8 @@ pub struct Settings {
     pub payload_format_check: bool,
     /// Bytes in all queues. At it: publishers of QoS 1 and 2 are refused with 0x97, in version 3 closed.
     pub queued_bytes_total_max: u64,
+    /// Bytes in the queues of sessions that are not stored. At it: the same.
+    pub queued_memory_bytes_max: u64,
     /// Bytes of stored messages of all queues that are in memory. Above it: they wait in the store alone.
     pub window_bytes_total_max: usize,
     /// What must be survived before an identifier of QoS 2 is used.
@@ -39,6 +41,8 @@ pub struct Settings {
     pub subscriptions_max: usize,
     /// Retained messages. At it: a new topic is refused with 0x97.
     pub retained_messages_max: usize,
+    /// Bytes of retained messages. At it: what would add to them is refused with 0x97.
+    pub retained_bytes_max: u64,
     /// The longest life of a retained message in milliseconds.
     pub retain_expiry_ms_max: Option<u64>,
     /// From the start of a connection to its complete CONNECT. At it: closed.
@@ -64,12 +68,14 @@ impl Default for Settings {
             payload_bytes_max: None,
             payload_format_check: false,
             queued_bytes_total_max: 1 << 30,
+            queued_memory_bytes_max: 1 << 30,
             window_bytes_total_max: 256 << 20,
             durability: Durability::Fsync,
             will_grace_ms: 10_000,
             sessions_max: 1_000_000,
             subscriptions_max: 1_000_000,
             retained_messages_max: 10_000_000,
+            retained_bytes_max: 4 << 30,
             retain_expiry_ms_max: None,
             connect_timeout_ms: 10_000,
             early_bytes_max: 16 << 10,

@@ -56,7 +56,7 @@ reasons! {
     /// `payload_format_check`.
     PayloadFormat = "payload_format", "the payload is not the UTF-8 that it is said to be";
     /// Retained messages are at their limit.
-    RetainedFull = "retained_full", "there are as many retained messages as there may be";
+    RetainedFull = "retained_full", "retained messages are at their limit";
     /// All queues together are at their limit.
     QueuesFull = "queues_full", "all queues together are full";
     /// The store could not keep it.

@@ -27,6 +27,7 @@ pub struct Retained<V> {
     /// When the first message of each stripe expires, readable without its lock.
     due: Box<[AtomicU64]>,
     messages_max: usize,
+    bytes_max: u64,
     messages: AtomicUsize,
     bytes: AtomicUsize,
     weigh: fn(&V) -> usize,
@@ -43,7 +44,7 @@ pub enum SetOutcome {
     Replaced,
     /// The topic has a newer one, which stays.
     Older,
-    /// The topic has none, and there are as many as there may be.
+    /// There are as many as there may be, or as many bytes.
     Full,
 }
 
@@ -60,9 +61,9 @@ pub struct Changed {
 const STRIPES: usize = 64;
 
 impl<V: Clone> Retained<V> {
-    /// Room for `messages_max` messages. The seed is secret, topics are chosen by strangers. `weigh` tells
+    /// Room for `messages_max` messages of `bytes_max` bytes in all. The seed is secret, topics are chosen by strangers. `weigh` tells
     /// the bytes of a value, the same each time.
-    pub fn new(seed: u64, messages_max: usize, weigh: fn(&V) -> usize) -> Self {
+    pub fn new(seed: u64, messages_max: usize, bytes_max: u64, weigh: fn(&V) -> usize) -> Self {
         let hashing = LevelHashing::new(seed);
         Self {
             stripes: (0..STRIPES)
@@ -71,6 +72,7 @@ impl<V: Clone> Retained<V> {
             due: (0..STRIPES).map(|_| AtomicU64::new(NEVER)).collect(),
             hashing,
             messages_max,
+            bytes_max,
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             weigh,
@@ -88,7 +90,9 @@ impl<V: Clone> Retained<V> {
         expires_at_ms: Option<u64>,
         may_fail: bool,
     ) -> (SetOutcome, Changed) {
-        self.set_with(topic, value, expires_at_ms, may_fail, || self.next_version())
+        self.set_with(topic, value, expires_at_ms, Some(may_fail), || {
+            self.next_version()
+        })
     }
 
     /// Forgets the message of a topic because an empty one was just published [MQTT5-3.3.1-6]. None: it had none.
@@ -132,21 +136,23 @@ impl<V: Clone> Retained<V> {
     }
 
     /// Retains a message that was stored with that version, unless the topic has one of a higher
-    /// version. `expires_at_ms` is in the time that [`matching`](Self::matching) and
+    /// version; beyond the limits too, as it was acknowledged. `expires_at_ms` is in the time that [`matching`](Self::matching) and
     /// [`expire`](Self::expire) are asked in.
     pub fn set(&self, topic: Topic<'_>, value: V, version: u64, expires_at_ms: Option<u64>) -> SetOutcome {
         self.versions.fetch_max(version, Ordering::Relaxed);
-        self.set_with(topic, value, expires_at_ms, false, || version).0
+        self.set_with(topic, value, expires_at_ms, None, || version).0
     }
 
+    /// `may_fail`: none: it was stored before.
     fn set_with(
         &self,
         topic: Topic<'_>,
         value: V,
         expires_at_ms: Option<u64>,
-        may_fail: bool,
+        may_fail: Option<bool>,
         version: impl FnOnce() -> u64,
     ) -> (SetOutcome, Changed) {
+        let (is_new, may_fail) = (may_fail.is_some(), may_fail.unwrap_or(false));
         let weight = (self.weigh)(&value);
         let at = stripe_of(first_level(topic));
         let mut stripe = self.stripes[at].lock();
@@ -163,8 +169,12 @@ impl<V: Clone> Retained<V> {
         let node = stripe.find_or_add(topic);
         match stripe.kept(node) {
             Some(old) if old.version > version => return (SetOutcome::Older, changed),
+            Some(old) if is_new && !self.has_room(weight.saturating_sub((self.weigh)(&old.value))) => {
+                return (SetOutcome::Full, changed);
+            }
             Some(_) => {}
-            None if self.claim() => {}
+            None if !is_new => _ = self.messages.fetch_add(1, Ordering::Relaxed),
+            None if self.has_room(weight) && self.claim() => {}
             None => {
                 stripe.prune(node);
                 return (SetOutcome::Full, changed);
@@ -289,6 +299,11 @@ impl<V: Clone> Retained<V> {
         if self.due[at].load(Ordering::Relaxed) != due {
             self.due[at].store(due, Ordering::Release);
         }
+    }
+
+    /// Whether there may be so many bytes more; shards that ask at once may all be told so.
+    fn has_room(&self, more: usize) -> bool {
+        more == 0 || (self.bytes.load(Ordering::Relaxed) + more) as u64 <= self.bytes_max
     }
 
     /// Counts one message more, if there may be one more.

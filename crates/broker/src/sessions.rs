@@ -48,6 +48,8 @@ pub(crate) struct Slot {
 pub(crate) struct Counted {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
+    /// Those of them that are nowhere but in memory, because the session is not stored.
+    pub(crate) memory_bytes: usize,
     /// Bytes of stored messages that are in memory.
     pub(crate) window_bytes: usize,
 }

@@ -60,9 +60,12 @@ impl Shared {
         Arc::new(Self {
             generations: Arc::clone(router.generations()),
             router: RwLock::new(router),
-            retained: Retained::new(seed.draw(), settings.retained_messages_max, |message| {
-                message.size()
-            }),
+            retained: Retained::new(
+                seed.draw(),
+                settings.retained_messages_max,
+                settings.retained_bytes_max,
+                |message| message.size(),
+            ),
             registry: Registry::new(seed.draw()),
             settings,
             listeners,
@@ -86,11 +89,8 @@ impl Shared {
 
     /// Whether all queues together are full.
     pub fn queues_are_full(&self) -> bool {
-        let queued: u64 = self
-            .counters
-            .iter()
-            .map(|counters| counters.queued_bytes.get())
-            .sum();
-        queued >= self.settings.queued_bytes_total_max
+        let of = |bytes: fn(&Counters) -> u64| self.counters.iter().map(bytes).sum::<u64>();
+        of(|counters| counters.queued_bytes.get()) >= self.settings.queued_bytes_total_max
+            || of(|counters| counters.queued_memory_bytes.get()) >= self.settings.queued_memory_bytes_max
     }
 }

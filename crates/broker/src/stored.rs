@@ -26,6 +26,7 @@ impl StoredNumbers {
     }
 
     /// The number that a session is stored under; 0: it is not.
+    #[inline]
     pub(crate) fn get(&self, name: SessionRef) -> u64 {
         let (shelf, at) = place(name.index);
         let Some(shelf) = self.0[usize::from(name.shard)][shelf].get() else {

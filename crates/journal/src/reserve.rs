@@ -43,6 +43,29 @@ impl<D: Disk> Journal<D> {
         self.pressed || self.is_short_of_space()
     }
 
+    /// Whether there is room again: the reserve is whole, and the disk takes a little more. For who was refused, and asks
+    /// now and then.
+    pub fn finds_room(&mut self) -> bool {
+        let found = self.fill_reserve().is_ok() && self.takes_more();
+        if found {
+            self.pressed = false;
+        }
+        found
+    }
+
+    /// Writes behind the reserve, and takes it back.
+    fn takes_more(&mut self) -> bool {
+        let whole = u64::from(self.limits.reserve_bytes);
+        let file = self.disk.open(RESERVE).or_else(|_| self.disk.create(RESERVE));
+        let zeros = vec![0; RESERVE_STEP_BYTES as usize];
+        file.and_then(|file| {
+            let written = file.write_at(whole, &zeros);
+            file.truncate(whole)?;
+            written
+        })
+        .is_ok()
+    }
+
     /// How much of it there is.
     pub(crate) fn reserve_bytes(&self) -> u64 {
         self.reserve.filled

@@ -273,6 +273,9 @@ impl Keeping {
             if self.watched_at.elapsed() >= TICK {
                 self.watched_at = Instant::now();
                 self.watch_clock();
+                if self.engine.trouble().is_some() {
+                    self.engine.finds_room();
+                }
             }
         }
     }
@@ -323,27 +326,43 @@ impl Keeping {
     }
 
     fn tell(&mut self) {
-        let (failure, trouble) = (self.engine.failure(), self.engine.trouble());
-        let (lost, (unreadable, why)) = (self.engine.lost(), self.engine.unreadable());
+        if !self.told.has_failed {
+            self.tell_state();
+        }
+        self.tell_counts();
+    }
+
+    fn tell_state(&mut self) {
+        let now = Instant::now();
         let folder = self.folder.display();
-        if let (false, Some(failure)) = (self.told.has_failed, failure) {
+        if let Some(failure) = self.engine.failure() {
             self.told.has_failed = true;
             let state = StoreState::Failed;
             *self.shared.store_state.lock() = Some(state);
             tracing::error!(%folder, error = failure, text = state.text(), fix = state.fix(), "store.failed");
+            return;
         }
-        let now = Instant::now();
-        if let (false, Some(trouble)) = (self.told.has_failed, trouble) {
+        if let Some(trouble) = self.engine.trouble() {
             if self.told.trouble_at.replace(now).is_none() {
                 let state = StoreState::Refuses;
                 *self.shared.store_state.lock() = Some(state);
                 tracing::error!(%folder, error = trouble, text = state.text(), fix = state.fix(), "store.refuses");
             }
-        } else if !self.told.has_failed && self.told.trouble_at.take_if(|at| now >= *at + TICK).is_some() {
+        } else if self.told.trouble_at.is_some_and(|at| now >= at + TICK) {
             // A message may fit where a longer one did not, so one that was taken does not say that it is over.
-            *self.shared.store_state.lock() = Some(StoreState::Keeps);
-            tracing::info!(target: "notice", %folder, "store.accepts_again");
+            if self.engine.finds_room() {
+                self.told.trouble_at = None;
+                *self.shared.store_state.lock() = Some(StoreState::Keeps);
+                tracing::info!(target: "notice", %folder, "store.accepts_again");
+            } else {
+                self.told.trouble_at = Some(now);
+            }
         }
+    }
+
+    fn tell_counts(&mut self) {
+        let now = Instant::now();
+        let (lost, (unreadable, why)) = (self.engine.lost(), self.engine.unreadable());
         if lost > self.told.lost && self.told.lost_at.is_none_or(|at| now >= at + TICK) {
             self.told.lost_at = Some(now);
             let count = lost - self.told.lost;

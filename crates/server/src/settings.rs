@@ -42,6 +42,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         payload_bytes_max: broker.payload_bytes_max,
         payload_format_check: broker.payload_format_check,
         queued_bytes_total_max: broker.queued_bytes_total_max,
+        queued_memory_bytes_max: broker.queued_memory_bytes_max,
         durability: config
             .store
             .as_ref()
@@ -53,6 +54,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
             defaults.will_grace_ms
         },
         sessions_max: broker.sessions_max.unwrap_or(u64::MAX),
+        retained_messages_max: size(broker.retained_messages_max),
+        retained_bytes_max: broker.retained_bytes_max.unwrap_or(u64::MAX),
         retain_expiry_ms_max: broker.retain_expiry_s_max.map(|s| s.saturating_mul(1_000)),
         connect_timeout_ms: config.connect_timeout_ms,
         sys_interval_ms: config.sys_interval_s.map(|s| u64::from(s) * 1_000),

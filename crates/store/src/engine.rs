@@ -379,6 +379,15 @@ impl<D: Disk> Engine<D> {
         self.trouble.as_deref()
     }
 
+    /// Asks whether a disk that was full has room again.
+    pub fn finds_room(&mut self) -> bool {
+        let found = self.failure.is_none() && self.journal.finds_room();
+        if found {
+            self.trouble = None;
+        }
+        found
+    }
+
     /// How many batches that nobody waited for could not be kept.
     pub fn lost(&self) -> u64 {
         self.lost

@@ -5,7 +5,6 @@ mod common;
 use std::sync::Arc;
 
 use martlet_broker::{Batch, Change, Durability, Load, Purpose, Store, StoreEvent};
-use martlet_codec::TopicBuf;
 use martlet_journal::disk::Faults;
 use martlet_journal::{FaultyDisk, SyncJob};
 use martlet_session::{Key, Message, Ticket};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use martlet_broker::{
     Batch, Change, Durability, Recipient, Store, StoreEvent, StoredSession, StoredSubscription,
 };
-use martlet_codec::{FilterBuf, PacketId, PropertiesBuf, Qos, SubscribeOptions, TopicBuf};
+use martlet_codec::{FilterBuf, PacketId, SubscribeOptions, TopicBuf};
 use martlet_journal::report::Report;
 use martlet_journal::{Disk, DiskFile, Journal, MemoryDisk, SyncJob};
 use martlet_session::{Key, Message, Ticket};

@@ -32,19 +32,14 @@ type Figures = [u64; LIBRARIES.len()];
 pub(crate) fn run(quick: bool) -> Result<()> {
     step(
         "release build of the broker",
+        cargo().args(["build", "--release", "--locked", "--package", "martlet"]),
     )?;
     let target = sh::target()?;
     let built = target.join("bench-peers/clients");
     step(
         "release build of the clients",
         cargo()
-            .args([
-                "build",
-                "--release",
-                "--manifest-path",
-                MANIFEST,
-                "--target-dir",
-            ])
+            .args(["build", "--release", "--manifest-path", MANIFEST, "--target-dir"])
             .arg(&built),
     )?;
     let bench = Clients {

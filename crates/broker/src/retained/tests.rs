@@ -9,7 +9,7 @@ fn topic(text: &str) -> Topic<'_> {
 }
 
 fn retained(messages_max: usize) -> Retained<String> {
-    Retained::new(7, messages_max, String::len)
+    Retained::new(7, messages_max, u64::MAX, String::len)
 }
 
 impl Retained<String> {
@@ -71,7 +71,7 @@ fn matching() {
 #[test]
 fn the_order_does_not_depend_on_the_seed() {
     let found = |seed| {
-        let retained = Retained::new(seed, 1000, String::len);
+        let retained = Retained::new(seed, 1000, u64::MAX, String::len);
         for i in 0..500 {
             retained.put(&format!("{}/{}", i % 37, i));
         }
@@ -99,15 +99,32 @@ fn the_highest_version_wins() {
 #[test]
 fn full_is_full() {
     let retained = retained(2);
-    assert_eq!(retained.put("a"), SetOutcome::Stored);
-    assert_eq!(retained.put("b/c"), SetOutcome::Stored);
-    assert_eq!(retained.put("b/c/d/e"), SetOutcome::Full);
+    let publish = |name: &str| retained.publish(topic(name), name.to_owned(), None, false).0;
+    assert_eq!(publish("a"), SetOutcome::Stored);
+    assert_eq!(publish("b/c"), SetOutcome::Stored);
+    assert_eq!(publish("b/c/d/e"), SetOutcome::Full);
     assert_eq!((retained.len(), retained.nodes(), retained.bytes()), (2, 3, 4));
-    assert_eq!(retained.put("a"), SetOutcome::Replaced);
+    assert_eq!(publish("a"), SetOutcome::Replaced);
+    // What was stored before is kept all the same.
+    assert_eq!(retained.put("stored"), SetOutcome::Stored);
+    assert!(retained.clear(topic("stored"), 9));
     // A topic above another is not a message.
     assert!(!retained.clear(topic("b"), 9));
     assert!(retained.clear(topic("a"), 9));
     assert_eq!(retained.put("b"), SetOutcome::Stored);
+}
+
+#[test]
+fn bytes_have_a_limit() {
+    let retained = Retained::new(7, 100, 10, String::len);
+    let publish = |name: &str, bytes: usize| retained.publish(topic(name), "x".repeat(bytes), None, false).0;
+    assert_eq!(publish("a", 6), SetOutcome::Stored);
+    assert_eq!(publish("b", 5), SetOutcome::Full);
+    assert_eq!(publish("b", 4), SetOutcome::Stored);
+    assert_eq!(publish("a", 7), SetOutcome::Full);
+    assert_eq!(retained.get(topic("a"), 0).as_deref(), Some("xxxxxx"));
+    assert_eq!(publish("a", 5), SetOutcome::Replaced);
+    assert_eq!((retained.len(), retained.bytes(), retained.nodes()), (2, 9, 2));
 }
 
 #[test]
@@ -217,8 +234,6 @@ fn any_op() -> impl Strategy<Value = Op> {
 /// Topic to version, expiry and value.
 type Naive = BTreeMap<String, (u64, u64, String)>;
 
-const MESSAGES_MAX: usize = 12;
-
 fn apply(retained: &Retained<String>, naive: &mut Naive, now_ms: &mut u64, number: usize, op: Op) {
     match op {
         Op::Set(name, version, expires_at_ms) => {
@@ -226,7 +241,6 @@ fn apply(retained: &Retained<String>, naive: &mut Naive, now_ms: &mut u64, numbe
             let expected = match naive.get(&name) {
                 Some((v, ..)) if *v > version => SetOutcome::Older,
                 Some(_) => SetOutcome::Replaced,
-                None if naive.len() == MESSAGES_MAX => SetOutcome::Full,
                 None => SetOutcome::Stored,
             };
             assert_eq!(
@@ -299,7 +313,7 @@ proptest! {
 
     #[test]
     fn equals_a_map(seed: u64, ops in prop::collection::vec(any_op(), 1..80)) {
-        let retained = Retained::new(seed, MESSAGES_MAX, String::len);
+        let retained = Retained::new(seed, 1_000, u64::MAX, String::len);
         let mut naive = Naive::new();
         let mut now_ms = 0;
         for (number, op) in ops.into_iter().enumerate() {

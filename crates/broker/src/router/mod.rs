@@ -121,6 +121,20 @@ impl Router {
         added
     }
 
+    /// The options of the subscription that a session has with this filter.
+    pub fn options_of(&self, filter: Filter<'_>, session: SessionRef) -> Option<SubOptions> {
+        let subscribers = &self.tree[self.find(filter)?].value.subscribers;
+        match (subscribers, filter.share_group()) {
+            (Subscribers::One(one), None) if one.session == session => Some(one.options),
+            (Subscribers::Many(crowd), None) => {
+                let at = crowd.plain.position(session)?;
+                Some(crowd.plain.items()[at].options)
+            }
+            (Subscribers::Many(crowd), Some(name)) => crowd.groups.get(name)?.options_of(session),
+            _ => None,
+        }
+    }
+
     /// Removes a subscription. False if there was none.
     pub fn unsubscribe(&mut self, filter: Filter<'_>, session: SessionRef) -> bool {
         let Some(node) = self.find(filter) else {

@@ -141,6 +141,12 @@ impl Group {
         })
     }
 
+    pub(crate) fn options_of(&self, session: SessionRef) -> Option<SubOptions> {
+        let roster = &self.members.lock().roster;
+        let at = roster.position(session)?;
+        Some(roster.items()[at].options)
+    }
+
     pub(crate) fn remove(&self, session: SessionRef) -> bool {
         let members = &mut *self.members.lock();
         let Some(mut at) = members.roster.position(session) else {

@@ -5,9 +5,10 @@ use martlet_session::{Link, Now, Offer, Ticket};
 
 use super::held::Parked;
 use super::subscribe::Replay;
+use super::subscribing::Changed;
 use super::{Shard, Sink};
 use crate::connection::{ConnId, Phase};
-use crate::event::Ending;
+use crate::event::{Ending, Event};
 use crate::reason::Reason;
 use crate::router::SessionRef;
 use crate::store::{Batch, Change, Durability, StoreEvent};
@@ -34,12 +35,11 @@ pub(super) enum Pending {
     /// SUBACK, and the retained messages behind it.
     Subscribe {
         conn: ConnId,
-        session: u32,
+        session: SessionRef,
         id: PacketId,
         reasons: Vec<ReasonCode>,
         replays: Vec<Replay>,
-        /// The filters that the session did not have.
-        fresh: Vec<FilterBuf>,
+        changed: Vec<Changed>,
     },
     /// UNSUBACK, and the end of what it promises.
     Unsubscribe {
@@ -84,6 +84,16 @@ impl Shard {
                 && let Some((topic, version)) = self.retaining.remove(&ticket)
             {
                 self.shared.retained.settle(topic.as_topic(), version, !failed);
+                if failed && !self.pending.contains_key(&ticket) {
+                    // Of QoS 0, or a will: its publisher is not told.
+                    let reason = Reason::StoreFailed;
+                    self.counters().count(reason, 1);
+                    sink.event(Event::Dropped {
+                        client_id: None,
+                        topic: topic.as_str(),
+                        reason,
+                    });
+                }
             }
             if let Some(pending) = self.pending.remove(&ticket) {
                 self.ended(now, ticket, pending, failed, sink);
@@ -142,13 +152,22 @@ impl Shard {
                 id,
                 mut reasons,
                 replays,
-                fresh,
+                changed,
             } => {
-                if !self.is_live(conn, session) {
+                for changed in &changed {
+                    self.subscribing_ended(session, changed, ticket, failed);
+                }
+                if !self.is_live(conn, session.index) {
                     return;
                 }
+                let session = session.index;
                 if failed {
-                    self.withdraw(session, &fresh);
+                    let link = self.sessions.get(session).session.link.as_ref();
+                    if link.is_some_and(|link| !link.agreed.can_refuse_subscribe) {
+                        // Its SUBACK knows no refusal.
+                        self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                        return;
+                    }
                     reasons.fill(ReasonCode::QuotaExceeded);
                     self.suback(now, conn, session, id, &reasons, Vec::new(), sink);
                 } else {

@@ -201,6 +201,9 @@ impl Shard {
         self.counters().sessions.sub(1);
         self.counters().queued.sub(slot.counted.messages as u64);
         self.counters().queued_bytes.sub(slot.counted.bytes as u64);
+        self.counters()
+            .queued_memory_bytes
+            .sub(slot.counted.memory_bytes as u64);
         self.window_bytes -= slot.counted.window_bytes;
         self.window_bytes_max = self.window_bytes_max_at(self.window_bytes);
         let over = Over::of(&slot);

@@ -112,17 +112,10 @@ impl Shard {
             return addressed;
         }
         let recipients = &mut addressed.recipients;
-        match publisher.filter(|_| route.has_no_local()) {
-            Some(publisher) => {
-                for hit in route.hits_from(publisher) {
-                    recipients.extend(self.recipient_of(&view, route, hit));
-                }
-            }
-            None => {
-                for hit in route.hits() {
-                    recipients.extend(self.recipient_of(&view, route, hit));
-                }
-            }
+        if let Some(publisher) = publisher.filter(|_| route.has_no_local()) {
+            self.add_stored(&view, route, route.hits_from(publisher), recipients);
+        } else {
+            self.add_stored(&view, route, route.hits().iter(), recipients);
         }
         for (index, group) in route.groups().iter().enumerate() {
             let member = group.pick(&[]);
@@ -143,18 +136,31 @@ impl Shard {
         addressed
     }
 
-    /// The recipient that a hit is, if its session is stored; its key is relative to the number of the message.
-    fn recipient_of(&self, view: &MessageView<'_>, route: &Route, hit: &Hit) -> Option<Recipient> {
-        let session = self.shared.stored.get(hit.session);
-        let qos = granted(view.qos, hit.qos(), &self.shared.settings.session);
-        (session != 0 && qos != Qos::AtMostOnce).then(|| Recipient {
-            session,
-            key: Key::new(0, route.place(hit)),
-            qos,
-            retain: view.retain && hit.retain_as_published(),
-            subscription_ids: route.identifiers(hit).into(),
-            shared: None,
-        })
+    /// Adds the recipients whose sessions are stored; their keys are relative to the number of the message.
+    fn add_stored<'a>(
+        &self,
+        view: &MessageView<'_>,
+        route: &Route,
+        hits: impl Iterator<Item = &'a Hit>,
+        recipients: &mut Vec<Recipient>,
+    ) {
+        for hit in hits {
+            let session = self.shared.stored.get(hit.session);
+            if session == 0 {
+                continue;
+            }
+            let qos = granted(view.qos, hit.qos(), &self.shared.settings.session);
+            if qos != Qos::AtMostOnce {
+                recipients.push(Recipient {
+                    session,
+                    key: Key::new(0, route.place(hit)),
+                    qos,
+                    retain: view.retain && hit.retain_as_published(),
+                    subscription_ids: route.identifiers(hit).into(),
+                    shared: None,
+                });
+            }
+        }
     }
 
     /// The same of a member of a group.

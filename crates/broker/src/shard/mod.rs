@@ -15,6 +15,7 @@ mod leaving;
 mod publish;
 mod restore;
 mod subscribe;
+mod subscribing;
 mod time;
 mod unsubscribing;
 
@@ -118,6 +119,7 @@ pub struct Shard {
     pending: Keyed<Ticket, commit::Pending>,
     held: held::Held,
     leaving: leaving::Leaving,
+    subscribing: subscribing::Subscribing,
     unsubscribing: unsubscribing::Unsubscribing,
     /// What sessions did that is to be stored: empty between steps.
     effects: Vec<Effect>,
@@ -170,6 +172,7 @@ impl Shard {
             pending: keyed(seed.draw()),
             held: held::Held::new(seed.draw()),
             leaving: leaving::Leaving::default(),
+            subscribing: subscribing::Subscribing::new(seed.draw()),
             unsubscribing: unsubscribing::Unsubscribing::new(seed.draw()),
             effects: Vec::new(),
             loose: keep::Loose::default(),
@@ -351,7 +354,7 @@ impl Shard {
             return;
         }
         self.with_turn(now, index, Session::pump);
-        if self.keeps {
+        if self.sessions.get(index).session.number != 0 {
             self.load_more(index);
         }
         let slot = self.sessions.get_mut(index);
@@ -408,6 +411,10 @@ impl Shard {
         let counted = Counted {
             messages: slot.session.queued_len(),
             bytes: slot.session.queued_bytes(),
+            memory_bytes: match slot.session.number {
+                0 => slot.session.queued_bytes(),
+                _ => 0,
+            },
             window_bytes: slot.session.window_bytes(),
         };
         let before = std::mem::replace(&mut slot.counted, counted);
@@ -416,6 +423,9 @@ impl Shard {
             let grown = |now: usize, before: usize| (now as u64).wrapping_sub(before as u64);
             counters.queued.add(grown(counted.messages, before.messages));
             counters.queued_bytes.add(grown(counted.bytes, before.bytes));
+            counters
+                .queued_memory_bytes
+                .add(grown(counted.memory_bytes, before.memory_bytes));
             if counted.window_bytes != before.window_bytes {
                 self.window_bytes = self.window_bytes + counted.window_bytes - before.window_bytes;
                 self.window_bytes_max = self.window_bytes_max_at(self.window_bytes);

@@ -14,8 +14,8 @@ use crate::connection::{ClientId, ConnId};
 use crate::event::{Ending, Event};
 use crate::reason::Reason;
 use crate::retained::{Changed, SetOutcome};
-use crate::router::{Route, SessionRef};
-use crate::store::{Batch, Change, Durability, Recipient};
+use crate::router::{Member, Route, SessionRef};
+use crate::store::{Batch, Change, Durability};
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy)]
@@ -227,16 +227,8 @@ impl Shard {
             .then(|| self.routes.find(view.topic, &self.shared));
         let route = found.as_ref().unwrap_or(route);
         let (mut ticket, mut chosen) = (None, Vec::new());
-        if self.keeps {
-            let addressed = self.address(&mut offer, route, Some(publisher));
-            let recipients = addressed.recipients;
-            chosen = addressed.chosen;
-            let changes = self.changes_of(from.session, publish, &mut offer, recipients);
-            let durability = match publish.delivery {
-                Delivery::AtMostOnce => Durability::None,
-                _ => self.durability_of(from.conn),
-            };
-            ticket = self.commit_publish(now, from.session, view.topic, durability, changes, retained);
+        if self.keeps && (retained.is_some() || self.may_be_kept(from, publish, route)) {
+            (ticket, chosen) = self.keep_publish(now, from, publish, &mut offer, route, retained);
         }
         let reason = if has_recipient(route, publisher) {
             ReasonCode::Success
@@ -280,45 +272,52 @@ impl Shard {
         flow
     }
 
-    /// What must survive of a message beside what is retained.
-    fn changes_of(
-        &self,
-        index: u32,
-        publish: &Publish<'_>,
-        offer: &mut Offer<'_>,
-        recipients: Vec<Recipient>,
-    ) -> Vec<Change> {
-        let mut changes = Vec::new();
-        if !recipients.is_empty() {
-            changes.push(Change::Queued {
-                message: offer.keep(),
-                recipients,
-            });
-        }
-        let session = self.sessions.get(index).session.number;
-        if let (true, Delivery::ExactlyOnce(id)) = (session != 0, publish.delivery) {
-            changes.push(Change::Received { session, id });
-        }
-        changes
+    /// Whether anything of a message may have to survive. Most messages go to nobody who is stored.
+    #[inline]
+    fn may_be_kept(&self, from: &Publisher<'_>, publish: &Publish<'_>, route: &Route) -> bool {
+        let is_identifier_kept = match publish.delivery {
+            Delivery::AtMostOnce => return false,
+            Delivery::AtLeastOnce(_) => false,
+            Delivery::ExactlyOnce(_) => self.sessions.get(from.session).session.number != 0,
+        };
+        is_identifier_kept
+            || !route.groups().is_empty()
+            || route
+                .hits()
+                .iter()
+                .any(|hit| self.shared.stored.get(hit.session) != 0)
     }
 
-    /// Submits what must survive of a message; what its acknowledgement waits for.
-    fn commit_publish(
+    /// Submits what must survive of a message; what its acknowledgement waits for, and the members that groups chose.
+    fn keep_publish(
         &mut self,
         now: Now,
-        index: u32,
-        topic: Topic<'_>,
-        durability: Durability,
-        mut changes: Vec<Change>,
+        from: &Publisher<'_>,
+        publish: &Publish<'_>,
+        offer: &mut Offer<'_>,
+        route: &Route,
         retained: Option<(u64, Change)>,
-    ) -> Option<Ticket> {
-        let version = retained.map(|(version, change)| {
-            changes.push(change);
-            version
-        });
-        if changes.is_empty() {
-            return None;
+    ) -> (Option<Ticket>, Vec<Option<Member>>) {
+        let slot = self.sessions.get(from.session);
+        let (publisher, session) = (slot.me, slot.session.number);
+        let Addressed { recipients, chosen } = self.address(offer, route, Some(publisher));
+        let received = match publish.delivery {
+            Delivery::ExactlyOnce(id) if session != 0 => Some(Change::Received { session, id }),
+            _ => None,
+        };
+        if recipients.is_empty() && received.is_none() && retained.is_none() {
+            return (None, chosen);
         }
+        let queued = (!recipients.is_empty()).then(|| Change::Queued {
+            message: offer.keep(),
+            recipients,
+        });
+        let (version, retained) = retained.unzip();
+        let changes: Vec<Change> = queued.into_iter().chain(received).chain(retained).collect();
+        let durability = match publish.delivery {
+            Delivery::AtMostOnce => Durability::None,
+            _ => self.durability_of(from.conn),
+        };
         let waits = durability != Durability::None;
         if !waits && version.is_none() {
             let batch = Batch {
@@ -326,17 +325,18 @@ impl Shard {
                 ..Batch::default()
             };
             self.store.submit(now, batch);
-            return None;
+            return (None, chosen);
         }
         let ticket = self.submit(now, durability, changes);
         if let Some(version) = version {
-            self.retaining.insert(ticket, (topic.into(), version));
+            self.retaining
+                .insert(ticket, (offer.view().topic.into(), version));
         }
-        waits.then(|| {
-            let session = self.sessions.get(index).me;
-            self.pending.insert(ticket, Pending::Ack { session });
-            ticket
-        })
+        if !waits {
+            return (None, chosen);
+        }
+        self.pending.insert(ticket, Pending::Ack { session: publisher });
+        (Some(ticket), chosen)
     }
 
     /// Sets or clears the retained message of a topic, before the message is matched. What the store must

@@ -7,9 +7,10 @@ use martlet_codec::{
     Filter, FilterBuf, Packet, PacketId, Properties, ReasonCode, ReasonCodes, RetainHandling, SubAck,
     Subscribe, SubscribeOptions, UnsubAck, Unsubscribe,
 };
-use martlet_session::{Message, Now, Offer, Target};
+use martlet_session::{Message, Now, Offer, Target, Ticket};
 
 use super::commit::Pending;
+use super::subscribing::{Again, Changed};
 use super::{Shard, Sink};
 use crate::connection::ConnId;
 use crate::event::Event;
@@ -25,6 +26,15 @@ pub(super) struct Replay {
     identifier: Option<NonZeroU32>,
 }
 
+/// A subscription that was granted.
+struct Granted {
+    options: SubscribeOptions,
+    /// Whether the session had none with exactly this filter.
+    is_new: bool,
+    /// What it had, if it is stored.
+    before: Option<SubOptions>,
+}
+
 impl Shard {
     pub(super) fn subscribe(
         &mut self,
@@ -38,22 +48,31 @@ impl Shard {
         let mut reasons = Vec::new();
         let mut replays = Vec::new();
         let mut changes = Vec::new();
-        let mut fresh = Vec::new();
+        let mut changed = Vec::new();
         for (filter, asked) in subscribe.requests.iter() {
             let reason = match self.subscribe_one(index, filter, asked, identifier) {
-                Ok((options, is_new)) => {
-                    let session = self.sessions.get(index).session.number;
+                Ok(Granted {
+                    options,
+                    is_new,
+                    before,
+                }) => {
+                    let slot = self.sessions.get(index);
+                    let session = slot.session.number;
                     if session != 0 {
+                        let number = slot.subscriptions[filter.as_str()];
                         changes.push(Change::Subscribed(StoredSubscription {
-                            number: self.sessions.get(index).subscriptions[filter.as_str()],
+                            number,
                             session,
                             filter: filter.to_buf(),
                             options,
                             identifier: identifier.map(NonZeroU32::get),
                         }));
-                        if is_new {
-                            fresh.push(filter.to_buf());
-                        }
+                        changed.push(Changed {
+                            filter: filter.to_buf(),
+                            number,
+                            options: SubOptions::new(options, identifier),
+                            before,
+                        });
                     }
                     if let Some(messages) = self.retained_for(now, filter, options, is_new) {
                         replays.push(Replay {
@@ -84,21 +103,44 @@ impl Shard {
             self.suback(now, conn, index, subscribe.packet_id, &reasons, replays, sink);
             return;
         }
+        for changed in &changed {
+            self.subscribing.begin(changed, ticket);
+        }
         let pending = Pending::Subscribe {
             conn,
-            session: index,
+            session: self.sessions.get(index).me,
             id: subscribe.packet_id,
             reasons,
             replays,
-            fresh,
+            changed,
         };
         self.pending.insert(ticket, pending);
     }
 
-    /// Takes back subscriptions that could not be kept: their client is told that it does not have them.
-    pub(super) fn withdraw(&mut self, index: u32, filters: &[FilterBuf]) {
-        for filter in filters {
-            self.remove_subscription(index, filter.as_filter());
+    /// A subscription is durable, or could not be kept: then it is what it was before, as its client is told.
+    pub(super) fn subscribing_ended(
+        &mut self,
+        session: SessionRef,
+        changed: &Changed,
+        ticket: Ticket,
+        failed: bool,
+    ) {
+        let Some(again) = self.subscribing.end(changed, ticket, failed) else {
+            return;
+        };
+        let filter = changed.filter.as_filter();
+        let Some(slot) = self.sessions.find_mut(session) else {
+            return;
+        };
+        if slot.subscriptions.get(filter.as_str()) != Some(&changed.number) {
+            return;
+        }
+        match again {
+            Again::With(options) => {
+                let mut router = self.shared.router.write();
+                router.subscribe(filter, slot.me, options, || slot.presence());
+            }
+            Again::Nothing => _ = self.remove_subscription(session.index, filter),
         }
     }
 
@@ -114,15 +156,14 @@ impl Shard {
         true
     }
 
-    /// Puts one subscription into the session and into the router; whether the session had none with
-    /// exactly this filter.
+    /// Puts one subscription into the session and into the router.
     fn subscribe_one(
         &mut self,
         index: u32,
         filter: Filter<'_>,
         asked: SubscribeOptions,
         identifier: Option<NonZeroU32>,
-    ) -> Result<(SubscribeOptions, bool), Reason> {
+    ) -> Result<Granted, Reason> {
         let subscriptions_max = self.shared.settings.subscriptions_max;
         let slot = self.sessions.get_mut(index);
         let agreed = slot
@@ -152,11 +193,17 @@ impl Shard {
             slot.tell_presence(&self.shared.settings.session);
         }
         let packed = SubOptions::new(options, identifier);
+        let is_stored = slot.session.number != 0;
         let mut router = self.shared.router.write();
+        let before = (is_there && is_stored).then(|| router.options_of(filter, slot.me));
         router.subscribe(filter, slot.me, packed, || slot.presence());
         drop(router);
         let was_leaving = self.unsubscribing.keep(slot.me, filter);
-        Ok((options, !is_there || was_leaving))
+        Ok(Granted {
+            options,
+            is_new: !is_there || was_leaving,
+            before: before.flatten(),
+        })
     }
 
     fn refuse_subscription(

@@ -177,6 +177,11 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
     let queued_bytes_max = global.number("max_queued_bytes");
     let is_stored = durability(global) != Durability::None;
     let of_kept = global.set("max_queued_bytes_session").is_some();
+    let queued_bytes_total_max = global.number("max_queued_bytes_total").unwrap_or(if is_stored {
+        STORED_QUEUES_BYTES
+    } else {
+        QUEUES_BYTES
+    });
     BrokerSettings {
         allow_zero_length_clientid: global.on("allow_zero_length_clientid"),
         sessions_max: global.number("global_max_clients"),
@@ -199,11 +204,12 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
         } else {
             queued_bytes_max
         },
-        queued_bytes_total_max: global.number("max_queued_bytes_total").unwrap_or(if is_stored {
-            STORED_QUEUES_BYTES
+        queued_bytes_total_max,
+        queued_memory_bytes_max: if is_stored {
+            queued_bytes_total_max.min(QUEUES_BYTES)
         } else {
-            QUEUES_BYTES
-        }),
+            queued_bytes_total_max
+        },
         queue_qos0: global.on("queue_qos0_messages"),
         upgrade_outgoing_qos: global.on("upgrade_outgoing_qos"),
         overlapping,
@@ -212,6 +218,8 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
             _ => None,
         },
         retain_available: global.on("retain_available"),
+        retained_messages_max: global.number("max_retained_messages"),
+        retained_bytes_max: global.number("max_retained_bytes"),
         retain_expiry_s_max: global
             .number("retain_expiry_interval")
             .map(|minutes: u64| minutes * 60),

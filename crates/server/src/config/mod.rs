@@ -122,6 +122,8 @@ pub struct BrokerSettings {
     pub kept_queued_bytes_max: Option<u64>,
     /// Bytes that wait for all sessions together.
     pub queued_bytes_total_max: u64,
+    /// Those of them that wait for sessions that are not stored.
+    pub queued_memory_bytes_max: u64,
     /// Queue QoS 0 for sessions without a connection.
     pub queue_qos0: bool,
     /// Deliver with the QoS of the subscription.
@@ -132,6 +134,10 @@ pub struct BrokerSettings {
     pub session_expiry_s_max: Option<u32>,
     /// Retained messages are accepted.
     pub retain_available: bool,
+    /// Retained messages.
+    pub retained_messages_max: Option<u64>,
+    /// Bytes of retained messages.
+    pub retained_bytes_max: Option<u64>,
     /// The longest life of a retained message.
     pub retain_expiry_s_max: Option<u64>,
 }
