@@ -300,3 +300,46 @@ fn the_salt_outlives_the_last_right_header() {
         }
     }
 }
+
+/// What somebody else put into the folder stays, and moves no number.
+#[test]
+fn files_of_strangers_stay_and_count_for_nothing() {
+    let rig = filled(3);
+    let next = rig.journal.end().segment + 1;
+    let strangers = [
+        "+0000001.seg",
+        "00000000.seg",
+        "0000000A.seg",
+        "20261128-backup",
+        "20261128-backup.snap",
+        "ffffffff",
+        "ffffffff.seg",
+        "notes.tmp",
+        "snapshot-new.tmp",
+    ];
+    for name in strangers.iter().chain(&["snapshot-7.tmp"]) {
+        let file = rig.disk.create(name).unwrap();
+        file.write_at(0, b"a stranger's").unwrap();
+    }
+    drop(rig.journal);
+
+    let (mut journal, index, report) = open(rig.disk.clone(), LIMITS).unwrap();
+    assert_eq!(report.unused, strangers);
+    assert_eq!(keys(&index), [1, 2, 3]);
+    assert!(!report.has_damage(), "{report}");
+    let left = names(&rig.disk);
+    assert!(
+        !left.contains(&"snapshot-7.tmp".to_owned()),
+        "it is ours, and unfinished"
+    );
+    for name in strangers {
+        assert_eq!(rig.disk.contents(name).unwrap(), b"a stranger's", "{name}");
+    }
+    let mut group = martlet_journal::Group::new();
+    while journal.end().segment < next {
+        group.clear();
+        group.put(0x90, &[0; 400]);
+        journal.append(&mut group).unwrap();
+    }
+    assert_eq!(journal.end().segment, next);
+}
