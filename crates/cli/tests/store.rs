@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use common::{MARTLET, folder, plain, run};
-use martlet_journal::RealDisk;
+use martlet_journal::{Limits, RealDisk};
 
 /// A session of command lines in a folder that they know as `DIR`.
 struct Session {
@@ -72,6 +72,9 @@ fn a_store_from_its_import_to_its_export() {
         session.run(line);
     }
     session.matches("store");
+    // A store that is made here is like one of the broker.
+    let reserve = std::fs::metadata(session.dir.join("new/reserve")).unwrap();
+    assert_eq!(reserve.len(), u64::from(limits().reserve_bytes));
     let read = |name| std::fs::read_to_string(session.dir.join(name)).unwrap();
     assert_eq!(read("again"), read("lines"));
     let mut piped = plain(MARTLET);
@@ -102,6 +105,27 @@ fn a_store_that_is_damaged() {
     session.matches("store_damaged");
 }
 
+/// Nothing is lost by it, so the store is whole.
+#[test]
+fn a_snapshot_that_is_damaged() {
+    let mut session = Session::new("store-snapshot");
+    session.run("martlet store import --data-dir DIR/new -f DIR/lines");
+    std::fs::write(session.dir.join("new/00000001-00000100.snap"), "damage").unwrap();
+    for line in [
+        "martlet store check --data-dir DIR/new",
+        "martlet store export --data-dir DIR/new -f DIR/again",
+        "martlet store repair --data-dir DIR/new",
+        "martlet store check --data-dir DIR/new",
+    ] {
+        session.run(line);
+    }
+    session.matches("store_snapshot");
+}
+
+fn limits() -> Limits {
+    martlet_store::Limits::default().journal
+}
+
 #[test]
 fn what_is_refused() {
     let mut session = Session::new("store-refused");
@@ -112,6 +136,7 @@ fn what_is_refused() {
     let held = RealDisk::open(&session.dir.join("held"), "martlet broker, process 7").unwrap();
     for line in [
         "martlet store check",
+        "martlet store check --data-dir DIR/lines",
         "martlet store check --data-dir DIR/empty",
         "martlet store repair --data-dir DIR/empty",
         "martlet store check --data-dir DIR/held",

@@ -64,6 +64,7 @@ impl<D: Disk> Journal<D> {
         recovery.choose_salt(salt);
         recovery.load_snapshot()?;
         recovery.replay()?;
+        recovery.miss_end();
         recovery.secure()?;
         Ok(recovery.finish())
     }
@@ -152,7 +153,9 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             .map(|header| header.salt)
             .next();
         // A header that stood alone among damage may have been set aside since it was read first.
-        let known = of_header.or_else(|| self.salt_of_aside());
+        let known = of_header
+            .or_else(|| self.salt_of_aside())
+            .or_else(|| self.salt_of_snapshot());
         self.salt = known.or_else(|| self.salt_of_batches()).unwrap_or(salt);
     }
 
@@ -166,6 +169,15 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             let mut header = [0; SEGMENT_HEADER_BYTES];
             read_all(&file, 0, &mut header).ok()?;
             SegmentHeader::decode(&header, number).map(|header| header.salt)
+        })
+    }
+
+    /// The salt of the newest snapshot that has a header.
+    fn salt_of_snapshot(&self) -> Option<u32> {
+        self.snapshots.iter().rev().find_map(|(name, bytes)| {
+            let file = self.disk.open(name).ok()?;
+            let reader = SnapshotReader::open_header(file, *bytes).ok()?;
+            Some(reader.header.salt)
         })
     }
 
@@ -221,7 +233,8 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             self.synced = self.synced.max(header.position);
             self.saw(header.next_segment.saturating_sub(1));
             for Counted { number, bytes, .. } in header.segments {
-                if bytes > 0 && !self.found.contains_key(&number) {
+                // An empty file is as good as none, and goes.
+                if bytes > 0 && self.found.get(&number).is_none_or(|found| found.bytes == 0) {
                     self.expected.insert(number);
                 }
             }
@@ -332,6 +345,17 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             to,
             why,
         });
+    }
+
+    /// What a snapshot knows to have been durable behind the end that was found.
+    fn miss_end(&mut self) {
+        let Position { segment, offset } = self.synced;
+        if self.end < self.synced
+            && let Some(found) = self.found.get(&segment)
+            && found.bytes < offset
+        {
+            self.damage(segment, found.bytes, offset, None);
+        }
     }
 
     /// Takes a segment out of the journal; its file keeps what is in it, if anything is. Returns the new name.
