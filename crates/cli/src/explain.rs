@@ -48,6 +48,7 @@ const BROKER: &[(&str, &str)] = &[
     ("S101", "the store is in use"),
     ("S102", "the store cannot be opened"),
     ("S103", "the store is of a later version"),
+    ("S104", "the store is not complete"),
     ("F001", "no such option in the configuration"),
     ("F002", "a value of another kind"),
     ("F003", "a value out of range"),
