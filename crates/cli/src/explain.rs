@@ -48,6 +48,7 @@ const BROKER: &[(&str, &str)] = &[
     ("S101", "the store is in use"),
     ("S102", "the store cannot be opened"),
     ("S103", "the store is of a later version"),
+    ("S104", "the store is not complete"),
     ("F001", "no such option in the configuration"),
     ("F002", "a value of another kind"),
     ("F003", "a value out of range"),
@@ -192,8 +193,9 @@ const ENTRIES: &[Entry] = &[
     Entry {
         code: "S001",
         title: "no store there",
-        text: "The folder is not there, or has no segments (files whose names end in .seg). --data-dir names the folder; without\n\
-               it, it is $STATE_DIRECTORY, else martlet-data in the current folder, as for the broker. The exit status is 2.",
+        text: "The folder is not there, is a file, or has no segments (files whose names end in .seg). --data-dir names the folder; without\n\
+               it, it is $STATE_DIRECTORY, else martlet-data in the current folder. A configuration file is not read: if it has data_dir\n\
+               or persistence_location, name the folder that the broker prints at its start. The exit status is 2.",
     },
     Entry {
         code: "S002",

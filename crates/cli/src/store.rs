@@ -147,13 +147,21 @@ fn salt() -> u32 {
     RandomState::new().hash_one(std::process::id()) as u32
 }
 
+/// As the broker has them: a store that was made or mended here is like its own.
+fn limits() -> Limits {
+    martlet_store::Limits::default().journal
+}
+
 fn look(folder: &Path, command: &str) -> Result<Offline<RealDisk>, Failure> {
+    if folder.is_file() {
+        return Err(no_store(folder, "it is a file, not a folder"));
+    }
     if !folder.is_dir() {
         return Err(no_store(folder, "there is no such folder"));
     }
     let failed = |error: martlet_store::Error| failure(folder, &error);
     let disk = RealDisk::open_to_read(folder, &holder(command)).map_err(|error| failed(error.into()))?;
-    let offline = Offline::open(disk, Limits::default()).map_err(failed)?;
+    let offline = Offline::open(disk, limits()).map_err(failed)?;
     if offline.is_there() {
         Ok(offline)
     } else {
@@ -174,11 +182,6 @@ fn failure(folder: &Path, error: &martlet_store::Error) -> Failure {
     let folder = folder.display();
     match error {
         Store::Journal(JournalError::Locked { holder, .. }) => {
-            let holder = if holder.is_empty() {
-                "another program"
-            } else {
-                holder
-            };
             let text = format!(
                 "the store in {folder} is in use by {holder}.\n  stop that first: only one at a time may use it"
             );
@@ -257,12 +260,6 @@ fn report(folder: &Path, check: &Check) -> String {
     );
     lines.extend(
         check
-            .snapshots_damaged
-            .iter()
-            .map(|name| format!("damaged snapshot: {name}")),
-    );
-    lines.extend(
-        check
             .senseless
             .iter()
             .map(|place| format!("makes no sense to this version: {place}")),
@@ -276,6 +273,9 @@ fn report(folder: &Path, check: &Check) -> String {
             check.torn_bytes
         ));
     }
+    lines.extend(check.snapshots_damaged.iter().map(|name| {
+        format!("damaged snapshot: {name}; nothing is lost by it, but the next start takes longer")
+    }));
     lines.extend(check.unused.iter().map(|name| format!("not used: {name}")));
     if !check.is_whole() {
         lines.push(format!("fix: martlet store repair --data-dir {folder}"));
@@ -374,10 +374,13 @@ fn mend(folder: &Path) -> Result<u8, Failure> {
         .is_whole();
     let failed = |error: martlet_store::Error| failure(folder, &error);
     let disk = RealDisk::open(folder, &holder("repair")).map_err(|error| failed(error.into()))?;
-    let repaired = repair(&disk, Limits::default(), salt()).map_err(failed)?;
+    let repaired = repair(&disk, limits(), salt()).map_err(failed)?;
     let mut out = Output::stdout();
     if !damaged {
         out.put(&format!("the store in {} was whole\n", folder.display()))?;
+    }
+    for segment in &repaired.report.missing {
+        out.put(&format!("given up: segment {segment:08x}, which is gone\n"))?;
     }
     for name in &repaired.set_aside {
         out.put(&format!("set aside: {}\n", folder.join(name).display()))?;
@@ -421,8 +424,8 @@ fn import(folder: &Path, file: Option<&Path>) -> Result<u8, Failure> {
     };
     let failed = |error: martlet_store::Error| failure(folder, &error);
     let disk = RealDisk::open(folder, &holder("import")).map_err(|error| failed(error.into()))?;
-    let importer = Importer::new(disk.clone(), Limits::default(), salt())
-        .map_err(|error| unimported(folder, 0, &error))?;
+    let importer =
+        Importer::new(disk.clone(), limits(), salt()).map_err(|error| unimported(folder, 0, &error))?;
     match take_all(folder, importer, source, file) {
         Ok(records) => {
             let mut out = Output::stdout();

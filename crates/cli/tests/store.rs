@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use common::{MARTLET, folder, plain, run};
-use martlet_journal::RealDisk;
+use martlet_journal::{Group, Journal, Limits, RealDisk};
+use martlet_store::offline::{Importer, Line};
 
 /// A session of command lines in a folder that they know as `DIR`.
 struct Session {
@@ -72,6 +73,9 @@ fn a_store_from_its_import_to_its_export() {
         session.run(line);
     }
     session.matches("store");
+    // A store that is made here is like one of the broker.
+    let reserve = std::fs::metadata(session.dir.join("new/reserve")).unwrap();
+    assert_eq!(reserve.len(), u64::from(limits().reserve_bytes));
     let read = |name| std::fs::read_to_string(session.dir.join(name)).unwrap();
     assert_eq!(read("again"), read("lines"));
     let mut piped = plain(MARTLET);
@@ -102,6 +106,89 @@ fn a_store_that_is_damaged() {
     session.matches("store_damaged");
 }
 
+/// Nothing is lost by it, so the store is whole.
+#[test]
+fn a_snapshot_that_is_damaged() {
+    let mut session = Session::new("store-snapshot");
+    session.run("martlet store import --data-dir DIR/new -f DIR/lines");
+    std::fs::write(session.dir.join("new/00000001-00000100.snap"), "damage").unwrap();
+    for line in [
+        "martlet store check --data-dir DIR/new",
+        "martlet store export --data-dir DIR/new -f DIR/again",
+        "martlet store repair --data-dir DIR/new",
+        "martlet store check --data-dir DIR/new",
+    ] {
+        session.run(line);
+    }
+    session.matches("store_snapshot");
+}
+
+/// What the broker says of a store that it cannot have.
+#[test]
+fn what_keeps_the_broker_from_its_store() {
+    let mut session = Session::new("store-start");
+    let dir = session.dir.clone();
+    let _held = RealDisk::open(&dir.join("held"), "martlet broker, process 7").unwrap();
+    std::fs::create_dir(dir.join("silent")).unwrap();
+    let silent = std::fs::File::create(dir.join("silent/lock")).unwrap();
+    silent.lock().unwrap();
+
+    let late = RealDisk::open(&dir.join("late"), "a test").unwrap();
+    let (mut journal, _) = Journal::open(late, limits(), 7, &mut Nothing).unwrap();
+    let mut group = Group::new();
+    let (kind, payload) = Line::Format { format: 9 }.write().unwrap();
+    group.put(kind, &payload);
+    journal.append(&mut group).unwrap();
+    journal.sync().unwrap();
+    drop(journal);
+
+    let half = RealDisk::open(&dir.join("half"), "a test").unwrap();
+    drop(Importer::new(half, limits(), 7).unwrap());
+
+    std::fs::write(dir.join("martlet-data"), "a file").unwrap();
+    std::fs::write(dir.join("a.conf"), "# ours\ndata_dir held\n").unwrap();
+    for line in [
+        "martlet broker --bind 127.0.0.1:0 --data-dir held",
+        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/silent",
+        "martlet broker --bind 127.0.0.1:0 -c DIR/a.conf",
+        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/lines",
+        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/lines/below",
+        "martlet broker --bind 127.0.0.1:0",
+        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/late",
+        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/half",
+        "martlet store check --data-dir DIR/half",
+        "martlet help S101",
+        "martlet help S102",
+        "martlet help S103",
+        "martlet help S104",
+    ] {
+        session.run(line);
+    }
+    session.matches("store_start");
+}
+
+/// An index for those who only append.
+struct Nothing;
+
+impl martlet_journal::Index for Nothing {
+    fn clear(&mut self) {}
+    fn snapshot(&mut self, _: &[u8]) {}
+    fn snapshot_ends(&mut self) -> bool {
+        false
+    }
+    fn gone(&mut self, _: &[u32]) {}
+    fn put(&mut self, _: martlet_journal::Record<'_>) {}
+    fn killed(&mut self, _: martlet_journal::Place) {}
+    fn is_live(&self, _: &martlet_journal::Record<'_>) -> bool {
+        true
+    }
+    fn moved(&mut self, _: &martlet_journal::Record<'_>, _: martlet_journal::Place) {}
+}
+
+fn limits() -> Limits {
+    martlet_store::Limits::default().journal
+}
+
 #[test]
 fn what_is_refused() {
     let mut session = Session::new("store-refused");
@@ -112,6 +199,7 @@ fn what_is_refused() {
     let held = RealDisk::open(&session.dir.join("held"), "martlet broker, process 7").unwrap();
     for line in [
         "martlet store check",
+        "martlet store check --data-dir DIR/lines",
         "martlet store check --data-dir DIR/empty",
         "martlet store repair --data-dir DIR/empty",
         "martlet store check --data-dir DIR/held",

@@ -90,6 +90,17 @@ impl<D: Disk> Journal<D> {
         })
     }
 
+    /// Says that it is known that segments are gone ([`Report::missing`](crate::Report::missing)), so that no later opening
+    /// misses them. It is durable with the next sync.
+    pub fn give_up(&mut self, missing: &[u32]) -> Result<(), Error> {
+        let mut group = Group::new();
+        for segment in missing {
+            group.emptied(*segment);
+        }
+        group.end_batch();
+        self.append_anyway(&mut group).map(drop)
+    }
+
     /// Removes segments whose copies are durable. A failure leaves them for the next time.
     fn remove_emptied(&mut self) -> Result<(), Error> {
         let emptied = |state| matches!(state, State::Emptied(until) if until <= self.durable);

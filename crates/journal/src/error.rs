@@ -88,9 +88,9 @@ pub enum Error {
     /// Another process uses the folder.
     #[error("{folder} is in use by {holder}")]
     Locked {
-        /// The folder.
+        /// The folder, as an absolute path.
         folder: String,
-        /// What the other process says of itself.
+        /// What the other process says of itself; `another program` if it says nothing.
         holder: String,
     },
 }

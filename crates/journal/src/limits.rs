@@ -69,6 +69,9 @@ pub(crate) const SNAPSHOT_HEADER_BYTES_MAX: u32 = 1 << 30;
 /// A snapshot that is being written is synced each time so many bytes have been, so that no sync of it takes long.
 pub(crate) const SNAPSHOT_SYNC_BYTES: u64 = 4 << 20;
 
+/// What the holder of a folder says of itself: so many bytes are told, the rest is not read.
+pub(crate) const HOLDER_BYTES_MAX: u64 = 200;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

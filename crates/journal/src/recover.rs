@@ -15,7 +15,7 @@ use crate::place::Position;
 use crate::report::{Damage, Report};
 use crate::reserve::{RESERVE, Reserve};
 use crate::scan;
-use crate::segments::{self, Segments};
+use crate::segments::{self, Role, Segments};
 use crate::snapshot::{Counted, Header, Snapshot, SnapshotReader};
 
 /// What is known while a journal is being opened.
@@ -64,6 +64,7 @@ impl<D: Disk> Journal<D> {
         recovery.choose_salt(salt);
         recovery.load_snapshot()?;
         recovery.replay()?;
+        recovery.miss_end();
         recovery.secure()?;
         Ok(recovery.finish())
     }
@@ -90,25 +91,22 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
         }
     }
 
-    /// Sorts the files by their names.
+    /// Sorts the files by their names. What is not ours stays as it is, and counts for nothing.
     fn look(&mut self) -> Result<(), Error> {
         let mut entries = self.disk.list().map_err(Error::disk("list", "the folder"))?;
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         for Entry { name, bytes } in entries {
-            let number = name
-                .get(..8)
-                .and_then(|digits| u32::from_str_radix(digits, 16).ok());
-            let ending = name.find('.').map_or("", |dot| &name[dot..]);
-            self.saw(number.unwrap_or(0));
-            let damaged = ending == segments::DAMAGED;
-            match (number, ending) {
-                (Some(number), segments::SEGMENT | segments::DAMAGED) if name.len() == 8 + ending.len() => {
-                    self.look_at(number, name, bytes, damaged)?;
-                }
-                (Some(_), segments::SNAPSHOT) => self.snapshots.push((name, bytes)),
-                (_, segments::TEMPORARY) => {
-                    self.disk.remove(&name).map_err(Error::disk("remove", &name))?;
-                }
+            let role = Role::of(&name);
+            if let Some(
+                Role::Segment { number, .. } | Role::Aside { number } | Role::Snapshot { number, .. },
+            ) = role
+            {
+                self.saw(number);
+            }
+            match role {
+                Some(Role::Segment { number, damaged }) => self.look_at(number, name, bytes, damaged)?,
+                Some(Role::Snapshot { damaged: false, .. }) => self.snapshots.push((name, bytes)),
+                Some(Role::Temporary) => self.disk.remove(&name).map_err(Error::disk("remove", &name))?,
                 _ if name == RESERVE => self.reserve = Reserve::found(bytes),
                 _ => self.report.unused.push(name),
             }
@@ -155,19 +153,31 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             .map(|header| header.salt)
             .next();
         // A header that stood alone among damage may have been set aside since it was read first.
-        let known = of_header.or_else(|| self.salt_of_aside());
+        let known = of_header
+            .or_else(|| self.salt_of_aside())
+            .or_else(|| self.salt_of_snapshot());
         self.salt = known.or_else(|| self.salt_of_batches()).unwrap_or(salt);
     }
 
     /// The salt of the newest segment that was set aside and has a header.
     fn salt_of_aside(&self) -> Option<u32> {
         self.report.unused.iter().rev().find_map(|name| {
-            let number = u32::from_str_radix(name.get(..8)?, 16).ok()?;
-            let ours = [segments::TORN, segments::STALE, segments::EMPTIED];
-            let file = ours.contains(&&name[8..]).then(|| self.disk.open(name))?.ok()?;
+            let Some(Role::Aside { number }) = Role::of(name) else {
+                return None;
+            };
+            let file = self.disk.open(name).ok()?;
             let mut header = [0; SEGMENT_HEADER_BYTES];
             read_all(&file, 0, &mut header).ok()?;
             SegmentHeader::decode(&header, number).map(|header| header.salt)
+        })
+    }
+
+    /// The salt of the newest snapshot that has a header.
+    fn salt_of_snapshot(&self) -> Option<u32> {
+        self.snapshots.iter().rev().find_map(|(name, bytes)| {
+            let file = self.disk.open(name).ok()?;
+            let reader = SnapshotReader::open_header(file, *bytes).ok()?;
+            Some(reader.header.salt)
         })
     }
 
@@ -223,7 +233,8 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             self.synced = self.synced.max(header.position);
             self.saw(header.next_segment.saturating_sub(1));
             for Counted { number, bytes, .. } in header.segments {
-                if bytes > 0 && !self.found.contains_key(&number) {
+                // An empty file is as good as none, and goes.
+                if bytes > 0 && self.found.get(&number).is_none_or(|found| found.bytes == 0) {
                     self.expected.insert(number);
                 }
             }
@@ -334,6 +345,17 @@ impl<'a, D: Disk, I: Index> Recovery<'a, D, I> {
             to,
             why,
         });
+    }
+
+    /// What a snapshot knows to have been durable behind the end that was found.
+    fn miss_end(&mut self) {
+        let Position { segment, offset } = self.synced;
+        if self.end < self.synced
+            && let Some(found) = self.found.get(&segment)
+            && found.bytes < offset
+        {
+            self.damage(segment, found.bytes, offset, None);
+        }
     }
 
     /// Takes a segment out of the journal; its file keeps what is in it, if anything is. Returns the new name.

@@ -51,9 +51,9 @@ pub struct Damage {
 }
 
 impl Report {
-    /// Whether something was lost that had been durable.
+    /// Whether something was lost that had been durable. Nothing is lost by a snapshot that is damaged.
     pub fn has_damage(&self) -> bool {
-        !self.damage.is_empty() || !self.missing.is_empty() || !self.snapshots_damaged.is_empty()
+        !self.damage.is_empty() || !self.missing.is_empty()
     }
 
     /// Gives all files other names.
@@ -84,14 +84,7 @@ impl fmt::Display for Report {
             }
         }
         for damage in &self.damage {
-            write!(
-                f,
-                "\ndamaged: bytes {} to {} of {}",
-                damage.from, damage.to, damage.name
-            )?;
-            if let Some(why) = &damage.why {
-                write!(f, ": {why}")?;
-            }
+            write!(f, "\ndamaged: {damage}")?;
         }
         for segment in &self.missing {
             write!(f, "\nmissing: segment {segment:08x}")?;
@@ -103,5 +96,12 @@ impl fmt::Display for Report {
             write!(f, "\nnot used: {name}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bytes {} to {} of {}", self.from, self.to, self.name)?;
+        self.why.iter().try_for_each(|why| write!(f, ": {why}"))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::disk::{Disk, DiskFile};
 use crate::frame;
 use crate::group::Death;
+use crate::limits::SEGMENT_MAX;
 use crate::place::{Place, Position};
 
 /// What a death takes in a segment.
@@ -268,8 +269,118 @@ pub(crate) const STALE: &str = ".stale";
 pub(crate) const SNAPSHOT: &str = ".snap";
 /// A snapshot that is damaged.
 pub(crate) const SNAPSHOT_DAMAGED: &str = ".snap-damaged";
-/// What is being written, and worth nothing before it has its name.
-pub(crate) const TEMPORARY: &str = ".tmp";
+/// What is being written, and worth nothing before it has its name: `snapshot-0.tmp`.
+pub(crate) fn temporary(count: u64) -> String {
+    format!("{TEMPORARY_BEGIN}{count}{TEMPORARY}")
+}
+
+const TEMPORARY_BEGIN: &str = "snapshot-";
+const TEMPORARY: &str = ".tmp";
+
+/// What a file is for, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A segment.
+    Segment { number: u32, damaged: bool },
+    /// A segment that nothing reads any more.
+    Aside { number: u32 },
+    /// A snapshot, which was taken in that segment.
+    Snapshot { number: u32, damaged: bool },
+    /// What was being written when the process ended.
+    Temporary,
+}
+
+impl Role {
+    /// `None`: it is not exactly a name that we write, so the file is somebody else's.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        if let Some(rest) = name.strip_prefix(TEMPORARY_BEGIN) {
+            let count: u64 = rest.strip_suffix(TEMPORARY)?.parse().ok()?;
+            return (temporary(count) == name).then_some(Self::Temporary);
+        }
+        let (digits, rest) = name.split_at_checked(8)?;
+        let number = digits_of(digits).filter(|number| (1..=SEGMENT_MAX).contains(number))?;
+        if let Some(rest) = rest.strip_prefix('-') {
+            let (offset, ending) = rest.split_at_checked(8)?;
+            digits_of(offset)?;
+            let damaged = ending == SNAPSHOT_DAMAGED;
+            return (damaged || ending == SNAPSHOT).then_some(Self::Snapshot { number, damaged });
+        }
+        match rest {
+            SEGMENT | DAMAGED => Some(Self::Segment {
+                number,
+                damaged: rest == DAMAGED,
+            }),
+            TORN | STALE | EMPTIED => Some(Self::Aside { number }),
+            _ => None,
+        }
+    }
+}
+
+/// A number in eight digits as we write them: no sign, no capitals.
+fn digits_of(digits: &str) -> Option<u32> {
+    let number = u32::from_str_radix(digits, 16).ok()?;
+    (format!("{number:08x}") == digits).then_some(number)
+}
 
 /// The first position at which a batch can stand.
 pub(crate) const FIRST_OFFSET: u32 = frame::SEGMENT_HEADER_BYTES as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_we_write_are_ours() {
+        let segment = |damaged| Role::Segment {
+            number: 0x2a,
+            damaged,
+        };
+        let snapshot = |damaged| Role::Snapshot {
+            number: 0x2a,
+            damaged,
+        };
+        let ours = [
+            (name(0x2a, false), segment(false)),
+            (name(0x2a, true), segment(true)),
+            (format!("0000002a{TORN}"), Role::Aside { number: 0x2a }),
+            (format!("0000002a{STALE}"), Role::Aside { number: 0x2a }),
+            (format!("0000002a{EMPTIED}"), Role::Aside { number: 0x2a }),
+            ("0000002a-000010ff.snap".to_owned(), snapshot(false)),
+            ("0000002a-000010ff.snap-damaged".to_owned(), snapshot(true)),
+            (temporary(0), Role::Temporary),
+            (temporary(u64::MAX), Role::Temporary),
+        ];
+        for (name, role) in ours {
+            assert_eq!(Role::of(&name), Some(role), "{name}");
+        }
+        let strangers = [
+            "",
+            "ffffffff",
+            "ffffffff.seg",
+            "00000000.seg",
+            "+000002a.seg",
+            "0000002A.seg",
+            "0000002a.SEG",
+            "0000002a.seg.gz",
+            "0000002a",
+            "2a.seg",
+            "0000002a-backup.seg",
+            "20261128-backup",
+            "20261128-backup.snap",
+            "0000002a-+00010ff.snap",
+            "0000002a-000010ff.snap.gz",
+            "0000002a-000010ff",
+            "notes.tmp",
+            "0000002a.tmp",
+            "snapshot-.tmp",
+            "snapshot-01.tmp",
+            "snapshot-+1.tmp",
+            "snapshot-new.tmp",
+            "snapshot-1.tmp.gz",
+            "\u{fffd}\u{fffd}\u{fffd}.seg",
+        ];
+        for name in strangers {
+            assert_eq!(Role::of(name), None, "{name}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::frame::{get_u32, put_u32};
 use crate::journal::{Journal, read_all};
 use crate::limits::{CHUNK_BYTES, SNAPSHOT_HEADER_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
 use crate::place::Position;
-use crate::segments::{SNAPSHOT, State, TEMPORARY};
+use crate::segments::{self, SNAPSHOT, State};
 
 const MAGIC: [u8; 8] = *b"jsnap\0\0\x01";
 const HEAD_BYTES: usize = 16;
@@ -88,7 +88,7 @@ impl<D: Disk> Journal<D> {
     pub fn begin_snapshot(&mut self) -> Result<SnapshotWriter<D>, Error> {
         self.sync()?;
         let header = self.header();
-        let temporary = format!("snapshot-{}{TEMPORARY}", self.snapshots_begun);
+        let temporary = segments::temporary(self.snapshots_begun);
         self.snapshots_begun += 1;
         let file = self
             .disk

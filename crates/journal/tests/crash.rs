@@ -127,7 +127,10 @@ fn record(seed: u64, bug: Option<Bug>) -> (Rig<Planted>, Vec<Mark>) {
 fn check_after_cut(disk: &Planted, rig: &Rig<Planted>, durable: usize, appended: usize, name: &str) {
     let (mut journal, index, report) =
         open(disk.clone(), LIMITS).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert!(!report.has_damage(), "{name}: a cut is no damage: {report}");
+    assert!(
+        !report.has_damage() && report.snapshots_damaged.is_empty(),
+        "{name}: a cut is no damage: {report}"
+    );
     let count = batches_of(&index, &rig.states);
     assert!(
         (durable..=appended).contains(&count),
@@ -138,7 +141,10 @@ fn check_after_cut(disk: &Planted, rig: &Rig<Planted>, durable: usize, appended:
     drop(journal);
     disk.disk.cut_power();
     let (_, again, report) = open(disk.clone(), LIMITS).unwrap();
-    assert!(!report.has_damage() && report.cut.is_none(), "{name}: {report}");
+    assert!(
+        !report.has_damage() && report.snapshots_damaged.is_empty() && report.cut.is_none(),
+        "{name}: {report}"
+    );
     assert_eq!(again.state(), index.state(), "{name}: lost by a second cut");
 }
 
@@ -206,7 +212,10 @@ fn fail_now_and_then(seed: u64, bug: Option<Bug>, counts: &mut Counts) {
 
 fn come_back(rig: &mut Rig<Planted>, cut: bool, name: &str) {
     let (journal, index, report) = open(rig.disk.clone(), rig.limits).unwrap();
-    assert!(!report.has_damage(), "{name}: {report}");
+    assert!(
+        !report.has_damage() && report.snapshots_damaged.is_empty(),
+        "{name}: {report}"
+    );
     let count = batches_of(&index, &rig.states);
     assert!(
         count >= rig.durable,

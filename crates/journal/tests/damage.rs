@@ -300,3 +300,147 @@ fn the_salt_outlives_the_last_right_header() {
         }
     }
 }
+
+/// What somebody else put into the folder stays, and moves no number.
+#[test]
+fn files_of_strangers_stay_and_count_for_nothing() {
+    let rig = filled(3);
+    let next = rig.journal.end().segment + 1;
+    let strangers = [
+        "+0000001.seg",
+        "00000000.seg",
+        "0000000A.seg",
+        "20261128-backup",
+        "20261128-backup.snap",
+        "ffffffff",
+        "ffffffff.seg",
+        "notes.tmp",
+        "snapshot-new.tmp",
+    ];
+    for name in strangers.iter().chain(&["snapshot-7.tmp"]) {
+        let file = rig.disk.create(name).unwrap();
+        file.write_at(0, b"a stranger's").unwrap();
+    }
+    drop(rig.journal);
+
+    let (mut journal, index, report) = open(rig.disk.clone(), LIMITS).unwrap();
+    assert_eq!(report.unused, strangers);
+    assert_eq!(keys(&index), [1, 2, 3]);
+    assert!(!report.has_damage(), "{report}");
+    let left = names(&rig.disk);
+    assert!(
+        !left.contains(&"snapshot-7.tmp".to_owned()),
+        "it is ours, and unfinished"
+    );
+    for name in strangers {
+        assert_eq!(rig.disk.contents(name).unwrap(), b"a stranger's", "{name}");
+    }
+    let mut group = martlet_journal::Group::new();
+    while journal.end().segment < next {
+        group.clear();
+        group.put(0x90, &[0; 400]);
+        journal.append(&mut group).unwrap();
+    }
+    assert_eq!(journal.end().segment, next);
+}
+
+/// A look that takes no snapshot believes what it says of the log: an end that is not there was lost.
+#[test]
+fn an_end_that_a_snapshot_knows_is_missed() {
+    let build = || {
+        let mut rig = filled(6);
+        rig.step(&Step::Snapshot).unwrap();
+        rig.disk
+    };
+    let last = build().list().unwrap().into_iter().map(|entry| entry.name);
+    let last = last.filter(|name| name.contains(".seg")).max().unwrap();
+    let number = u32::from_str_radix(&last[..8], 16).unwrap();
+    let bytes = build().contents(&last).unwrap().len() as u64;
+    for left in 0..bytes {
+        let disk = build();
+        disk.open(&last).unwrap().truncate(left).unwrap();
+        let mut index = WithoutSnapshots(Ledger::default());
+        let (mut journal, report) = Journal::open(disk.clone(), LIMITS, 1, &mut index).unwrap();
+        assert!(report.has_damage(), "{left} left: {report}");
+        assert!(keys(&index.0).len() < 6);
+        check_reads(&mut journal, &index.0);
+        assert_eq!(
+            report.missing.contains(&number),
+            left == 0,
+            "{left} left: {report}"
+        );
+        // What is written then is found again.
+        let mut group = martlet_journal::Group::new();
+        group.put(0x90, &[7; 0x90]);
+        journal.append(&mut group).unwrap();
+        journal.sync().unwrap();
+        let place = group.places().next().unwrap();
+        drop(journal);
+        let mut index = WithoutSnapshots(Ledger::default());
+        Journal::open(disk.clone(), LIMITS, 1, &mut index).unwrap();
+        let found = |index: &Ledger| index.entries.values().any(|(at, _)| *at == place);
+        assert!(found(&index.0), "{left} left");
+        assert!(found(&open(disk, LIMITS).unwrap().1), "{left} left");
+    }
+}
+
+/// Once it is said that a segment is known to be gone, nobody misses it again, with snapshots or without.
+#[test]
+fn what_is_given_up_is_not_missed_again() {
+    for snapshot in [false, true] {
+        let mut rig = filled(12);
+        if snapshot {
+            rig.step(&Step::Snapshot).unwrap();
+        }
+        let gone = rig.index.entries[&5].0.segment;
+        rig.disk.remove(&format!("{gone:08x}.seg")).unwrap();
+        let (mut journal, mut index, report) = open(rig.disk.clone(), LIMITS).unwrap();
+        assert_eq!(report.missing, [gone]);
+        journal.give_up(&report.missing).unwrap();
+        journal.sync().unwrap();
+        // Also when what says so has been cleaned and copied.
+        for _ in 0..3 {
+            while journal.clean(&mut index, 1 << 20).unwrap() != Cleaned::Nothing {
+                journal.sync().unwrap();
+            }
+            drop(journal);
+            let mut looked = WithoutSnapshots(Ledger::default());
+            let (_, report) = Journal::open(rig.disk.clone(), LIMITS, 1, &mut looked).unwrap();
+            assert_eq!(report.missing, [0; 0], "snapshot: {snapshot}");
+            let report;
+            (journal, index, report) = open(rig.disk.clone(), LIMITS).unwrap();
+            assert_eq!(report.missing, [0; 0], "snapshot: {snapshot}");
+        }
+    }
+}
+
+/// An index that has everything replayed.
+struct WithoutSnapshots(Ledger);
+
+impl martlet_journal::Index for WithoutSnapshots {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+    fn takes_snapshots(&self) -> bool {
+        false
+    }
+    fn snapshot(&mut self, _: &[u8]) {}
+    fn snapshot_ends(&mut self) -> bool {
+        false
+    }
+    fn gone(&mut self, segments: &[u32]) {
+        self.0.gone(segments);
+    }
+    fn put(&mut self, record: martlet_journal::Record<'_>) {
+        self.0.put(record);
+    }
+    fn killed(&mut self, place: martlet_journal::Place) {
+        self.0.killed(place);
+    }
+    fn is_live(&self, record: &martlet_journal::Record<'_>) -> bool {
+        self.0.is_live(record)
+    }
+    fn moved(&mut self, record: &martlet_journal::Record<'_>, to: martlet_journal::Place) {
+        self.0.moved(record, to);
+    }
+}

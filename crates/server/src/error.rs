@@ -1,6 +1,6 @@
 //! Why the broker did not start.
 
-use crate::config::{Code, Errors, Finding, ListenError, StoreConfig};
+use crate::config::{Code, Errors, Finding, ListenError, Origin, STORE_FOLDER, StoreConfig, plain};
 
 /// What kept the broker from starting. Its `Display` is what the user reads: codes, places, ways out.
 #[derive(Debug, thiserror::Error)]
@@ -23,25 +23,38 @@ impl Error {
     pub(crate) fn store(config: &StoreConfig, error: &martlet_store::Error) -> Self {
         use martlet_journal::Error as Journal;
         use martlet_store::Error as Store;
-        let folder = config.folder.display();
-        let (code, message) = match error {
+        let folder = std::path::absolute(&config.folder).unwrap_or_else(|_| config.folder.clone());
+        let folder = folder.display();
+        let another = "choose another folder: --data-dir DIR";
+        let (code, message, fix) = match error {
             Store::Journal(Journal::Locked { holder, .. }) => (
                 Code::StoreHeld,
                 format!("the store in '{folder}' is in use by {holder}."),
+                format!("stop that one, or {another}"),
             ),
-            Store::Format { .. } => (
+            Store::Format { found, known } => (
                 Code::StoreFormat,
-                format!("the store in '{folder}' cannot be read: {error}."),
+                format!(
+                    "a later version has written the store in '{folder}': it has format {found}, this version knows formats up to {known}."
+                ),
+                format!("use that version, or export the store with it and import it here; or {another}"),
             ),
-            _ => {
-                let why = martlet_store::with_causes(error);
-                (
-                    Code::StoreNotOpened,
-                    format!("the store in '{folder}' cannot be opened: {why}."),
-                )
-            }
+            Store::Unfinished => (
+                Code::StoreUnfinished,
+                format!("the store in '{folder}' is not complete: an import into it was not finished."),
+                format!("remove the files in it and import again, or {another}"),
+            ),
+            _ => (
+                Code::StoreNotOpened,
+                format!("the store in '{folder}' cannot be opened: {}.", words(error)),
+                another.to_owned(),
+            ),
         };
-        Self::Store(Box::new(Finding::new(code, config.origin.place(), message)))
+        let mut finding = Finding::new(code, config.origin.place(), message);
+        if config.origin == Origin::Default {
+            finding = finding.note(format!("from: {}", default_folder(config)));
+        }
+        Self::Store(Box::new(finding.note(format!("fix: {fix}"))))
     }
 
     /// Each thing that is wrong, in one line with its code, for the log.
@@ -60,6 +73,22 @@ impl Error {
     }
 }
 
+/// Which of the folders that nobody has to name it is.
+fn default_folder(config: &StoreConfig) -> &'static str {
+    if config.folder.as_os_str() == STORE_FOLDER {
+        "the default, martlet-data in the current folder"
+    } else {
+        "the default, $STATE_DIRECTORY"
+    }
+}
+
+/// An error with its causes, without the numbers of the system.
+fn words(error: &martlet_store::Error) -> String {
+    let first: &dyn std::error::Error = error;
+    let all = std::iter::successors(Some(first), |error| error.source());
+    all.map(plain).collect::<Vec<_>>().join(": ")
+}
+
 fn paragraphs(errors: &[ListenError]) -> String {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     texts.join("\n")
@@ -68,5 +97,40 @@ fn paragraphs(errors: &[ListenError]) -> String {
 impl From<Vec<Finding>> for Error {
     fn from(findings: Vec<Finding>) -> Self {
         Self::Config(Errors { findings, more: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use martlet_broker::Durability;
+
+    use super::*;
+
+    /// The folder in which a service manager starts us is seldom ours to write.
+    #[test]
+    fn a_default_folder_that_cannot_be_made() {
+        for (folder, from) in [
+            (STORE_FOLDER, "martlet-data in the current folder"),
+            ("/var/lib/martlet", "$STATE_DIRECTORY"),
+        ] {
+            let config = StoreConfig {
+                folder: folder.into(),
+                origin: Origin::Default,
+                durability: Durability::Fsync,
+            };
+            let absolute = std::path::absolute(folder).unwrap().display().to_string();
+            let denied = martlet_journal::Error::Disk {
+                action: "make the folder",
+                name: absolute.clone(),
+                source: std::io::Error::from_raw_os_error(13),
+            };
+            assert_eq!(
+                Error::store(&config, &denied.into()).to_string(),
+                format!(
+                    "error[S102]: the store in '{absolute}' cannot be opened: cannot make the folder {absolute}: \
+                     permission denied.\n  from: the default, {from}\n  fix: choose another folder: --data-dir DIR"
+                )
+            );
+        }
     }
 }

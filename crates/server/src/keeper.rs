@@ -14,7 +14,7 @@ use crate::config::StoreConfig;
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
 use crate::kill_points;
-use crate::limits::{CLOCK_JUMP_MS, STORE_LATER_MS, STORE_TICK_MS};
+use crate::limits::{CLOCK_JUMP_MS, STORE_FILES_NAMED_MAX, STORE_LATER_MS, STORE_TICK_MS};
 use crate::worker::{Clock, system_ms};
 
 const TICK: Duration = Duration::from_millis(STORE_TICK_MS);
@@ -140,20 +140,67 @@ fn tell(report: &Report, restored: &Restored, folder: &Path) {
             "store.unknown"
         );
     }
-    if report.has_damage() {
-        for line in report.to_string().lines().skip(1) {
-            tracing::error!(
-                found = line,
-                fix = "martlet store check tells what is left; the rest is served",
-                "store.damaged"
-            );
-        }
-    } else if let Some(cut) = &report.cut {
+    tell_damage(report);
+    tell_files(report, folder);
+}
+
+/// What was lost that had been durable.
+fn tell_damage(report: &Report) {
+    let damage = report.damage.iter().map(ToString::to_string);
+    let missing = report.missing.iter();
+    for found in damage.chain(missing.map(|segment| format!("segment {segment:08x} is missing"))) {
+        tracing::error!(
+            found,
+            fix = "martlet store check tells what is left; the rest is served",
+            "store.damaged"
+        );
+    }
+}
+
+/// By which nothing was lost: what was set aside, and what is not used.
+fn tell_files(report: &Report, folder: &Path) {
+    let folder = folder.display();
+    if !report.snapshots_damaged.is_empty() {
+        tracing::warn!(
+            %folder,
+            files = listed(&report.snapshots_damaged),
+            text = "damaged snapshots: nothing is lost, this start took longer; the files can be removed",
+            "store.snapshot_damaged"
+        );
+    }
+    let set_aside = report.cut.as_ref().map_or(&[][..], |cut| &cut.segments);
+    if let Some(cut) = &report.cut {
         tracing::info!(
             bytes = cut.bytes,
             text = "an end that was not complete was cut off, as a crash leaves it",
             "store.cut"
         );
+    }
+    if !set_aside.is_empty() {
+        tracing::info!(
+            %folder,
+            files = listed(set_aside),
+            text = "they were behind that end, and nobody was promised what is in them; they can be removed",
+            "store.set_aside"
+        );
+    }
+    let unused = report.unused.iter().filter(|name| !set_aside.contains(name));
+    let unused: Vec<String> = unused.cloned().collect();
+    if !unused.is_empty() {
+        tracing::info!(
+            %folder,
+            files = listed(&unused),
+            text = "they are not used, and left as they are",
+            "store.unused"
+        );
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    let named = names[..names.len().min(STORE_FILES_NAMED_MAX)].join(", ");
+    match names.len().saturating_sub(STORE_FILES_NAMED_MAX) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 

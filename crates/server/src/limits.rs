@@ -91,6 +91,9 @@ pub const MEMORY_INTERVAL_MS: u64 = 1_000;
 /// touched.
 pub const ASKED_BYTES: usize = 1024 * 1024;
 
+/// Files of the store that a line of the log names at the start; of more it tells how many.
+pub const STORE_FILES_NAMED_MAX: usize = 16;
+
 /// Milliseconds after which what nobody waits for is synced, and the clock of the system is looked at.
 pub const STORE_TICK_MS: u64 = 1_000;
 

@@ -46,7 +46,7 @@ impl DiskStore {
         let (engine, restored, report) =
             Engine::open(disk.clone(), limits, salt, now(ms), Arc::new(exchange))
                 .map_err(|error| error.to_string())?;
-        if report.has_damage() {
+        if report.has_damage() || !report.snapshots_damaged.is_empty() {
             return Err(format!("a crash is no damage: {report}"));
         }
         let store = Self {

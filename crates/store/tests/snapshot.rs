@@ -316,7 +316,10 @@ impl Rig {
 
     fn start(&mut self) {
         let (with, report) = found(&self.disk);
-        assert!(!report.has_damage(), "{report}");
+        assert!(
+            !report.has_damage() && report.snapshots_damaged.is_empty(),
+            "{report}"
+        );
         assert_eq!(report.snapshot.is_some(), !snapshots(&self.disk).is_empty());
         assert_eq!(with, found_without(&self.disk).0);
         let (engine, ..) = open(&self.disk);
@@ -461,9 +464,49 @@ fn a_check_and_a_repair_do_not_rely_on_one() {
         .check()
         .unwrap();
     assert_eq!(check.snapshots_damaged, [name]);
+    assert!(check.is_whole(), "nothing is lost: {check:?}");
     assert_eq!((check.queued, check.sessions), (whole.queued, whole.sessions));
     let all = found_without(&disk).0;
     let repaired = repair(&disk, limits().journal, 1).unwrap();
     assert_eq!((repaired.set_aside.len(), repaired.dropped), (1, 0));
     assert_eq!(found(&disk).0, all);
+}
+
+/// Whichever segment is gone or empty: a check sees it, and a repair is the end of it.
+#[test]
+fn a_segment_that_is_gone_is_given_up_by_a_repair() {
+    let disk = filled();
+    let newest = snapshots(&disk).pop().unwrap();
+    let names = disk.list().unwrap().into_iter().map(|entry| entry.name);
+    let segments: Vec<String> = names.filter(|name| ending(name) == "seg").collect();
+    let each = segments.iter().map(|name| vec![name.clone()]);
+    for gone in each.chain([segments.clone()]) {
+        for empties in [false, true] {
+            let disk = copy(&disk);
+            for name in &gone {
+                if empties {
+                    disk.open(name).unwrap().truncate(0).unwrap();
+                } else {
+                    disk.remove(name).unwrap();
+                }
+            }
+            let look = || {
+                let mut offline = Offline::open(copy(&disk), limits().journal).unwrap();
+                assert!(offline.is_there(), "{gone:?}");
+                offline.check().unwrap()
+            };
+            let known = gone.iter().any(|name| name[..8] <= newest[..8]);
+            assert_ne!(
+                known,
+                look().is_whole(),
+                "{gone:?}, empty: {empties}: {:?}",
+                look()
+            );
+            repair(&disk, limits().journal, 1).unwrap();
+            assert!(look().is_whole(), "{gone:?}, empty: {empties}: {:?}", look());
+            let (engine, _, report) = open(&disk);
+            assert!(!report.has_damage(), "{gone:?}, empty: {empties}: {report}");
+            assert_eq!(engine.unreadable().0, 0);
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub fn write(folder: &Path) {
     writer.messages();
     writer.under_way();
     writer.retained();
+    // What follows is replayed behind it.
+    writer.engine.last_snapshot();
     writer.much_that_dies();
     drop(writer);
     // It says which process wrote it.

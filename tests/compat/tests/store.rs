@@ -10,7 +10,7 @@ use martlet_codec::{
 };
 use martlet_compat::{path, text, write};
 use martlet_interop::{binary, run, target};
-use martlet_journal::RealDisk;
+use martlet_journal::{RealDisk, Report};
 use martlet_robustness::{Client, Got, Live, Options};
 use martlet_session::Now;
 use martlet_store::{Engine, Exchange, Limits};
@@ -79,8 +79,29 @@ fn written_anew() {
 fn the_library_reads_all_of_it() {
     let copy = Copied::new("library");
     assert_eq!(text(&copy.0), expected());
+    let report = starts_with_all_of_it(&copy.0);
+    assert!(report.snapshot.is_some() && report.batches > 0, "{report}");
+}
 
-    let disk = RealDisk::open(&copy.0, "a test").expect("the copy is ours");
+/// As a version does that passes over the snapshots of this one.
+#[test]
+fn the_library_needs_no_snapshot() {
+    let copy = Copied::new("snapshotless");
+    let mut removed = 0;
+    for file in std::fs::read_dir(&copy.0).expect("the copy is there") {
+        let path = file.expect("it can be listed").path();
+        if path.extension().is_some_and(|ending| ending == "snap") {
+            std::fs::remove_file(path).expect("the copy is ours");
+            removed += 1;
+        }
+    }
+    assert_eq!(removed, 1, "snapshots");
+    let report = starts_with_all_of_it(&copy.0);
+    assert!(report.snapshot.is_none(), "{report}");
+}
+
+fn starts_with_all_of_it(folder: &Path) -> Report {
+    let disk = RealDisk::open(folder, "a test").expect("the copy is ours");
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = Now {
         mono_ms: 0,
@@ -89,7 +110,10 @@ fn the_library_reads_all_of_it() {
     let exchange = Exchange::new(1, 1 << 20, |_| {}, |_, _| {});
     let opened = Engine::open(disk, Limits::default(), 1, now, Arc::new(exchange));
     let (_, restored, report) = opened.expect("it is a store");
-    assert!(!report.has_damage(), "{report}");
+    assert!(
+        !report.has_damage() && report.snapshots_damaged.is_empty(),
+        "{report}"
+    );
     assert_eq!(restored.unknown, 0);
     // Its clock went on as that of the system did.
     assert_eq!(restored.wall_ms, now.wall_ms);
@@ -126,6 +150,7 @@ fn the_library_reads_all_of_it() {
         .collect();
     topics.sort_unstable();
     assert_eq!(topics, ["own", "retained/far", "retained/late", "retained/plain"]);
+    report
 }
 
 #[test]

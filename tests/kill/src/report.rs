@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ledger::Counts;
+use crate::world::BY_TIME;
 
 /// The figures of a run.
 #[derive(Debug, Clone)]
@@ -35,6 +36,12 @@ impl Report {
     /// How often the broker was killed.
     pub fn kills(&self) -> u32 {
         self.kills.values().sum()
+    }
+
+    /// How often at a named point, not by the clock.
+    pub fn kills_at_points(&self) -> u32 {
+        let at_points = self.kills.iter().filter(|(place, _)| **place != BY_TIME);
+        at_points.map(|(_, kills)| kills).sum()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::testator::Testator;
 
 /// Lost messages of one recipient whose stories a fault has.
 const STORIES_SHOWN: usize = 3;
-const BY_TIME: &str = "by the clock";
+pub(crate) const BY_TIME: &str = "by the clock";
 const EMPTY: &[&str] = &[
     "$SYS/broker/packet/out/count",
     "$SYS/broker/publish/messages/dropped",

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use martlet_interop::{bare, binary, free_port};
-use martlet_robustness::wait;
+use martlet_robustness::{Live, wait};
 
 /// What the issue promises; the binary is the release build.
 const BINARY_BYTES_MAX: u64 = 12_000_000;
@@ -79,6 +79,37 @@ fn a_low_limit_of_open_files_is_told_once() {
     let told = "warn connections.limit connections_max=200 ";
     assert_eq!(read().matches(told).count(), 1, "{}", read());
     let _ = std::fs::remove_file(&log);
+}
+
+/// The log names each file that a start sets aside or leaves alone, and calls nothing damage by which nothing is lost.
+#[test]
+fn files_that_are_not_used_are_named() {
+    let folder = std::env::temp_dir().join(format!("martlet-files-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    Live::start_on("files", &folder, &[], &[]).wait_exit_by("TERM");
+    for name in ["0000000f.seg", "0000000f-00000100.snap", "notes.tmp"] {
+        std::fs::write(folder.join(name), [b'x'; 200]).expect("the folder is there");
+    }
+    let mut broker = Live::start_on("files", &folder, &[], &[]);
+    broker.wait_log("store.unused");
+    let log = broker.log();
+    for told in [
+        "warn store.snapshot_damaged ",
+        " files=0000000f-00000100.snap-damaged ",
+        "info store.set_aside ",
+        " files=0000000f.torn ",
+        "info store.unused ",
+        " files=notes.tmp ",
+    ] {
+        assert!(log.contains(told), "{told} is not in {log}");
+    }
+    assert!(!log.contains("store.damaged"), "{log}");
+    for name in ["0000000f.torn", "0000000f-00000100.snap-damaged", "notes.tmp"] {
+        let bytes = std::fs::read(folder.join(name)).expect("it is kept");
+        assert_eq!(bytes, [b'x'; 200], "{name}");
+    }
+    broker.wait_exit_by("TERM");
+    let _ = std::fs::remove_dir_all(&folder);
 }
 
 #[test]

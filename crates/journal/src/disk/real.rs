@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::{Disk, DiskFile, Entry};
 use crate::error::Error;
+use crate::limits::HOLDER_BYTES_MAX;
 
 /// The file that is locked. It is not part of the journal and never listed.
 const LOCK: &str = "lock";
@@ -38,21 +39,22 @@ pub struct RealFile {
 }
 
 impl RealDisk {
-    /// Opens a folder and makes it if it is not there, with the folders above it. `holder` is what another
-    /// process is told that finds it locked, such as a name and the number of the process.
+    /// Opens a folder and makes it if it is not there, with the folders above it. Their names are on the disk then, as far
+    /// as the folders above can be read. `holder` is what another process is told that finds it locked, such as a name
+    /// and the number of the process.
     pub fn open(path: &Path, holder: &str) -> Result<Self, Error> {
         let name = path.display().to_string();
-        fs::create_dir_all(path).map_err(Error::disk("make the folder", &name))?;
-        let lock = lock(path, holder)?;
-        let file = File::open(path).map_err(Error::disk("open the folder", &name))?;
-        // The folder's own name, if it is new; a folder that cannot be read above ours is no reason to stop.
-        if let Some(Ok(parent)) = path.parent().map(File::open) {
-            parent
-                .sync_all()
-                .map_err(Error::disk("sync the folder above", &name))?;
+        let path = std::path::absolute(path).map_err(Error::disk("find the folder", &name))?;
+        for folder in to_be_named(&path, Path::is_dir) {
+            let name = folder.display().to_string();
+            make(folder).map_err(Error::disk("make the folder", &name))?;
+            sync_above(folder).map_err(Error::disk("sync the folder above", &name))?;
         }
+        let name = path.display().to_string();
+        let lock = lock(&path, holder)?;
+        let file = File::open(&path).map_err(Error::disk("open the folder", &name))?;
         let folder = Folder {
-            path: path.to_owned(),
+            path,
             file,
             writes: true,
             _lock: Some(lock),
@@ -90,6 +92,54 @@ impl RealDisk {
     }
 }
 
+/// The folders whose names are to be on the disk before anything in `path` is worth something, the topmost first: those
+/// that are not there, and the last one that is, as whoever made it may have ended before its name was synced. `path` is
+/// absolute.
+fn to_be_named(path: &Path, is_there: impl Fn(&Path) -> bool) -> Vec<&Path> {
+    let mut folders = Vec::new();
+    for folder in path.ancestors() {
+        folders.push(folder);
+        if is_there(folder) {
+            break;
+        }
+    }
+    folders.reverse();
+    folders
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(_) if folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder"))
+        }
+        made => made,
+    }
+}
+
+/// A folder above that cannot be read is no reason to stop.
+fn sync_above(folder: &Path) -> io::Result<()> {
+    match folder.parent().map(File::open) {
+        Some(Ok(above)) => above.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// What the holder of a lock has written into its file, in one line.
+fn read_holder(file: &mut File) -> String {
+    let mut told = Vec::new();
+    // Who holds it is good to know, but not knowing it is no other error.
+    let _ = file.take(HOLDER_BYTES_MAX).read_to_end(&mut told);
+    let told = String::from_utf8_lossy(&told);
+    let line = told.trim().lines().next().unwrap_or_default();
+    let told: String = line.chars().filter(|letter| !letter.is_control()).collect();
+    if told.is_empty() {
+        "another program".to_owned()
+    } else {
+        told
+    }
+}
+
 fn lock(folder: &Path, holder: &str) -> Result<File, Error> {
     let path = folder.join(LOCK);
     let mut options = OpenOptions::new();
@@ -121,14 +171,8 @@ fn hold(mut file: File, folder: &Path, holder: &str) -> Result<File, Error> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Who holds it is good to know, but not knowing it is no other error.
-            let _ = file.read_to_string(&mut holder);
-            let folder = folder.display().to_string();
-            return Err(Error::Locked {
-                folder,
-                holder: holder.trim().to_owned(),
-            });
+            let (folder, holder) = (folder.display().to_string(), read_holder(&mut file));
+            return Err(Error::Locked { folder, holder });
         }
         Err(TryLockError::Error(error)) => {
             let name = folder.join(LOCK).display().to_string();
@@ -216,5 +260,37 @@ impl DiskFile for RealFile {
     /// `fdatasync`: it writes the length too, but not the times.
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_new_folder_and_the_last_old_one_are_named() {
+        let named = |path, there: &[&str]| -> Vec<String> {
+            let folders = to_be_named(Path::new(path), |folder| {
+                there.contains(&folder.to_str().expect("it is text"))
+            });
+            folders
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect()
+        };
+        let deep = "/srv/new/a/b";
+        assert_eq!(
+            named(deep, &["/", "/srv"]),
+            ["/srv", "/srv/new", "/srv/new/a", deep]
+        );
+        assert_eq!(
+            named(deep, &["/", "/srv", "/srv/new", "/srv/new/a"]),
+            ["/srv/new/a", deep]
+        );
+        assert_eq!(
+            named(deep, &["/", "/srv", "/srv/new", "/srv/new/a", deep]),
+            [deep]
+        );
+        assert_eq!(named("/", &["/"]), ["/"]);
     }
 }

@@ -278,7 +278,10 @@ impl<D: Disk> Rig<D> {
         self.sync = None;
         let report;
         (self.journal, self.index, report) = open(self.disk.clone(), self.limits)?;
-        assert!(!report.has_damage() && report.cut.is_none(), "{report}");
+        assert!(
+            !report.has_damage() && report.snapshots_damaged.is_empty() && report.cut.is_none(),
+            "{report}"
+        );
         self.now_durable(self.journal.durable());
         assert_eq!(&self.index.state(), self.states.last().unwrap());
         Ok(())

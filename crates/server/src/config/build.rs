@@ -331,7 +331,8 @@ pub fn state_folder() -> PathBuf {
     first.unwrap_or_else(|| PathBuf::from(STORE_FOLDER))
 }
 
-const STORE_FOLDER: &str = "martlet-data";
+/// The folder of a store, in another or in the current one.
+pub(crate) const STORE_FOLDER: &str = "martlet-data";
 
 fn pid_file(global: &Values<'_>) -> Option<Written> {
     let setting = global.set("pid_file")?;

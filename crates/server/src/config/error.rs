@@ -46,6 +46,8 @@ codes! {
     StoreNotOpened "S102" "The folder of the store cannot be used; the message repeats what the system said. Damage to what is in it never stops the broker, so this is about rights, a missing disk, or a disk that fails. --durability none starts without a store, and keeps nothing."
     /// The store is of a later version.
     StoreFormat "S103" "A later version of martlet has written the store, and this one would not understand all of it. Use that version, or let it export the store (martlet store export) and import it here into an empty folder."
+    /// An import into the store was not finished.
+    StoreUnfinished "S104" "The folder has the beginning of what martlet store import was to write: the import was interrupted, and what is there lacks the rest. Remove the files in the folder and import again, or give this broker another folder with --data-dir."
     /// No directive has that name.
     UnknownName "F001" "The first word of a line names an option, and there is none of that name. Names are lower case, with underscores. docs/configuration.md lists all of them."
     /// The value is of another kind.
@@ -143,7 +145,7 @@ impl Finding {
         }
     }
 
-    pub(super) fn note(mut self, note: impl Into<String>) -> Self {
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }

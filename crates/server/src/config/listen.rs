@@ -141,7 +141,7 @@ fn lowest_free_port() -> u16 {
 }
 
 /// The system's own words without its number.
-pub(super) fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &(impl Display + ?Sized)) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();

@@ -29,11 +29,13 @@ use std::path::{Path, PathBuf};
 
 use martlet_broker::Durability;
 
+pub(crate) use build::STORE_FOLDER;
 pub use build::state_folder;
 pub use directive::{Directive, Kind, Mode, Owner, Range, Scope, Status, Unit};
 pub use directives::{DIRECTIVES, find};
 pub use error::{Code, Errors, Finding, Place, explain};
 pub use listen::ListenError;
+pub(crate) use listen::plain;
 pub use listener::{Bind, Family, Listener, ListenerPlace, Versions};
 pub use log::{Log, LogDestination, LogType, LogTypes, TimeFormat, Timestamp};
 pub use markdown::render_markdown;

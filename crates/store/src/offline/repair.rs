@@ -17,7 +17,7 @@ const STEP_BYTES: u32 = 1 << 20;
 /// What a repair did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
-    /// What was found.
+    /// What was found. Segments that it misses are given up.
     pub report: Report,
     /// Files that hold what is damaged, by the names that they have now. Nothing reads them any more.
     pub set_aside: Vec<String>,
@@ -27,7 +27,8 @@ pub struct Repaired {
     pub dropped: u64,
 }
 
-/// Copies what can be read out of damaged segments, and takes away what makes no sense. After a crash it can be done
+/// Copies what can be read out of damaged segments, takes away what makes no sense, and notes that missing segments are
+/// gone, so that nobody misses them again. After a crash it can be done
 /// again; a store that is whole stays as it is. `salt` is a number that strangers cannot guess.
 pub fn repair<D: Disk>(disk: &D, limits: Limits, salt: u32) -> Result<Repaired, Error> {
     // The format first, since what a later version wrote is not ours to judge.
@@ -48,6 +49,8 @@ pub fn repair<D: Disk>(disk: &D, limits: Limits, salt: u32) -> Result<Repaired, 
             Cleaned::Part { .. } | Cleaned::Emptied { .. } => {}
         }
     }
+    journal.give_up(&report.missing)?;
+    journal.sync()?;
     Ok(Repaired {
         set_aside,
         kept: live.all().count() as u64,
