@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use martlet_broker::router::{Overlapping, Presence, RouteBuilder, Router, SessionRef};
 use martlet_broker::{
-    ConnId, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Relocated, Seed, Settings, Shard,
+    ConnId, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer, Relocated, Seed, Settings, Shard,
     Shared, Sink,
 };
 use martlet_codec::{
@@ -296,6 +296,9 @@ struct Outside {
 impl Sink for Outside {
     fn close(&mut self, _: ConnId) {}
     fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
+    fn check_login(&mut self, _: ConnId, _: Login<'_>) -> bool {
+        false
+    }
     fn has_room(&self, _: u16) -> bool {
         true
     }
