@@ -284,6 +284,7 @@ mod tests {
             include_str!("publish.rs"),
             include_str!("output.rs"),
             include_str!("store.rs"),
+            include_str!("passwd.rs"),
         ];
         let mut seen = 0;
         for source in sources {
