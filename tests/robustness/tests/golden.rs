@@ -364,7 +364,7 @@ fn login_denied() {
 /// What keeps a broker from starting, each line of a password file that makes no sense with what to do.
 #[test]
 fn password_files() {
-    let users = UsersFile::new("wrong");
+    let users = UsersFile::new("w");
     let file = users.path().to_str().expect("a path is text").to_owned();
     let hash = "$6$WiLSH+b56k2L10sB$VvKzwdw+x9BfkRS+0AK/1G/4p9Cp08AwaDg2qDRwBuAGJxhVJRWxjgEyd5gwjkjAqKiN0XKls9/2w0J0mGgzDw==";
     let text = format!(
@@ -375,7 +375,7 @@ fn password_files() {
         "password_files",
         &[
             "martlet broker --bind 127.0.0.1 -p 0 --set password_file=FILE",
-            "martlet broker --bind 127.0.0.1 -p 0 --set password_file=FILE.missing",
+            "martlet broker --bind 127.0.0.1 -p 0 --set password_file=no/such/users",
             "martlet broker --bind 127.0.0.1 -p 0 --set password_file=.",
             "martlet help U101",
             "martlet help U102",
