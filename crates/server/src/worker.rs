@@ -88,7 +88,7 @@ struct Sockets {
     index: u16,
     open: Vec<Option<Box<Socket>>>,
     /// Those that go to another shard, until their readers have seen it: their places may be taken again by then.
-    moving: Vec<Box<Socket>>,
+    moving: Vec<Socket>,
     inboxes: Arc<[Inbox]>,
     /// What goes to other shards at the end of the next turn of the root, by shard.
     outgoing: Vec<Parcels>,
@@ -214,16 +214,13 @@ impl Sockets {
     fn get(&mut self, conn: ConnId) -> Option<&mut Socket> {
         let place = self.open.get_mut(conn.index as usize);
         let open = place.and_then(|place| place.as_deref_mut().filter(|socket| socket.id == conn));
-        open.or_else(|| {
-            let mut moving = self.moving.iter_mut().map(|socket| &mut **socket);
-            moving.find(|socket| socket.id == conn)
-        })
+        open.or_else(|| self.moving.iter_mut().find(|socket| socket.id == conn))
     }
 
-    fn take(&mut self, conn: ConnId) -> Option<Box<Socket>> {
+    fn take(&mut self, conn: ConnId) -> Option<Socket> {
         let place = self.open.get_mut(conn.index as usize);
         let open = place.and_then(|place| place.take_if(|socket| socket.id == conn));
-        open.or_else(|| {
+        open.map(|socket| *socket).or_else(|| {
             let at = self.moving.iter().position(|socket| socket.id == conn)?;
             Some(self.moving.swap_remove(at))
         })
@@ -532,7 +529,7 @@ impl Worker {
     fn close(&self, conn: ConnId, read: OwnedReadHalf) {
         let socket = self.sockets.borrow_mut().take(conn);
         let Some(socket) = socket else { return };
-        let Socket { write, state, .. } = *socket;
+        let Socket { write, state, .. } = socket;
         // Dropped in halves it would be shut down first.
         let stream = read.reunite(write).expect("they are halves of one stream");
         let State::Moving(to) = state else {
