@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use martlet_broker::router::{Overlapping, Presence, RouteBuilder, Router, SessionRef};
 use martlet_broker::{
-    Batch, ConnId, Event, Input, ListenerRules, Load, Parcels, Peer, Relocated, Seed, Settings, Shard,
+    Batch, ConnId, Event, Input, ListenerRules, Load, Login, Parcels, Peer, Relocated, Seed, Settings, Shard,
     Shared, Sink, Store, StoreEvent,
 };
 use martlet_codec::{
@@ -323,6 +323,9 @@ struct Outside {
 impl Sink for Outside {
     fn close(&mut self, _: ConnId) {}
     fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
+    fn check_login(&mut self, _: ConnId, _: Login<'_>) -> bool {
+        false
+    }
     fn has_room(&self, _: u16) -> bool {
         true
     }

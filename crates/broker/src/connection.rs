@@ -7,6 +7,7 @@ use martlet_codec::{Packet, Version};
 use martlet_session::Output;
 
 use crate::limits::OWN_BUFFER_BYTES_MIN;
+use crate::login::Known;
 use crate::router::Route;
 use crate::timers::Armed;
 
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     /// The version of its CONNECT.
     pub(crate) version: Option<Version>,
+    /// What is known of its user; none: it names none, or nobody has been asked.
+    pub(crate) login: Option<Box<Known>>,
     /// Bytes that were read and not handled: the start of a packet, or packets that must wait.
     pub(crate) unread: Vec<u8>,
     /// Whether `unread` waits for something other than more bytes.
@@ -62,6 +65,8 @@ pub(crate) struct Publishing {
 pub(crate) enum Phase {
     /// No complete CONNECT yet.
     Opening { deadline_ms: u64 },
+    /// Its CONNECT came, and waits unread until its login is checked.
+    Checking { deadline_ms: u64 },
     /// Its CONNECT was accepted and waits for a commit; what comes behind it waits too.
     Accepted { session: u32 },
     /// Its session is attached.
@@ -77,6 +82,7 @@ impl Connection {
             peer,
             phase: Phase::Opening { deadline_ms },
             version: None,
+            login: None,
             unread: Vec::new(),
             waits: false,
             last_output: None,
@@ -99,7 +105,7 @@ impl Connection {
     pub(crate) fn session(&self) -> Option<u32> {
         match self.phase {
             Phase::Accepted { session } | Phase::Live { session } => Some(session),
-            Phase::Opening { .. } | Phase::Closing => None,
+            Phase::Opening { .. } | Phase::Checking { .. } | Phase::Closing => None,
         }
     }
 }

@@ -45,7 +45,8 @@ pub struct Settings {
     pub retained_bytes_max: u64,
     /// The longest life of a retained message in milliseconds.
     pub retain_expiry_ms_max: Option<u64>,
-    /// From the start of a connection to its complete CONNECT. At it: closed.
+    /// From the start of a connection to its complete CONNECT; at it: closed. Then until its login is checked; at it:
+    /// CONNACK 0x89, 3 in version 3.
     pub connect_timeout_ms: u64,
     /// Bytes behind CONNECT that wait for CONNACK. At it: closed.
     pub early_bytes_max: usize,
@@ -94,6 +95,8 @@ pub struct ListenerRules {
     pub policy: Policy,
     /// Whether clients may come without a user.
     pub allow_anonymous: bool,
+    /// Whether there are users, so that whoever names one is checked. If not, a name says nothing.
+    pub has_users: bool,
     /// What a message must survive before it is acknowledged.
     pub durability: Durability,
     /// How assigned client identifiers begin.
@@ -109,6 +112,7 @@ impl Default for ListenerRules {
         Self {
             policy: Policy::default(),
             allow_anonymous: true,
+            has_users: false,
             durability: Durability::Fsync,
             auto_id_prefix: "auto-".to_owned(),
             connections_max: None,

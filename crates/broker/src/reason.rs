@@ -67,10 +67,16 @@ reasons! {
     Violation = "protocol_violation", "the client broke a rule of MQTT";
     /// More unacknowledged messages than the receive maximum; it may be let off with a warning.
     ReceiveMaximum = "receive_maximum", "more unacknowledged messages than the receive maximum";
-    /// It named no user, and anonymous clients are not allowed.
-    NoCredentials = "no_credentials", "clients without a user are not allowed here";
-    /// It named a user, and there are none yet.
-    UnknownUser = "unknown_user", "this version has no users, so none is authorised here";
+    /// It named no user, or gave no password with it, and anonymous clients are not allowed.
+    NoCredentials = "no_credentials", "clients without a user and a password are not allowed here";
+    /// There is no such user here.
+    UnknownUser = "unknown_user", "there is no user of that name";
+    /// There is, and the password is another.
+    WrongPassword = "wrong_password", "the password is wrong";
+    /// More logins wait to be checked than may wait.
+    LoginsFull = "logins_full", "as many logins wait to be checked as may wait";
+    /// The users were read again, and it came in as one who is gone or has another password.
+    UserChanged = "user_changed", "the user is gone, or has another password";
     /// Nothing came for 1.5 times the keep alive.
     KeepAlive = "keep_alive", "nothing came for one and a half times the keep alive";
     /// No complete CONNECT in time.
@@ -115,7 +121,12 @@ impl Reason {
     /// The reason code that a publisher or a client is told.
     pub const fn code(self) -> ReasonCode {
         match self {
-            Self::ServerTopic | Self::NoCredentials | Self::UnknownUser => ReasonCode::NotAuthorized,
+            Self::ServerTopic
+            | Self::NoCredentials
+            | Self::UnknownUser
+            | Self::WrongPassword
+            | Self::UserChanged => ReasonCode::NotAuthorized,
+            Self::LoginsFull => ReasonCode::ServerBusy,
             Self::PayloadTooLarge => ReasonCode::ImplementationSpecific,
             Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,

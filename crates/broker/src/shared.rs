@@ -36,6 +36,8 @@ pub struct Shared {
     pub(crate) stored: StoredNumbers,
     /// Resident memory of the process in bytes; 0 as long as nobody has measured it.
     pub resident_bytes: AtomicU64,
+    /// Counts how often users were read. Raised before shards are told of those who are gone.
+    pub users_generation: AtomicU64,
     /// What becomes of what is submitted to the store; none: nothing is, or nobody has said.
     pub store_state: Mutex<Option<StoreState>>,
 }
@@ -73,6 +75,7 @@ impl Shared {
             numbers: AtomicU64::new(0),
             stored: StoredNumbers::new(shards),
             resident_bytes: AtomicU64::new(0),
+            users_generation: AtomicU64::new(0),
             store_state: Mutex::new(None),
         })
     }

@@ -5,7 +5,7 @@
 use std::io::IoSlice;
 
 use martlet_broker::{
-    ConnId, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Relocated, Seed, Settings, Shard,
+    ConnId, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer, Relocated, Seed, Settings, Shard,
     Shared, Sink,
 };
 use martlet_codec::{
@@ -21,6 +21,9 @@ impl Sink for Nowhere {
         panic!("nothing is wrong with what is sent");
     }
     fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
+    fn check_login(&mut self, _: ConnId, _: Login<'_>) -> bool {
+        false
+    }
     fn has_room(&self, _: u16) -> bool {
         true
     }

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
         .and_then(|config| start(&config));
     match started {
         Ok(server) => {
-            signals.wait();
+            signals.wait(&server);
             tracing::info!(target: "notice", "broker.stopping");
             server.stop();
             tracing::info!(target: "notice", "broker.stopped");
@@ -138,10 +138,12 @@ fn tell_reach(listeners: &[Listener]) {
 }
 
 /// What logrotate and `systemctl reload` ask for, as far as there is such a thing.
-fn hang_up() {
+fn hang_up(server: &Server) {
     martlet_server::reopen_log();
+    server.reload_users();
     tracing::warn!(
-        text = "the configuration is not read again in this version; the log files were opened anew",
+        text = "the configuration is not read again in this version; the log files were opened anew, and password files \
+                read",
         "config.reload"
     );
 }
@@ -179,13 +181,13 @@ impl Signals {
     }
 
     /// Waits for the end.
-    fn wait(mut self) {
+    fn wait(mut self, server: &Server) {
         self.runtime.block_on(async {
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => return,
                     _ = self.interrupt.recv() => return,
-                    _ = self.hang_up.recv() => hang_up(),
+                    _ = self.hang_up.recv() => hang_up(server),
                 }
             }
         });

@@ -28,6 +28,7 @@ pub(crate) fn martlet() -> Command {
     for program in Program::ALL {
         command = command.subcommand(client(program, program.name()));
     }
+    command = command.subcommand(crate::passwd::command("passwd"));
     let bench = martlet_bench::BenchArgs::augment_args(Command::new("bench"));
     command
         .subcommand(bench.about("Measure any broker, and check every message"))

@@ -41,6 +41,11 @@ pub(crate) fn warning(settings: &Settings, text: &str) {
     }
 }
 
+/// The same, whoever runs.
+pub(crate) fn warn(text: &str) {
+    put(&headed("warning", None, AnsiColor::Yellow, text));
+}
+
 /// A line in the words of mosquitto's programs, unless `--quiet` or our manner is in force.
 pub(crate) fn mosquitto(settings: &Settings, line: &str) {
     if !settings.quiet && settings.role.manner == Manner::Mosquitto {

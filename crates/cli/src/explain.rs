@@ -20,6 +20,10 @@ pub(crate) fn explain(code: &str) -> Option<String> {
         .find(|(known, _)| known.eq_ignore_ascii_case(code))?;
     let text = martlet_server::error::explain(code)?;
     let status = match *code {
+        "U101" | "U102" | "U103" => {
+            "A broker that starts does not, with exit status 1; one that is told to read the file again keeps the users \
+             that it has. The exit status of martlet passwd is 1."
+        }
         "F020" => "In a file it is a warning; behind --set it is an error, and the exit status is 1.",
         _ => "The broker does not start. The exit status is 1.",
     };
@@ -49,6 +53,9 @@ const BROKER: &[(&str, &str)] = &[
     ("S102", "the store cannot be opened"),
     ("S103", "the store is of a later version"),
     ("S104", "the store is not complete"),
+    ("U101", "a line of a password file that makes no sense"),
+    ("U102", "a password in plain text in a password file"),
+    ("U103", "the password file cannot be read"),
     ("F001", "no such option in the configuration"),
     ("F002", "a value of another kind"),
     ("F003", "a value out of range"),
@@ -231,6 +238,37 @@ const ENTRIES: &[Entry] = &[
         title: "the output cannot be written",
         text: "The file cannot be made or written to; the message has the words of the system. The exit status is 2.",
     },
+    Entry {
+        code: "U001",
+        title: "no such user",
+        text: "The password file has no line for this user, so there is nothing to take out. Names are compared letter by\n\
+               letter. The exit status is 1.",
+    },
+    Entry {
+        code: "U002",
+        title: "no password",
+        text: "No password was given, or the one that was typed twice was not the same both times, or it is longer than MQTT\n\
+               can carry. Nothing was changed. The exit status is 2 if the two differ, 130 after Ctrl-C, else 1.",
+    },
+    Entry {
+        code: "U003",
+        title: "the password file exists",
+        text: "-c makes a new file, and never takes the place of one with users in it. Without -c the user is added to the file\n\
+               that is there. The exit status is 1.",
+    },
+    Entry {
+        code: "U004",
+        title: "not the name of a user",
+        text: "A line of a password file is NAME:HASH, and begins with # if it is a comment. So a name has no colon and no\n\
+               control characters, does not begin with # and has no blanks at its ends. The exit status is 1.",
+    },
+    Entry {
+        code: "U005",
+        title: "the password file cannot be written",
+        text: "A new file is written beside the old one and takes its place when it is complete, so this user needs the right\n\
+               to write in the folder, and the owner of the file stays its owner. The old file is as it was. The exit\n\
+               status is 1.",
+    },
 ];
 
 #[cfg(test)]
@@ -248,6 +286,7 @@ mod tests {
             include_str!("publish.rs"),
             include_str!("output.rs"),
             include_str!("store.rs"),
+            include_str!("passwd.rs"),
         ];
         let mut seen = 0;
         for source in sources {
@@ -256,7 +295,7 @@ mod tests {
                     continue;
                 };
                 let is_code =
-                    code.starts_with(['A', 'C', 'S']) && code[1..].chars().all(|c| c.is_ascii_digit());
+                    code.starts_with(['A', 'C', 'S', 'U']) && code[1..].chars().all(|c| c.is_ascii_digit());
                 if is_code {
                     seen += 1;
                     assert!(explain(code).is_some(), "{code}");

@@ -53,7 +53,7 @@ impl Failure {
         }
     }
 
-    fn with(mut self, line: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, line: impl Into<String>) -> Self {
         self.more.push(line.into());
         self
     }

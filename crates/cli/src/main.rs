@@ -1,6 +1,6 @@
 //! The `martlet` binary: the broker, and the clients `pub`, `sub` and `rr`.
 //!
-//! Started through a link named `mosquitto_pub`, `mosquitto_sub` or `mosquitto_rr`, it is that program:
+//! Started through a link named `mosquitto_pub`, `mosquitto_sub`, `mosquitto_rr` or `mosquitto_passwd`, it is that program:
 //! its texts, its exit codes, its default version.
 
 mod broker;
@@ -17,9 +17,11 @@ mod misuse;
 mod nearest;
 mod neighbours;
 mod output;
+mod passwd;
 mod program;
 mod publish;
 mod request;
+mod secret;
 mod settings;
 mod stop;
 mod store;
@@ -56,6 +58,9 @@ fn main() -> ExitCode {
         let manner = Manner::Mosquitto;
         return client(Role { program, manner }, &args[1..]);
     }
+    if started_as == passwd::MOSQUITTO {
+        return passwd::run_as_mosquitto(&args);
+    }
     if started_as == "mosquitto" {
         let text = "this version of martlet does not stand in for mosquitto's broker by name yet.\n  \
                     run the broker: martlet broker -c FILE";
@@ -67,6 +72,11 @@ fn main() -> ExitCode {
         let manner = Manner::Martlet;
         return client(Role { program, manner }, &args[2..]);
     }
+    let args = if command == "passwd" {
+        passwd::options_first(&args, 2)
+    } else {
+        args
+    };
     match command::martlet().try_get_matches_from(&args) {
         Ok(matches) => other(&matches),
         Err(error) => misused(&error, &args),
@@ -105,6 +115,7 @@ fn other(matches: &ArgMatches) -> ExitCode {
             Ok(command) => store::run(&command),
             Err(error) => error.exit(),
         },
+        Some(("passwd", matches)) => passwd::run(matches),
         Some(("help", matches)) => help(matches.get_one::<String>("subject").map(String::as_str)),
         Some(("man", matches)) => {
             let dir: &PathBuf = matches.get_one("dir").expect("it has a default");

@@ -27,7 +27,8 @@ pub(crate) fn text(error: &clap::Error, args: &[OsString]) -> String {
     format!("{}\n  {more}", sentence(error, command))
 }
 
-fn sentence(error: &clap::Error, command: &Command) -> String {
+/// What is wrong, as one sentence.
+pub(crate) fn sentence(error: &clap::Error, command: &Command) -> String {
     let said = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",

@@ -47,7 +47,7 @@ impl Acceptor {
                 };
                 let shard = placement.choose(Instant::now(), |shard| self.load(shard));
                 if shard == here.index() {
-                    here.open(stream, peer, &[]);
+                    here.open(stream, peer, &[], None);
                     return Ok(());
                 }
                 // The stream leaves this thread's runtime for that of its shard.
@@ -55,6 +55,7 @@ impl Acceptor {
                     stream: stream.into_std()?,
                     peer,
                     unread: Vec::new(),
+                    vouched: None,
                 });
                 Ok(())
             });

@@ -2,10 +2,11 @@
 //! was empty.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use martlet_broker::{Parcels, Peer};
+use martlet_broker::{ConnId, Parcels, Peer, Revoked, Verdict};
 use parking_lot::Mutex;
 
 use crate::limits::{INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
@@ -18,7 +19,13 @@ pub(crate) enum Item {
         stream: TcpStream,
         peer: Peer,
         unread: Vec<u8>,
+        /// Its login was checked by the users of that generation.
+        vouched: Option<u64>,
     },
+    /// A login was checked.
+    Login(ConnId, Verdict),
+    /// Users are gone or changed.
+    Revoked(Arc<Revoked>),
     /// Another shard, or the store, has room again.
     Room,
     /// The store ended batches, or loaded pages.

@@ -12,6 +12,7 @@ mod keeper;
 mod kill_points;
 pub mod limits;
 mod log;
+mod logins;
 mod pid_file;
 mod placement;
 mod server;

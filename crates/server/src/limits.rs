@@ -27,6 +27,14 @@ pub const QUOTED_CHARS_MAX: usize = 60;
 /// Processes that are looked at to name the holder of a port. Beyond, the holder stays unnamed.
 pub const PROCESSES_SEARCHED_MAX: usize = 65_536;
 
+/// Bytes of names and passwords that wait to be checked; one login always passes. At it: a login is refused with 0x89, 3
+/// in version 3. Their count is the directive `max_waiting_logins`.
+pub const LOGINS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Threads that check logins, if nobody says: as many as there are cores, not more than this. Each may take 46 MiB
+/// and more while it does.
+pub const LOGIN_THREADS_DEFAULT_MAX: usize = 4;
+
 /// Messages that wait for one shard. At it: QoS 0 is dropped, publishers of QoS 1 and 2 are not read.
 pub const INBOX_MESSAGES_MAX: usize = 8_192;
 

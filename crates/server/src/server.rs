@@ -19,6 +19,7 @@ use crate::inbox::{Inbox, Item};
 use crate::keeper::{self, Keeper};
 use crate::limits::{ASKED_BYTES, CONNECTIONS_FEW, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
 use crate::log::EventLog;
+use crate::logins::Logins;
 use crate::pid_file::PidFile;
 use crate::settings;
 use crate::worker::{Clock, Worker};
@@ -31,14 +32,16 @@ pub struct Server {
     stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
     addresses: Vec<SocketAddr>,
     keeper: Option<Keeper>,
+    logins: Option<Logins>,
     store_folder: Option<PathBuf>,
     /// Removed when all else has ended.
     _pid_file: Option<PidFile>,
 }
 
 impl Server {
-    /// Opens all listeners, then starts the threads. Nothing is started if one listener fails.
+    /// Opens all listeners, then starts the threads. Nothing is started if one listener fails, or a password file.
     pub fn start(config: &Config) -> Result<Self, Error> {
+        let password_files = Logins::read(config)?;
         let files_max = raise_open_files();
         let sockets = open_all(config)?;
         let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
@@ -74,6 +77,7 @@ impl Server {
             .map(|listener| settings::rules(listener, &config.broker))
             .collect();
         let shared = Shared::new(settings::settings(config), rules, shards, &mut seed);
+        let logins = password_files.map(|files| Logins::start(files, config, &inboxes, &shared));
         let (opened, restored) = stored.unzip();
         let mut shard_list: Vec<_> = (0..shards as u16)
             .map(|index| {
@@ -110,12 +114,13 @@ impl Server {
             .map(|(index, shard)| {
                 let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
                 let log = EventLog::new(config.log.connection_messages, Arc::clone(&ports));
+                let desk = logins.as_ref().map(Logins::desk);
                 // The first shard accepts for all: with one of them, nobody has to be woken for it.
                 let reception = reception.take();
                 spawn(format!("shard-{index}"), move || {
                     let measured = Arc::clone(&shared);
                     drop(shared);
-                    let worker = Worker::new(index, shard, inboxes, log, clock);
+                    let worker = Worker::new(index, shard, inboxes, log, desk, clock);
                     run_worker(async move {
                         if let Some((acceptors, stopped)) = reception {
                             let here = Rc::clone(&worker);
@@ -135,6 +140,7 @@ impl Server {
             stop_accepting: Some(stop_accepting),
             addresses,
             keeper,
+            logins,
             store_folder,
             _pid_file: pid_file,
         })
@@ -148,6 +154,14 @@ impl Server {
     /// The folder of the store; none: state is memory.
     pub fn store_folder(&self) -> Option<&Path> {
         self.store_folder.as_deref()
+    }
+
+    /// Reads the password files again. A file with anything wrong with it changes nothing, and the log says so; whoever
+    /// came in as a user who is gone or has another password is closed.
+    pub fn reload_users(&self) {
+        if let Some(logins) = &self.logins {
+            logins.reload();
+        }
     }
 
     /// Stops: nobody is accepted any more, wills go out, each client is told (DISCONNECT 0x8B where it
@@ -164,6 +178,7 @@ impl Server {
         }
         self.tell_all(|| Item::Exit);
         self.workers.drain(..).for_each(join);
+        drop(self.logins.take());
         if let Some(keeper) = self.keeper.take() {
             keeper.stop();
         }

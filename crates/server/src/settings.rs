@@ -90,12 +90,13 @@ pub(crate) fn rules(listener: &Listener, broker: &BrokerSettings) -> ListenerRul
         session_expiry_s_max: broker.session_expiry_s_max.unwrap_or(NEVER),
         qos_max: Qos::from_u8(listener.qos_max).expect("the configuration was checked"),
         retain_available: broker.retain_available,
-        empty_client_id: broker.allow_zero_length_clientid,
+        empty_client_id: listener.allow_zero_length_clientid,
         ..Policy::default()
     };
     ListenerRules {
         policy,
         allow_anonymous: listener.allow_anonymous,
+        has_users: listener.password_file.is_some(),
         durability: listener.durability,
         auto_id_prefix: listener.auto_id_prefix.clone(),
         connections_max: listener.connections_max,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use martlet_broker::{ConnId, Event, Input, Parcels, Peer, Relocated, Shard, Sink};
+use martlet_broker::{ConnId, Event, Input, Login, Parcels, Peer, Relocated, Shard, Sink};
 use martlet_session::Now;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,6 +28,7 @@ use crate::limits::{
     FLUSH_BACKLOG_BYTES_MAX, FLUSH_BACKLOG_MAX, FLUSH_SLICE, KEPT_BYTES_MAX, READ_BYTES_MAX, WRITE_BYTES_MAX,
 };
 use crate::log::EventLog;
+use crate::logins::Desk;
 
 /// The clock of the process: monotonic from its start, and the wall clock that goes with it.
 #[derive(Debug, Clone, Copy)]
@@ -86,11 +87,15 @@ pub(crate) struct Worker {
 struct Sockets {
     index: u16,
     open: Vec<Option<Box<Socket>>>,
+    /// Those that go to another shard, until their readers have seen it: their places may be taken again by then.
+    moving: Vec<Socket>,
     inboxes: Arc<[Inbox]>,
     /// What goes to other shards at the end of the next turn of the root, by shard.
     outgoing: Vec<Parcels>,
     has_outgoing: bool,
     log: EventLog,
+    /// Where logins are checked; none: no listener has users.
+    logins: Option<Arc<Desk>>,
 }
 
 struct Socket {
@@ -101,6 +106,8 @@ struct Socket {
     state: State,
     /// Whether the socket is full: the reader waits until it takes more.
     blocked: bool,
+    /// As long as its login is checked: whoever checks it sees by this whether it is still wanted.
+    login: Option<Arc<()>>,
 }
 
 impl Socket {
@@ -163,9 +170,21 @@ impl Sink for Sockets {
     }
 
     fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated) {
-        if let Some(socket) = self.get(conn) {
+        if let Some(mut socket) = self.take(conn) {
             socket.state = State::Moving(Box::new((shard, relocated)));
+            // It may sleep: a login is checked while nothing comes.
+            socket.wake_reader();
+            self.moving.push(socket);
         }
+    }
+
+    fn check_login(&mut self, conn: ConnId, login: Login<'_>) -> bool {
+        let (shard, logins) = (self.index, self.logins.clone());
+        let (Some(logins), Some(socket)) = (logins, self.get(conn)) else {
+            return false;
+        };
+        let wanted = socket.login.insert(Arc::default());
+        logins.submit(shard, conn, &login, Arc::downgrade(wanted))
     }
 
     fn has_room(&self, shard: u16) -> bool {
@@ -193,10 +212,18 @@ impl Sockets {
     }
 
     fn get(&mut self, conn: ConnId) -> Option<&mut Socket> {
-        self.open
-            .get_mut(conn.index as usize)?
-            .as_deref_mut()
-            .filter(|socket| socket.id == conn)
+        let place = self.open.get_mut(conn.index as usize);
+        let open = place.and_then(|place| place.as_deref_mut().filter(|socket| socket.id == conn));
+        open.or_else(|| self.moving.iter_mut().find(|socket| socket.id == conn))
+    }
+
+    fn take(&mut self, conn: ConnId) -> Option<Socket> {
+        let place = self.open.get_mut(conn.index as usize);
+        let open = place.and_then(|place| place.take_if(|socket| socket.id == conn));
+        open.map(|socket| *socket).or_else(|| {
+            let at = self.moving.iter().position(|socket| socket.id == conn)?;
+            Some(self.moving.swap_remove(at))
+        })
     }
 }
 
@@ -206,6 +233,7 @@ impl Worker {
         shard: Shard,
         inboxes: Arc<[Inbox]>,
         log: EventLog,
+        logins: Option<Arc<Desk>>,
         clock: Clock,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -213,10 +241,12 @@ impl Worker {
             sockets: RefCell::new(Sockets {
                 index,
                 open: Vec::new(),
+                moving: Vec::new(),
                 outgoing: inboxes.iter().map(|_| Parcels::default()).collect(),
                 has_outgoing: false,
                 inboxes,
                 log,
+                logins,
             }),
             flusher: Flusher::default(),
             scratch: RefCell::new(vec![0; KEPT_BYTES_MAX + READ_BYTES_MAX].into_boxed_slice()),
@@ -286,15 +316,27 @@ impl Worker {
         let mut exits = false;
         for item in items.drain(..) {
             match item {
-                Item::Connection { stream, peer, unread } => {
+                Item::Connection {
+                    stream,
+                    peer,
+                    unread,
+                    vouched,
+                } => {
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => self.open(stream, peer, &unread),
+                        Ok(stream) => self.open(stream, peer, &unread, vouched),
                         Err(error) => {
                             tracing::warn!(from = %peer.address, %error, "connection.failed");
                         }
                     }
                     inboxes[index].connection_opened();
                 }
+                Item::Login(conn, verdict) => {
+                    if let Some(socket) = self.sockets.borrow_mut().get(conn) {
+                        socket.login = None;
+                    }
+                    self.handle(Input::Login(conn, verdict));
+                }
+                Item::Revoked(revoked) => self.handle(Input::Revoked(&revoked)),
                 Item::Room => self.handle(Input::Room),
                 Item::Stored => {
                     kill_points::pass("before-acknowledgement");
@@ -405,8 +447,8 @@ impl Worker {
         usize::from(self.sockets.borrow().index)
     }
 
-    /// Takes over a connection, with what it has sent to another shard.
-    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, peer: Peer, unread: &[u8]) {
+    /// Takes over a connection, with what it has sent to another shard and what that knows of its login.
+    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, peer: Peer, unread: &[u8], vouched: Option<u64>) {
         let (read, write) = stream.into_split();
         let id = self.shard.borrow_mut().open(self.clock.now(), peer);
         let socket = Socket {
@@ -415,7 +457,11 @@ impl Worker {
             reader: None,
             state: State::Open,
             blocked: false,
+            login: None,
         };
+        if let Some(generation) = vouched {
+            self.shard.borrow_mut().vouch(id, generation);
+        }
         self.sockets.borrow_mut().add(socket);
         // Before the reader begins: it comes before all that is read here, and may make the connection move on.
         if !unread.is_empty() {
@@ -481,24 +527,32 @@ impl Worker {
 
     /// The reader has ended: the socket is gone, or goes to another shard.
     fn close(&self, conn: ConnId, read: OwnedReadHalf) {
-        let socket = {
-            let mut sockets = self.sockets.borrow_mut();
-            let slot = sockets.open.get_mut(conn.index as usize);
-            slot.and_then(|slot| slot.take_if(|socket| socket.id == conn))
-        };
+        let socket = self.sockets.borrow_mut().take(conn);
         let Some(socket) = socket else { return };
-        let Socket { write, state, .. } = *socket;
+        let Socket { write, state, .. } = socket;
         // Dropped in halves it would be shut down first.
         let stream = read.reunite(write).expect("they are halves of one stream");
         let State::Moving(to) = state else {
             drop(stream);
             return self.handle(Input::Closed(conn));
         };
-        let (shard, Relocated { peer, unread }) = *to;
+        let (
+            shard,
+            Relocated {
+                peer,
+                unread,
+                vouched,
+            },
+        ) = *to;
         match stream.into_std() {
             Ok(stream) => {
                 let inboxes = Arc::clone(&self.sockets.borrow().inboxes);
-                inboxes[usize::from(shard)].push(Item::Connection { stream, peer, unread });
+                inboxes[usize::from(shard)].push(Item::Connection {
+                    stream,
+                    peer,
+                    unread,
+                    vouched,
+                });
             }
             Err(error) => tracing::warn!(from = %peer.address, error = %error, "connection.failed"),
         }

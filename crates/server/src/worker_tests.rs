@@ -31,7 +31,14 @@ impl Lone {
                 let clock = Clock::start();
                 let (shared, inboxes) = (Arc::clone(&self.shared), Arc::clone(&self.inboxes));
                 let shard = Shard::new(0, shared, Box::new(MemoryStore), Seed::new(2), clock.now());
-                let worker = Worker::new(0, shard, inboxes, EventLog::new(true, Arc::from([1_883])), clock);
+                let worker = Worker::new(
+                    0,
+                    shard,
+                    inboxes,
+                    EventLog::new(true, Arc::from([1_883])),
+                    None,
+                    clock,
+                );
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 LocalSet::new().block_on(&runtime, worker.run());
             });
@@ -51,7 +58,15 @@ impl Lone {
         stream.set_nonblocking(true).unwrap();
         let peer = peer(address);
         let unread = unread.to_vec();
-        (client, Item::Connection { stream, peer, unread })
+        (
+            client,
+            Item::Connection {
+                stream,
+                peer,
+                unread,
+                vouched: None,
+            },
+        )
     }
 }
 
@@ -75,6 +90,9 @@ fn a_connection_that_came_may_have_to_go_on() {
     impl Sink for Nowhere {
         fn close(&mut self, _: ConnId) {}
         fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
+        fn check_login(&mut self, _: ConnId, _: Login<'_>) -> bool {
+            false
+        }
         fn has_room(&self, _: u16) -> bool {
             true
         }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use martlet_broker::{
-    ConnId, Durability, Ending, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Reason, Relocated,
-    Seed, Settings, Shard, Shared, Sink, Store,
+    ConnId, Durability, Ending, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer, Reason,
+    Relocated, Seed, Settings, Shard, Shared, Sink, Store,
 };
 use martlet_codec::Violation;
 use martlet_journal::FaultyDisk;
@@ -257,6 +257,11 @@ impl Sink for Turn<'_> {
 
     fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated) {
         self.effects.push(Effect::Relocate(conn, shard, relocated));
+    }
+
+    /// The listener has no users, so nothing is checked.
+    fn check_login(&mut self, _: ConnId, _: Login<'_>) -> bool {
+        false
     }
 
     fn has_room(&self, shard: u16) -> bool {

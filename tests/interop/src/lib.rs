@@ -220,22 +220,22 @@ impl Scripts {
     }
 
     fn command(self) -> Command {
+        self.script("main")
+    }
+
+    /// Another script beside the one with the cases, such as `login`.
+    pub fn script(self, name: &str) -> Command {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let installed = target().join("interop");
-        let (variable, default, path, modules, script) = match self {
-            Self::Paho => (
-                "MARTLET_PYTHON",
-                "python3",
-                "PYTHONPATH",
-                "python",
-                "paho/main.py",
-            ),
+        let (variable, default, path, modules, folder, end) = match self {
+            Self::Paho => ("MARTLET_PYTHON", "python3", "PYTHONPATH", "python", "paho", "py"),
             Self::MqttJs => (
                 "MARTLET_NODE",
                 "node",
                 "NODE_PATH",
                 "node/node_modules",
-                "mqttjs/main.mjs",
+                "mqttjs",
+                "mjs",
             ),
         };
         let modules = installed.join(modules);
@@ -248,7 +248,7 @@ impl Scripts {
         command
             .env(path, modules)
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .arg(here.join(script));
+            .arg(here.join(folder).join(name).with_extension(end));
         command
     }
 }

@@ -28,6 +28,8 @@ pub struct Options<'a> {
     pub keep_alive_s: u16,
     /// The user name.
     pub user: Option<&'a str>,
+    /// The password.
+    pub password: Option<&'a str>,
     /// Topic and payload of a will.
     pub will: Option<(&'static str, &'a str)>,
     /// Will delay in seconds; version 5 only.
@@ -44,6 +46,7 @@ impl<'a> Options<'a> {
             expiry_s: 0,
             keep_alive_s: 0,
             user: None,
+            password: None,
             will: None,
             will_delay_s: 0,
         }
@@ -75,7 +78,7 @@ impl<'a> Options<'a> {
             client_id: self.id,
             will,
             user_name: self.user,
-            password: None,
+            password: self.password.map(str::as_bytes),
             properties: properties.as_properties(),
         };
         encode(&Packet::Connect(connect), self.version)

@@ -8,9 +8,11 @@ mod bystanders;
 mod client;
 mod disk;
 mod random;
+mod users;
 
 pub use broker::{Live, rss_kib, wait};
 pub use bystanders::Bystanders;
 pub use client::{Client, Got, Options, encode};
 pub use disk::TroubledDisk;
 pub use random::Random;
+pub use users::UsersFile;

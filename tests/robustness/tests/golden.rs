@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use martlet_codec::Version;
 use martlet_interop::{binary, free_port, text};
-use martlet_robustness::{Client, Got, Live, Options, wait};
+use martlet_robustness::{Client, Got, Live, Options, UsersFile, wait};
 
 fn compare(name: &str, found: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -325,30 +325,64 @@ fn more_than_the_receive_maximum() {
 
 #[test]
 fn login_denied() {
-    let mut broker = Live::start("denied", &["allow_anonymous=false"]);
+    let users = UsersFile::new("denied");
+    users.set("alice", "secret");
+    let mut broker = Live::start("denied", &[&users.setting()]);
     let mut found = String::new();
-    for (version, user) in [
-        (Version::V5, Some("alice")),
-        (Version::V3_1_1, Some("alice")),
-        (Version::V5, None),
-    ] {
+    let logins = [
+        (Some("alice"), Some("guess")),
+        (Some("mallory"), Some("secret")),
+        (Some("alice"), None),
+        (None, None),
+    ];
+    let versions = [Version::V5, Version::V3_1_1];
+    for (version, (user, password)) in versions
+        .iter()
+        .flat_map(|version| logins.map(|login| (*version, login)))
+    {
         let options = Options {
             version,
             user,
+            password,
             ..Options::new("sensor-4")
         };
         let mut client = Client::open(broker.address(), version);
         client.raw(&options.encode());
-        let _ = writeln!(found, "{version}, {user:?}: {:?}", client.answer());
+        let _ = writeln!(found, "{version}, {user:?}, {password:?}: {:?}", client.answer());
         assert_eq!(client.answer(), Got::Closed);
     }
-    wait("three lines", Duration::from_secs(10), || {
-        broker.log().matches("login.denied").count() == 3
+    let count = versions.len() * logins.len();
+    wait("a line for each", Duration::from_secs(10), || {
+        broker.log().matches("login.denied").count() == count
     });
     let log = log_lines(&broker, &["client.refused", "login.denied"]);
     let log = log.replace(&format!("listener={}", broker.port()), "listener=PORT");
     compare("login_denied", &format!("{found}log:\n{log}"));
     broker.wait_exit_by("TERM");
+}
+
+/// What keeps a broker from starting, each line of a password file that makes no sense with what to do.
+#[test]
+fn password_files() {
+    let users = UsersFile::new("w");
+    let file = users.path().to_str().expect("a path is text").to_owned();
+    let hash = "$6$WiLSH+b56k2L10sB$VvKzwdw+x9BfkRS+0AK/1G/4p9Cp08AwaDg2qDRwBuAGJxhVJRWxjgEyd5gwjkjAqKiN0XKls9/2w0J0mGgzDw==";
+    let text = format!(
+        "# users\nalice:{hash}\n\ncarol\ndave:\nerin:secret\nfrank:$2y$10$abc\ngrace:$7$101$abc\nalice:{hash}\n:{hash}\n"
+    );
+    std::fs::write(users.path(), text).expect("the file can be written");
+    commands(
+        "password_files",
+        &[
+            "martlet broker --bind 127.0.0.1 -p 0 --set password_file=FILE",
+            "martlet broker --bind 127.0.0.1 -p 0 --set password_file=no/such/users",
+            "martlet broker --bind 127.0.0.1 -p 0 --set password_file=.",
+            "martlet help U101",
+            "martlet help U102",
+            "martlet help U103",
+        ],
+        &[(&file, "FILE")],
+    );
 }
 
 /// DISCONNECT with code 4, "with will".

@@ -9,6 +9,7 @@ const PURE: &[&str] = &[
     "crates/journal/src/",
     "crates/session/src/",
     "crates/broker/src/",
+    "crates/users/src/",
     "crates/client/src/engine",
 ];
 

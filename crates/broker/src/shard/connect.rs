@@ -11,6 +11,7 @@ use super::incoming::Flow;
 use super::{Relocated, Shard, Sink};
 use crate::connection::{ClientId, ConnId, Peer, Phase};
 use crate::event::{Ending, Event};
+use crate::login::Known;
 use crate::reason::Reason;
 use crate::registry::Claim;
 use crate::sessions::Slot;
@@ -36,15 +37,15 @@ impl Shard {
             Ok(agreed) => agreed,
             Err(refusal) => return self.refuse(conn, connect, refusal, sink),
         };
-        // Nothing of anybody's session is touched before this.
-        if !rules.allow_anonymous {
-            return self.deny_login(conn, connect, sink);
-        }
         if rules
             .connections_max
             .is_some_and(|max| rules.connections.load(Ordering::Relaxed) > max)
         {
             return self.refuse_for(conn, connect, Reason::TooManyConnections, sink);
+        }
+        // Nothing of anybody's session is touched before this.
+        if let Some(flow) = self.log_in(now, conn, connect, sink) {
+            return flow;
         }
         let assigned = connect
             .client_id
@@ -168,12 +169,17 @@ impl Shard {
     /// The session lives in another shard, so the connection goes there with all that it sent.
     fn relocate(&mut self, conn: ConnId, shard: u16, rest: &[u8], sink: &mut impl Sink) -> Flow {
         let connection = self.remove_connection(conn);
+        let vouched = match connection.login.as_deref() {
+            Some(Known::User(_, generation)) => Some(*generation),
+            _ => None,
+        };
         sink.relocate(
             conn,
             shard,
             Relocated {
                 peer: connection.peer,
                 unread: rest.to_vec(),
+                vouched,
             },
         );
         Flow::Stop
@@ -196,7 +202,7 @@ impl Shard {
         self.pump(now, index);
     }
 
-    fn refuse_for(
+    pub(super) fn refuse_for(
         &mut self,
         conn: ConnId,
         connect: &Connect<'_>,
@@ -227,12 +233,13 @@ impl Shard {
         self.turn_away(conn, connect, refusal, sink)
     }
 
-    /// There are no users yet: whoever names one is unknown, and whoever names none may not come in here.
-    fn deny_login(&mut self, conn: ConnId, connect: &Connect<'_>, sink: &mut impl Sink) -> Flow {
-        let reason = match connect.user_name {
-            None => Reason::NoCredentials,
-            Some(_) => Reason::UnknownUser,
-        };
+    pub(super) fn deny_login(
+        &mut self,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        reason: Reason,
+        sink: &mut impl Sink,
+    ) -> Flow {
         self.counters().count(reason, 1);
         sink.event(Event::LoginDenied {
             client_id: connect.client_id,

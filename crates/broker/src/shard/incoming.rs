@@ -78,7 +78,8 @@ impl Shard {
         if connection.phase == Phase::Closing {
             return None;
         }
-        if connection.waits || matches!(connection.phase, Phase::Accepted { .. }) {
+        let waits = matches!(connection.phase, Phase::Checking { .. } | Phase::Accepted { .. });
+        if connection.waits || waits {
             connection.unread.extend_from_slice(bytes);
             return None;
         }
@@ -310,7 +311,7 @@ impl Shard {
                 };
                 return self.connect(now, conn, connect, rest, sink);
             }
-            Phase::Accepted { .. } => return Flow::Wait,
+            Phase::Checking { .. } | Phase::Accepted { .. } => return Flow::Wait,
             Phase::Live { session } => session,
             Phase::Closing => return Flow::Stop,
         };

@@ -1,7 +1,7 @@
 //! A shard: some of the connections, and the sessions that belong to them.
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
-//! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `deliver`,
+//! Each file below is one part of what a shard does: `incoming`, `login`, `connect`, `publish`, `deliver`,
 //! `subscribe`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
 
 mod commit;
@@ -12,6 +12,7 @@ mod held;
 mod incoming;
 mod keep;
 mod leaving;
+mod login;
 mod publish;
 mod restore;
 mod subscribe;
@@ -29,6 +30,7 @@ use martlet_session::{Effect, Now, Output, Session, Tally, Ticket, Turn};
 use crate::connection::{ConnId, Connection, Peer, Phase};
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::login::{Login, Revoked, Verdict};
 use crate::parcels::Parcels;
 use crate::reason::Reason;
 use crate::registry::{Keyed, keyed};
@@ -65,6 +67,10 @@ pub enum Input<'a> {
     Room,
     /// The store ended some batches, or loaded something.
     Stored,
+    /// A login that was handed out is checked.
+    Login(ConnId, Verdict),
+    /// The users were read again, and some are gone or changed.
+    Revoked(&'a Revoked),
     /// A deadline may be due.
     Time,
     /// The broker stops: wills of sessions that end with it go out while clients are still there.
@@ -83,6 +89,8 @@ pub trait Sink {
     }
     /// Moves a connection to another shard. It is gone here; open it there and hand in its bytes.
     fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated);
+    /// Has a login checked; the verdict comes as [`Input::Login`]. `false`: too many wait already.
+    fn check_login(&mut self, conn: ConnId, login: Login<'_>) -> bool;
     /// Whether another shard has room for a message.
     fn has_room(&self, shard: u16) -> bool;
     /// What this shard has for another, to add to. Room for QoS above 0 was asked for before.
@@ -98,6 +106,8 @@ pub struct Relocated {
     pub peer: Peer,
     /// What it sent: its CONNECT, and maybe more.
     pub unread: Vec<u8>,
+    /// The generation of the users by which its login was checked, to be handed to [`Shard::vouch`].
+    pub vouched: Option<u64>,
 }
 
 /// A shard of a broker.
@@ -229,6 +239,8 @@ impl Shard {
                 }
             }
             Input::Stored => self.stored(now, sink),
+            Input::Login(conn, verdict) => self.login_checked(now, conn, verdict, sink),
+            Input::Revoked(revoked) => self.revoke(now, revoked, sink),
             Input::Time => self.time(now, sink),
             Input::Stop => self.stop(now, sink),
             Input::DisconnectAll => self.disconnect_all(now, sink),
@@ -278,7 +290,9 @@ impl Shard {
         };
         match connection.phase {
             Phase::Opening { .. } => true,
-            Phase::Accepted { .. } => connection.unread.len() <= self.shared.settings.early_bytes_max,
+            Phase::Checking { .. } | Phase::Accepted { .. } => {
+                connection.unread.len() <= self.shared.settings.early_bytes_max
+            }
             Phase::Live { session } => {
                 !connection.waits && !self.sessions.get(session).session.is_saturated()
             }
@@ -480,13 +494,16 @@ const BUFFERS_MAX: usize = 256;
 /// For the tests of the parts: a shard alone, whose effects nobody looks at.
 #[cfg(test)]
 mod nowhere {
-    use super::{ConnId, Event, Parcels, Relocated, Sink};
+    use super::{ConnId, Event, Login, Parcels, Relocated, Sink};
 
     pub(super) struct Nowhere;
 
     impl Sink for Nowhere {
         fn close(&mut self, _: ConnId) {}
         fn relocate(&mut self, _: ConnId, _: u16, _: Relocated) {}
+        fn check_login(&mut self, _: ConnId, _: Login<'_>) -> bool {
+            false
+        }
         fn has_room(&self, _: u16) -> bool {
             true
         }

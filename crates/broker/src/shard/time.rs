@@ -5,6 +5,7 @@ use martlet_session::Now;
 use super::{Shard, Sink};
 use crate::connection::{ConnId, Phase};
 use crate::event::Ending;
+use crate::login::Verdict;
 use crate::reason::Reason;
 use crate::store::Change;
 use crate::timers::Timer;
@@ -65,6 +66,10 @@ impl Shard {
         }
         let (deadline_ms, ending) = match connection.phase {
             Phase::Opening { deadline_ms } => (Some(deadline_ms), Ending::Broker(Reason::ConnectTimeout)),
+            Phase::Checking { deadline_ms } if deadline_ms <= now.mono_ms => {
+                return self.login_checked(now, conn, Verdict::Busy, sink);
+            }
+            Phase::Checking { deadline_ms } => (Some(deadline_ms), Ending::Broker(Reason::LoginsFull)),
             Phase::Live { session } => {
                 let link = self.sessions.get(session).session.link.as_ref();
                 let deadline_ms = link.and_then(|link| link.keep_alive.deadline_ms());

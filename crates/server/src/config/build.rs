@@ -1,5 +1,7 @@
 //! From a draft to a [`Config`]: defaults, what directives mean together, and what cannot stand together.
 
+mod logins;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,6 +94,11 @@ impl Values<'_> {
         })
     }
 
+    /// What is set in these layers, without the default.
+    fn text_if_set(&self, name: &'static str) -> Option<String> {
+        self.set(name).and_then(|_| self.text(name))
+    }
+
     fn text(&self, name: &'static str) -> Option<String> {
         self.value(name).map(|value| match value {
             Value::Text(text) => text,
@@ -119,6 +126,8 @@ pub(super) fn build(mut draft: Draft, overrides: &Overrides, mode: Mode) -> Resu
         connect_timeout_ms: global.count::<u64>("connect_timeout") * 1000,
         half_open_max: global.count("max_half_open"),
         connections_max: global.number("global_max_connections"),
+        login_threads: global.number("login_threads"),
+        logins_waiting_max: global.count("max_waiting_logins"),
         tcp_nodelay: global.on("set_tcp_nodelay"),
         sys_interval_s: global.number("sys_interval"),
         pid_file: pid_file(&global),
@@ -183,7 +192,6 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
         QUEUES_BYTES
     });
     BrokerSettings {
-        allow_zero_length_clientid: global.on("allow_zero_length_clientid"),
         sessions_max: global.number("global_max_clients"),
         keep_alive_s_max: global.number("max_keepalive"),
         server_keep_alive_s: global.number("server_keep_alive"),
@@ -412,15 +420,11 @@ fn listeners(draft: &mut Draft, overrides: &Overrides, mode: Mode) -> Vec<Listen
         }
         listeners.push(listener);
     }
-    let beyond = listeners.iter().any(|l| !l.place.bind.is_loopback());
-    let said = global.bool("allow_anonymous");
     for (listener, wanted) in listeners.iter_mut().zip(&wanted) {
         let values = Values {
             layers: vec![every, wanted.settings],
             mode,
         };
-        let own = values.bool("listener_allow_anonymous");
-        listener.allow_anonymous = own.or(said).unwrap_or(!beyond);
         let own = level(values.word("listener_durability"));
         listener.durability = match durability(&global) {
             // What is not stored cannot be promised by a listener alone.
@@ -428,25 +432,10 @@ fn listeners(draft: &mut Draft, overrides: &Overrides, mode: Mode) -> Vec<Listen
             all => own.unwrap_or(all),
         };
     }
-    if let Some(closed) = listeners.iter().find(|l| !l.allow_anonymous) {
-        draft
-            .findings
-            .warning(nobody_may_connect(closed, beyond && said.is_none()));
+    if let Some(warning) = logins::decide(&mut listeners, &wanted, draft, mode) {
+        draft.findings.warning(warning);
     }
     listeners
-}
-
-fn nobody_may_connect(listener: &Listener, by_default: bool) -> Finding {
-    let why = if by_default {
-        "beyond the loopback, clients need a user name unless 'allow_anonymous true' is set"
-    } else {
-        "it is closed to clients without a user name"
-    };
-    let message = format!(
-        "nobody can log in at {}: {why}, and this version has no users yet.",
-        listener.place
-    );
-    Finding::new(Code::NobodyMayConnect, listener.origin.place(), message)
 }
 
 fn of_block(block: &Block) -> Wanted<'_> {
@@ -540,6 +529,7 @@ fn listener(wanted: &Wanted<'_>, values: &Values<'_>, global: &Values<'_>) -> Li
     };
     let prefix = values
         .text("listener_auto_id_prefix")
+        .or_else(|| values.text_if_set("auto_id_prefix"))
         .or_else(|| global.text("auto_id_prefix"));
     Listener {
         origin: wanted.origin.clone(),
@@ -554,6 +544,8 @@ fn listener(wanted: &Wanted<'_>, values: &Values<'_>, global: &Values<'_>) -> Li
         alias_in_max: values.count("max_topic_alias"),
         alias_out_max: values.count("max_topic_alias_broker"),
         allow_anonymous: false,
+        allow_zero_length_clientid: true,
+        password_file: None,
         auto_id_prefix: prefix.unwrap_or_default(),
         durability: Durability::Fsync,
     }

@@ -36,6 +36,8 @@ pub(super) struct Draft {
     /// Where listener directives stand that stand above all listeners.
     pub(super) above: Vec<(&'static str, Place)>,
     pub(super) blocks: Vec<Block>,
+    /// `per_listener_settings true` was read: some global directives belong to the listener above them.
+    pub(super) per_listener: bool,
     /// Listener directives of flags: for every listener, over its own.
     pub(super) every_listener: Settings,
     pub(super) findings: Findings,

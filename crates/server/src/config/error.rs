@@ -48,6 +48,12 @@ codes! {
     StoreFormat "S103" "A later version of martlet has written the store, and this one would not understand all of it. Use that version, or let it export the store (martlet store export) and import it here into an empty folder."
     /// An import into the store was not finished.
     StoreUnfinished "S104" "The folder has the beginning of what martlet store import was to write: the import was interrupted, and what is there lacks the rest. Remove the files in the folder and import again, or give this broker another folder with --data-dir."
+    /// A line of a password file makes no sense.
+    UsersLine "U101" "A line of a password file is NAME:HASH, as `martlet passwd` or mosquitto_passwd writes it; empty lines, and lines that begin with #, are left out. This one is something else. It could be half of a user who should come in or of one who should not, so nobody is let in by such a file."
+    /// A password that is not hashed.
+    UsersPlainText "U102" "A password file holds hashes, from which nobody can read a password. This line holds the password itself. `martlet passwd -U FILE` hashes all passwords of the file that are not hashed yet."
+    /// A password file cannot be read.
+    UsersUnreadable "U103" "The file behind password_file does not exist, or this user may not read it: a service often runs as a user of its own. Relative paths count from the folder in which the broker is started. Without the file nobody is let in."
     /// No directive has that name.
     UnknownName "F001" "The first word of a line names an option, and there is none of that name. Names are lower case, with underscores. docs/configuration.md lists all of them."
     /// The value is of another kind.
@@ -89,7 +95,7 @@ codes! {
     /// A directive that nobody obeys.
     NoEffect "F020" "The option exists in old files and has no effect, in mosquitto too. Remove the line."
     /// A listener where no client can log in.
-    NobodyMayConnect "F021" "Clients that name no user are refused at this listener, and this version of martlet has no users yet, so it refuses everybody. `allow_anonymous true` lets everybody in who can reach the port: do that only in a network that you trust."
+    NobodyMayConnect "F021" "Clients that name no user are refused at this listener, and without a password file there are no users, so it refuses everybody. `martlet passwd -c FILE USER` makes a file of users, and `password_file FILE` names it to the broker. `allow_anonymous true` lets everybody in who can reach the port: do that only in a network that you trust."
     /// A file that the broker writes cannot be written.
     CannotWrite "F022" "The broker writes its log to a file, or its process identifier, and cannot. The folder must exist, and the user that runs the broker needs the right to write there: a service often runs as a user of its own."
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use martlet_broker::Durability;
 
 use super::origin::Origin;
+use super::users::PasswordFile;
 
 /// One listener, everything resolved: file, flags, defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub struct Listener {
     pub alias_out_max: u16,
     /// Clients may name no user.
     pub allow_anonymous: bool,
+    /// Clients may leave the client identifier to the broker.
+    pub allow_zero_length_clientid: bool,
+    /// Who may come in as a user; `None`: names say nothing.
+    pub password_file: Option<PasswordFile>,
     /// What acknowledgements wait for.
     pub durability: Durability,
     /// How assigned client identifiers begin.

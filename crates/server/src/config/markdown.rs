@@ -27,8 +27,14 @@ port 1883 of the loopback, and lets everybody in.
 
 ## Who may log in
 
-Clients that name no user are let in as long as every listener is on the loopback, `--port` included. A listener or
-`--bind` beyond the loopback refuses them, unless `allow_anonymous true` says otherwise.
+Clients that name no user are let in as long as every listener is on the loopback, `--port` included, and none has a
+`password_file`. A listener or `--bind` beyond the loopback refuses them, and so does a password file, unless
+`allow_anonymous true` says otherwise.
+
+Clients that name a user must be one of the `password_file`, with its password. Where there is none a name says nothing:
+it is let in with `allow_anonymous true`, and refused without. `martlet passwd -c FILE USER` makes such a file; files of
+`mosquitto_passwd` are read as they are. A line that makes no sense keeps the broker from starting. SIGHUP reads the file
+again: with such a line the users stay as they were, and who came in as a user who is gone or changed is closed.
 ";
 
 /// The whole page.

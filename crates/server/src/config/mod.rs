@@ -22,6 +22,7 @@ mod origin;
 mod overrides;
 mod reader;
 mod shown;
+mod users;
 mod value;
 mod written;
 
@@ -41,6 +42,10 @@ pub use log::{Log, LogDestination, LogType, LogTypes, TimeFormat, Timestamp};
 pub use markdown::render_markdown;
 pub use origin::Origin;
 pub use overrides::Overrides;
+pub use users::{
+    PasswordFile, read_file as read_users, unreadable as users_unreadable, wrong_line as wrong_user,
+    wrong_lines as wrong_users,
+};
 pub use written::Written;
 pub(crate) use written::why;
 
@@ -64,6 +69,10 @@ pub struct Config {
     pub half_open_max: u32,
     /// Connections of all listeners; one more waits to be accepted. `None`: as many as the limit of open files allows.
     pub connections_max: Option<u64>,
+    /// Threads that check passwords; `None`: one per core, at most 4.
+    pub login_threads: Option<u16>,
+    /// Logins that wait to be checked; one more is refused.
+    pub logins_waiting_max: u32,
     /// `TCP_NODELAY` on every connection.
     pub tcp_nodelay: bool,
     /// How often `$SYS` is brought up to date; `None`: there is no `$SYS`.
@@ -92,8 +101,6 @@ pub struct StoreConfig {
 /// *Kept* sessions are those with an expiry above 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerSettings {
-    /// Clients may leave the client identifier to the broker.
-    pub allow_zero_length_clientid: bool,
     /// Sessions, connected or not.
     pub sessions_max: Option<u64>,
     /// The longest keep alive of 5.0 clients.

@@ -8,6 +8,7 @@ use super::listener::Bind;
 use super::origin::Origin;
 use super::reader::{is_same, later, unknown};
 use super::shown::quoted;
+use super::users::PER_LISTENER;
 use super::value;
 
 /// What the command line says about the configuration.
@@ -64,8 +65,10 @@ impl Overrides {
             match read(name, text, root) {
                 Ok(None) => {}
                 Ok(Some((directive, value))) => {
+                    let of_listener = draft.per_listener && PER_LISTENER.contains(&directive.name);
                     let settings = match directive.scope {
                         Scope::Listener => &mut draft.every_listener,
+                        _ if of_listener => &mut draft.every_listener,
                         _ => &mut draft.global,
                     };
                     let setting = Setting {

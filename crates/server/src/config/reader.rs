@@ -13,6 +13,7 @@ use super::error::{Code, Finding, Place};
 use super::nearest::nearest;
 use super::origin::Origin;
 use super::shown::quoted;
+use super::users::PER_LISTENER;
 use super::value::{self, Value, words};
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_FILES_MAX, CONFIG_LINE_BYTES_MAX, LISTENERS_MAX};
 
@@ -214,11 +215,20 @@ impl<'a> Reader<'a> {
             self.include(file, folder, place);
             return;
         }
+        if (directive.name, &value) == ("per_listener_settings", &Value::Bool(true)) {
+            self.per_listener(&place);
+        }
         let of_default = matches!(directive.name, "port" | "bind_address");
         if of_default {
             file.current = Current::DefaultListener;
         }
-        let settings = match (directive.scope, file.current) {
+        let of_listener = self.draft.per_listener && PER_LISTENER.contains(&directive.name);
+        let scope = if of_listener {
+            Scope::Listener
+        } else {
+            directive.scope
+        };
+        let settings = match (scope, file.current) {
             _ if of_default => &mut self.draft.default_listener,
             (Scope::Listener, Current::Listener(at)) => &mut self.draft.blocks[at].settings,
             (Scope::Listener, Current::Refused) => return,
@@ -230,6 +240,24 @@ impl<'a> Reader<'a> {
         };
         if let Err(first) = put(settings, directive, Setting { value, origin }) {
             self.draft.findings.error(twice(directive.name, &first, place));
+        }
+    }
+
+    /// From here on some directives belong to the listener above them. What stands before would mean something else.
+    fn per_listener(&mut self, place: &Place) {
+        self.draft.per_listener = true;
+        let global = &self.draft.global;
+        let before = PER_LISTENER
+            .iter()
+            .find_map(|name| Some((name, global.get(name)?.first()?)));
+        if let Some((name, setting)) = before {
+            let message = format!(
+                "'per_listener_settings true' stands above what it changes, and '{name}' stands before it, in {}.",
+                setting.origin.short()
+            );
+            self.draft
+                .findings
+                .error(Finding::new(Code::WrongPlace, place.clone(), message));
         }
     }
 

@@ -34,6 +34,97 @@ fn codes(text: &str, overrides: &Overrides) -> Vec<&'static str> {
     }
 }
 
+/// What a listener lets in: clients without a user, and users of that file.
+fn doors(text: &str, overrides: &Overrides) -> Vec<(bool, Option<String>)> {
+    let config = read(text, overrides, Mode::Native);
+    let file = |l: &Listener| {
+        l.password_file
+            .as_ref()
+            .map(|file| file.path.display().to_string())
+    };
+    config
+        .listeners
+        .iter()
+        .map(|l| (l.allow_anonymous, file(l)))
+        .collect()
+}
+
+#[test]
+fn users_keep_strangers_out_unless_they_are_let_in() {
+    let none = Overrides::default();
+    let users = |file: &str| Some(file.to_owned());
+    let table = [
+        ("password_file u", vec![(false, users("u"))]),
+        ("password_file u\nallow_anonymous true", vec![(true, users("u"))]),
+        (
+            "listener 1883 127.0.0.1\npassword_file u\nlistener 1884 127.0.0.1\nlistener_allow_anonymous true",
+            vec![(false, users("u")), (true, users("u"))],
+        ),
+        (
+            "per_listener_settings true\nlistener 1883 127.0.0.1\npassword_file u\nlistener 1884 127.0.0.1\n\
+             password_file v\nallow_anonymous true\nlistener 1885 127.0.0.1\nallow_anonymous true\nlistener 1886 127.0.0.1",
+            vec![
+                (false, users("u")),
+                (true, users("v")),
+                (true, None),
+                (false, None),
+            ],
+        ),
+        (
+            "per_listener_settings true\nport 1883\npassword_file u",
+            vec![(false, users("u"))],
+        ),
+        (
+            "per_listener_settings true\npassword_file u",
+            vec![(false, users("u"))],
+        ),
+        (
+            "per_listener_settings false\nlistener 1883\npassword_file u\nlistener 1884",
+            vec![(false, users("u")), (false, users("u"))],
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(doors(text, &none), expected, "{text}");
+    }
+    let text =
+        "per_listener_settings true\nlistener 1883 127.0.0.1\npassword_file u\nlistener 1884 127.0.0.1";
+    let flags = flags(&[], None, &["password_file=w", "allow_anonymous=true"]);
+    assert_eq!(doors(text, &flags), vec![(true, users("w")), (true, users("w"))]);
+}
+
+#[test]
+fn what_else_belongs_to_a_listener_if_it_is_to() {
+    let text = "per_listener_settings true\nlistener 1883\nallow_zero_length_clientid false\nauto_id_prefix a-\nlistener 1884";
+    let config = config(text);
+    let of = |l: &Listener| (l.allow_zero_length_clientid, l.auto_id_prefix.clone());
+    let found: Vec<_> = config.listeners.iter().map(of).collect();
+    assert_eq!(found, [(false, "a-".to_owned()), (true, "auto-".to_owned())]);
+}
+
+#[test]
+fn what_would_change_its_meaning_is_an_error() {
+    let none = Overrides::default();
+    assert_eq!(
+        codes("password_file u\nper_listener_settings true", &none),
+        ["F008"]
+    );
+    assert_eq!(
+        codes(
+            "allow_anonymous true\nlistener 1\nper_listener_settings true",
+            &none
+        ),
+        ["F008"]
+    );
+    assert_eq!(
+        codes(
+            "per_listener_settings true\npassword_file u\nlistener 1883",
+            &none
+        ),
+        ["F008"]
+    );
+    assert_eq!(codes("password_file u\npassword_file v", &none), ["F007"]);
+}
+
 #[test]
 fn the_table_is_sound() {
     let mut names = std::collections::BTreeSet::new();

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use martlet_broker::router::Overlapping;
 use martlet_broker::{
-    ConnId, DelayedStore, Event, Input, ListenerRules, MemoryStore, Parcels, Peer, Relocated, Seed, Settings,
-    Shard, Shared, Sink, Store,
+    ConnId, DelayedStore, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer, Relocated, Seed,
+    Settings, Shard, Shared, Sink, Store, Verdict,
 };
 use martlet_codec::Qos;
 use martlet_conformance::Harness;
@@ -51,6 +51,37 @@ pub(crate) struct Broker {
     now_ms: u64,
     conns: Vec<Conn>,
     by_id: HashMap<(u16, ConnId), usize>,
+    logins: Logins,
+    /// Logins that are being checked, and when they will be.
+    checking: VecDeque<(u64, Checked)>,
+}
+
+/// Who may log in, and how long it takes to look.
+#[derive(Default)]
+struct Logins {
+    users: Vec<(String, String)>,
+    takes_ms: u64,
+    /// One more is too many.
+    waiting_max: Option<usize>,
+}
+
+impl Logins {
+    fn check(&self, login: Login<'_>) -> Verdict {
+        match self.users.iter().find(|(name, _)| name == login.user_name) {
+            None => Verdict::UnknownUser,
+            Some((_, password)) if password.as_bytes() == login.password => {
+                Verdict::Accepted { generation: 0 }
+            }
+            Some(_) => Verdict::WrongPassword,
+        }
+    }
+}
+
+/// A login on its way back to its shard.
+struct Checked {
+    shard: u16,
+    conn: ConnId,
+    verdict: Verdict,
 }
 
 struct Conn {
@@ -61,20 +92,30 @@ struct Conn {
 }
 
 /// What one call of a shard did to the world.
-#[derive(Default)]
-struct Effects {
+struct Effects<'a> {
+    logins: &'a Logins,
+    waiting: usize,
+    checked: Vec<(ConnId, Verdict)>,
     closed: Vec<ConnId>,
     relocated: Vec<(ConnId, u16, Relocated)>,
     parcels: BTreeMap<u16, Parcels>,
 }
 
-impl Sink for Effects {
+impl Sink for Effects<'_> {
     fn close(&mut self, conn: ConnId) {
         self.closed.push(conn);
     }
 
     fn relocate(&mut self, conn: ConnId, shard: u16, relocated: Relocated) {
         self.relocated.push((conn, shard, relocated));
+    }
+
+    fn check_login(&mut self, conn: ConnId, login: Login<'_>) -> bool {
+        if self.logins.waiting_max == Some(self.waiting) {
+            return false;
+        }
+        self.checked.push((conn, self.logins.check(login)));
+        true
     }
 
     fn has_room(&self, _: u16) -> bool {
@@ -91,6 +132,7 @@ impl Sink for Effects {
 /// Something to hand to a shard.
 enum Task {
     Bytes(u16, ConnId, Vec<u8>),
+    Login(Checked),
     Forwarded(u16, Parcels),
 }
 
@@ -104,7 +146,7 @@ const START_MS: u64 = 1_000_000;
 
 impl Broker {
     pub(crate) fn new(config: &[(String, String)], setting: Setting, seed: u64) -> Result<Self, String> {
-        let (settings, rules) = configured(config)?;
+        let (settings, rules, logins) = configured(config)?;
         let n: u16 = if setting == Setting::OneShard { 1 } else { 2 };
         let mut seed = Seed::new(seed);
         let shared = Shared::new(settings, vec![rules], usize::from(n), &mut seed);
@@ -127,6 +169,8 @@ impl Broker {
             now_ms: START_MS,
             conns: Vec::new(),
             by_id: HashMap::new(),
+            logins,
+            checking: VecDeque::new(),
         })
     }
 
@@ -139,6 +183,9 @@ impl Broker {
                 match task {
                     Task::Bytes(shard, conn, bytes) => {
                         self.step(shard, Input::Bytes(conn, &bytes), &mut tasks);
+                    }
+                    Task::Login(Checked { shard, conn, verdict }) => {
+                        self.step(shard, Input::Login(conn, verdict), &mut tasks);
                     }
                     Task::Forwarded(shard, mut parcels) => {
                         self.step(shard, Input::Forwarded(&mut parcels), &mut tasks);
@@ -154,27 +201,50 @@ impl Broker {
     }
 
     fn step(&mut self, shard: u16, input: Input<'_>, tasks: &mut VecDeque<Task>) {
-        let mut effects = Effects::default();
+        let mut effects = Effects {
+            logins: &self.logins,
+            waiting: self.checking.len(),
+            checked: Vec::new(),
+            closed: Vec::new(),
+            relocated: Vec::new(),
+            parcels: BTreeMap::new(),
+        };
         let time = now(self.now_ms);
         self.shards[usize::from(shard)].handle(time, input, &mut effects);
-        for (old, to, relocated) in effects.relocated {
+        let Effects {
+            checked,
+            closed,
+            relocated,
+            parcels,
+            ..
+        } = effects;
+        for (conn, verdict) in checked {
+            let checked = Checked { shard, conn, verdict };
+            match self.logins.takes_ms {
+                0 => tasks.push_back(Task::Login(checked)),
+                takes_ms => self.checking.push_back((self.now_ms + takes_ms, checked)),
+            }
+        }
+        for (old, to, relocated) in relocated {
             let at = self
                 .by_id
                 .remove(&(shard, old))
                 .expect("a connection that is known moves");
             let id = self.shards[usize::from(to)].open(time, relocated.peer);
+            if let Some(generation) = relocated.vouched {
+                self.shards[usize::from(to)].vouch(id, generation);
+            }
             self.by_id.insert((to, id), at);
             (self.conns[at].shard, self.conns[at].id) = (to, id);
             tasks.push_back(Task::Bytes(to, id, relocated.unread));
         }
         tasks.extend(
-            effects
-                .parcels
+            parcels
                 .into_iter()
                 .map(|(to, parcels)| Task::Forwarded(to, parcels)),
         );
         self.flush(shard, tasks);
-        for id in effects.closed {
+        for id in closed {
             if let Some(at) = self.by_id.remove(&(shard, id)) {
                 self.conns[at].closed = true;
                 self.step(shard, Input::Closed(id), tasks);
@@ -237,11 +307,15 @@ impl Harness for Broker {
     fn advance(&mut self, ms: u64) {
         let end_ms = self.now_ms + ms;
         loop {
-            let due = |shard: &Shard| shard.deadline_ms().filter(|at_ms| *at_ms <= end_ms);
-            let Some(at_ms) = self.shards.iter().filter_map(due).min() else {
+            let deadlines = self.shards.iter().filter_map(Shard::deadline_ms);
+            let due = deadlines.chain(self.checking.iter().map(|(at_ms, _)| *at_ms));
+            let Some(at_ms) = due.filter(|at_ms| *at_ms <= end_ms).min() else {
                 break;
             };
             self.now_ms = self.now_ms.max(at_ms);
+            while let Some((_, checked)) = self.checking.pop_front_if(|(at_ms, _)| *at_ms <= self.now_ms) {
+                self.handle(checked.shard, Input::Login(checked.conn, checked.verdict));
+            }
             for shard in 0..self.shards.len() {
                 if self.shards[shard]
                     .deadline_ms()
@@ -291,18 +365,22 @@ fn now(mono_ms: u64) -> Now {
 }
 
 /// The rules with the directives of a scenario. `$SYS` is off unless asked for: it would be everywhere.
-fn configured(config: &[(String, String)]) -> Result<(Settings, ListenerRules), String> {
+fn configured(config: &[(String, String)]) -> Result<(Settings, ListenerRules, Logins), String> {
     let mut settings = Settings {
         sys_interval_ms: None,
         ..Settings::default()
     };
     let mut rules = ListenerRules::default();
+    let mut logins = Logins::default();
     let policy = &mut rules.policy;
     for (key, value) in config {
         let bad = || format!("config: {key}={value}");
         let number: Result<u32, _> = value.parse().map_err(|_| bad());
         match key.as_str() {
+            "allow_anonymous" => rules.allow_anonymous = value.parse().map_err(|_| bad())?,
             "client_id_bytes_max" => policy.client_id_bytes_max = number? as usize,
+            "login_ms" => logins.takes_ms = number?.into(),
+            "logins_waiting_max" => logins.waiting_max = Some(number? as usize),
             "max_inflight_messages" => {
                 (policy.inflight_max, policy.receive_maximum) = (number.clone()? as u16, number? as u16);
             }
@@ -329,8 +407,16 @@ fn configured(config: &[(String, String)]) -> Result<(Settings, ListenerRules), 
             "retain_available" => policy.retain_available = value.parse().map_err(|_| bad())?,
             "sessions_max" => settings.sessions_max = number?.into(),
             "sys_interval" => settings.sys_interval_ms = Some(u64::from(number?) * 1_000),
+            "users" => {
+                let users = value.split(',').map(|user| user.split_once(':').ok_or_else(bad));
+                for user in users {
+                    let (name, password) = user?;
+                    logins.users.push((name.to_owned(), password.to_owned()));
+                }
+                rules.has_users = true;
+            }
             _ => return Err(format!("config: there is no {key} here")),
         }
     }
-    Ok((settings, rules))
+    Ok((settings, rules, logins))
 }
