@@ -26,7 +26,7 @@ struct Row {
 }
 
 /// Median nanoseconds a message, by library.
-type Figures = [u64; LIBRARIES.len()];
+type Figures = [f64; LIBRARIES.len()];
 
 /// Measures and writes `benches/results/*-clients.md`; a quick run only shows it.
 pub(crate) fn run(quick: bool) -> Result<()> {
@@ -73,11 +73,11 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     for role in ["publish", "receive"] {
         for qos in 0..=2 {
             let [ours, theirs] = bench.row(Row { role, qos })?;
-            let ratio = ours as f64 / theirs as f64;
+            let ratio = ours / theirs;
             let line = format!(
                 "| {role}, QoS {qos} | {:.2} us | {:.2} us | {ratio:.2} | {TARGET} |",
-                ours as f64 / 1e3,
-                theirs as f64 / 1e3
+                ours / 1e3,
+                theirs / 1e3
             );
             eprintln!("{line}");
             writeln!(table, "{line}")?;
@@ -111,13 +111,13 @@ impl Clients {
             }
         }
         Ok(all.map(|mut found| {
-            found.sort_unstable();
+            found.sort_by(f64::total_cmp);
             found[found.len() / 2]
         }))
     }
 
     /// Nanoseconds a message. Who receives has a publisher of ours on the broker's core.
-    fn measure(&self, library: &str, row: Row) -> Result<u64> {
+    fn measure(&self, library: &str, row: Row) -> Result<f64> {
         let Self { cores, work, .. } = self;
         let broker = cores.on_broker(work, || self.peers.start(Peer::Martlet, work))?;
         let start = |library: &str, role: &str| self.start(library, role, row.qos, broker.port());
