@@ -88,6 +88,8 @@ pub struct ListenerRules {
     pub policy: Policy,
     /// Whether clients may come without a user.
     pub allow_anonymous: bool,
+    /// The user name is what the certificate says, whatever CONNECT says; who shows none is refused.
+    pub user_from_certificate: bool,
     /// What a message must survive before it is acknowledged.
     pub durability: Durability,
     /// How assigned client identifiers begin.
@@ -103,6 +105,7 @@ impl Default for ListenerRules {
         Self {
             policy: Policy::default(),
             allow_anonymous: true,
+            user_from_certificate: false,
             durability: Durability::Fsync,
             auto_id_prefix: "auto-".to_owned(),
             connections_max: None,

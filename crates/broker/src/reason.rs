@@ -71,6 +71,8 @@ reasons! {
     NoCredentials = "no_credentials", "clients without a user are not allowed here";
     /// It named a user, and there are none yet.
     UnknownUser = "unknown_user", "this version has no users, so none is authorised here";
+    /// Its user name is to be that of its certificate, and there is none.
+    NoIdentity = "no_identity", "the certificate names nobody, or none was shown";
     /// Nothing came for 1.5 times the keep alive.
     KeepAlive = "keep_alive", "nothing came for one and a half times the keep alive";
     /// No complete CONNECT in time.
@@ -115,7 +117,9 @@ impl Reason {
     /// The reason code that a publisher or a client is told.
     pub const fn code(self) -> ReasonCode {
         match self {
-            Self::ServerTopic | Self::NoCredentials | Self::UnknownUser => ReasonCode::NotAuthorized,
+            Self::ServerTopic | Self::NoCredentials | Self::UnknownUser | Self::NoIdentity => {
+                ReasonCode::NotAuthorized
+            }
             Self::PayloadTooLarge => ReasonCode::ImplementationSpecific,
             Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use martlet_server::config::{self, Config, Listener, Mode, Origin, Overrides};
-use martlet_server::{Durability, Error, Server};
+use martlet_server::{Durability, Error, Place, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::wrong::without_number;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &BrokerArgs) -> ExitCode {
         .and_then(|config| start(&config));
     match started {
         Ok(server) => {
-            signals.wait();
+            signals.wait(&server);
             tracing::info!(target: "notice", "broker.stopping");
             server.stop();
             tracing::info!(target: "notice", "broker.stopped");
@@ -93,8 +93,11 @@ fn start(config: &Config) -> Result<Server, Error> {
             tracing::error!(code = code.as_str(), text, "broker.failed");
         }
     })?;
-    for address in server.addresses() {
-        tracing::info!(target: "notice", %address, version = env!("CARGO_PKG_VERSION"), "broker.listening");
+    for Place { name, scheme, .. } in server.places() {
+        // Plain MQTT needs no word.
+        let scheme = (*scheme != "mqtt").then_some(*scheme);
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(target: "notice", address = name, scheme, version, "broker.listening");
     }
     if let (Some(folder), Some(store)) = (server.store_folder(), &config.store) {
         tracing::info!(
@@ -138,10 +141,11 @@ fn tell_reach(listeners: &[Listener]) {
 }
 
 /// What logrotate and `systemctl reload` ask for, as far as there is such a thing.
-fn hang_up() {
+fn hang_up(server: &Server) {
     martlet_server::reopen_log();
+    server.reread_certificates();
     tracing::warn!(
-        text = "the configuration is not read again in this version; the log files were opened anew",
+        text = "certificates were read again and the log files opened anew; the rest of the configuration is not read again in this version",
         "config.reload"
     );
 }
@@ -179,13 +183,13 @@ impl Signals {
     }
 
     /// Waits for the end.
-    fn wait(mut self) {
+    fn wait(mut self, server: &Server) {
         self.runtime.block_on(async {
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => return,
                     _ = self.interrupt.recv() => return,
-                    _ = self.hang_up.recv() => hang_up(),
+                    _ = self.hang_up.recv() => hang_up(server),
                 }
             }
         });

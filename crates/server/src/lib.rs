@@ -6,7 +6,9 @@
 
 mod acceptor;
 pub mod config;
+mod entrance;
 pub mod error;
+mod handshakes;
 mod inbox;
 mod keeper;
 mod kill_points;
@@ -21,4 +23,4 @@ mod worker;
 pub use error::Error;
 pub use log::{flush as flush_log, init as init_log, reopen as reopen_log};
 pub use martlet_broker::Durability;
-pub use server::Server;
+pub use server::{Place, Server};

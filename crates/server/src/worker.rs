@@ -16,13 +16,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use martlet_broker::{ConnId, Event, Input, Parcels, Peer, Relocated, Shard, Sink};
+use martlet_net::{ReadHalf, Stream, WriteHalf};
 use martlet_session::Now;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
 
 use self::reader::Reader;
-use crate::inbox::{Inbox, Item};
+use crate::inbox::{Arrival, Inbox, Item};
 use crate::kill_points;
 use crate::limits::{
     FLUSH_BACKLOG_BYTES_MAX, FLUSH_BACKLOG_MAX, FLUSH_SLICE, KEPT_BYTES_MAX, READ_BYTES_MAX, WRITE_BYTES_MAX,
@@ -95,7 +94,7 @@ struct Sockets {
 
 struct Socket {
     id: ConnId,
-    write: OwnedWriteHalf,
+    write: WriteHalf,
     /// The reader, which waits for the socket and may have to be told something else.
     reader: Option<Waker>,
     state: State,
@@ -286,9 +285,15 @@ impl Worker {
         let mut exits = false;
         for item in items.drain(..) {
             match item {
-                Item::Connection { stream, peer, unread } => {
-                    match TcpStream::from_std(stream) {
-                        Ok(stream) => self.open(stream, peer, &unread),
+                Item::Connection(arrival) => {
+                    let Arrival {
+                        stream,
+                        peer,
+                        unread,
+                        identity,
+                    } = *arrival;
+                    match Stream::attach(stream) {
+                        Ok(stream) => self.open(stream, peer, &unread, identity),
                         Err(error) => {
                             tracing::warn!(from = %peer.address, %error, "connection.failed");
                         }
@@ -406,9 +411,22 @@ impl Worker {
     }
 
     /// Takes over a connection, with what it has sent to another shard.
-    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, peer: Peer, unread: &[u8]) {
-        let (read, write) = stream.into_split();
-        let id = self.shard.borrow_mut().open(self.clock.now(), peer);
+    pub(crate) fn open(
+        self: &Rc<Self>,
+        stream: Stream,
+        peer: Peer,
+        unread: &[u8],
+        identity: Option<Box<str>>,
+    ) {
+        let (read, write) = stream.split();
+        let id = {
+            let mut shard = self.shard.borrow_mut();
+            let id = shard.open(self.clock.now(), peer);
+            if identity.is_some() {
+                shard.identify(id, identity);
+            }
+            id
+        };
         let socket = Socket {
             id,
             write,
@@ -480,7 +498,7 @@ impl Worker {
     }
 
     /// The reader has ended: the socket is gone, or goes to another shard.
-    fn close(&self, conn: ConnId, read: OwnedReadHalf) {
+    fn close(&self, conn: ConnId, read: ReadHalf) {
         let socket = {
             let mut sockets = self.sockets.borrow_mut();
             let slot = sockets.open.get_mut(conn.index as usize);
@@ -489,16 +507,27 @@ impl Worker {
         let Some(socket) = socket else { return };
         let Socket { write, state, .. } = *socket;
         // Dropped in halves it would be shut down first.
-        let stream = read.reunite(write).expect("they are halves of one stream");
+        let stream = Stream::reunite(read, write);
         let State::Moving(to) = state else {
             drop(stream);
             return self.handle(Input::Closed(conn));
         };
-        let (shard, Relocated { peer, unread }) = *to;
-        match stream.into_std() {
+        let (shard, relocated) = *to;
+        let Relocated {
+            peer,
+            unread,
+            identity,
+        } = relocated;
+        match stream.detach() {
             Ok(stream) => {
                 let inboxes = Arc::clone(&self.sockets.borrow().inboxes);
-                inboxes[usize::from(shard)].push(Item::Connection { stream, peer, unread });
+                let arrival = Arrival {
+                    stream,
+                    peer,
+                    unread,
+                    identity,
+                };
+                inboxes[usize::from(shard)].push(Item::Connection(Box::new(arrival)));
             }
             Err(error) => tracing::warn!(from = %peer.address, error = %error, "connection.failed"),
         }
@@ -509,17 +538,19 @@ impl Socket {
     /// All of the output is written. A client that is closed is told so, and gets a moment to read it: a socket
     /// that is closed with unread bytes in it would lose what was just written.
     fn written(&mut self) {
+        if let Err(error) = self.write.try_flush() {
+            return self.failed(&error);
+        }
         match self.state {
             State::Closing => {
-                let socket: &TcpStream = self.write.as_ref();
-                if socket2::SockRef::from(socket)
-                    .shutdown(std::net::Shutdown::Write)
-                    .is_err()
-                {
+                if self.write.shutdown().is_err() {
                     self.finish();
                 }
             }
-            State::HangingUp => self.finish(),
+            State::HangingUp => {
+                self.write.say_goodbye();
+                self.finish();
+            }
             State::Open | State::Done | State::Moving(_) => {}
         }
     }

@@ -31,7 +31,13 @@ impl Lone {
                 let clock = Clock::start();
                 let (shared, inboxes) = (Arc::clone(&self.shared), Arc::clone(&self.inboxes));
                 let shard = Shard::new(0, shared, Box::new(MemoryStore), Seed::new(2), clock.now());
-                let worker = Worker::new(0, shard, inboxes, EventLog::new(true, Arc::from([1_883])), clock);
+                let worker = Worker::new(
+                    0,
+                    shard,
+                    inboxes,
+                    EventLog::new(true, Arc::from(["1883".to_owned()])),
+                    clock,
+                );
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 LocalSet::new().block_on(&runtime, worker.run());
             });
@@ -50,8 +56,13 @@ impl Lone {
         let (stream, address) = self.listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let peer = peer(address);
-        let unread = unread.to_vec();
-        (client, Item::Connection { stream, peer, unread })
+        let arrival = Arrival {
+            stream: martlet_net::StdSocket::Tcp(stream).into(),
+            peer,
+            unread: unread.to_vec(),
+            identity: None,
+        };
+        (client, Item::Connection(Box::new(arrival)))
     }
 }
 
@@ -65,7 +76,10 @@ fn lone() -> Lone {
 }
 
 fn peer(address: SocketAddr) -> Peer {
-    Peer { address, listener: 0 }
+    Peer {
+        address: address.into(),
+        listener: 0,
+    }
 }
 
 /// Its session can have moved on while it was on its way.
@@ -93,7 +107,7 @@ fn a_connection_that_came_may_have_to_go_on() {
         Seed::new(3),
         now,
     );
-    let conn = other.open(now, peer(([127, 0, 0, 1], 1).into()));
+    let conn = other.open(now, peer(SocketAddr::from(([127, 0, 0, 1], 1))));
     other.handle(now, Input::Bytes(conn, &CONNECT), &mut Nowhere);
     let (_client, item) = lone.client(&CONNECT);
     lone.run(vec![item], || {

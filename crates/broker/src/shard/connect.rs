@@ -37,7 +37,11 @@ impl Shard {
             Err(refusal) => return self.refuse(conn, connect, refusal, sink),
         };
         // Nothing of anybody's session is touched before this.
-        if !rules.allow_anonymous {
+        if rules.user_from_certificate {
+            if self.identity(conn).is_none() {
+                return self.deny_unidentified(conn, connect, sink);
+            }
+        } else if !rules.allow_anonymous {
             return self.deny_login(conn, connect, sink);
         }
         if rules
@@ -109,7 +113,7 @@ impl Shard {
             keep_alive_s: agreed.keep_alive_s,
             expiry_s: agreed.expiry_s,
             session_present: found.is_some(),
-            user_name: connect.user_name,
+            user_name: self.identity(conn).or(connect.user_name),
         });
         if let Some(ticket) = self.commit_connect(now, conn, index) {
             self.pending.insert(
@@ -174,6 +178,7 @@ impl Shard {
             Relocated {
                 peer: connection.peer,
                 unread: rest.to_vec(),
+                identity: connection.identity,
             },
         );
         Flow::Stop
@@ -247,7 +252,7 @@ impl Shard {
         self.turn_away(conn, connect, refusal, sink)
     }
 
-    fn turn_away(
+    pub(super) fn turn_away(
         &mut self,
         conn: ConnId,
         connect: &Connect<'_>,

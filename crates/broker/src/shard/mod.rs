@@ -2,13 +2,14 @@
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
 //! Each file below is one part of what a shard does: `incoming`, `connect`, `publish`, `deliver`,
-//! `subscribe`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
+//! `identity`, `subscribe`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
 
 mod commit;
 mod connect;
 mod deliver;
 mod ending;
 mod held;
+mod identity;
 mod incoming;
 mod keep;
 mod leaving;
@@ -97,6 +98,8 @@ pub struct Relocated {
     pub peer: Peer,
     /// What it sent: its CONNECT, and maybe more.
     pub unread: Vec<u8>,
+    /// Who its certificate says that it is, to be handed to [`Shard::identify`].
+    pub identity: Option<Box<str>>,
 }
 
 /// A shard of a broker.
@@ -210,6 +213,14 @@ impl Shard {
         self.counters().sockets_opened.add(1);
         self.counters().sockets.add(1);
         id
+    }
+
+    /// Who is at the other end of a connection.
+    pub fn peer(&self, conn: ConnId) -> Option<Peer> {
+        let connection = self.connections.get(conn.index as usize);
+        connection
+            .filter(|connection| connection.id == conn)
+            .map(|connection| connection.peer)
     }
 
     /// Tells the shard what happened.

@@ -22,6 +22,7 @@ mod origin;
 mod overrides;
 mod reader;
 mod shown;
+mod tls;
 mod value;
 mod written;
 
@@ -34,11 +35,12 @@ pub use directive::{Directive, Kind, Mode, Owner, Range, Scope, Status, Unit};
 pub use directives::{DIRECTIVES, find};
 pub use error::{Code, Errors, Finding, Place, explain};
 pub use listen::ListenError;
-pub use listener::{Bind, Family, Listener, ListenerPlace, Versions};
+pub use listener::{Bind, Family, Listener, ListenerPlace, Versions, WebSockets};
 pub use log::{Log, LogDestination, LogType, LogTypes, TimeFormat, Timestamp};
 pub use markdown::render_markdown;
 pub use origin::Origin;
 pub use overrides::Overrides;
+pub use tls::{Identity, Tls};
 pub use written::Written;
 pub(crate) use written::why;
 
