@@ -128,6 +128,15 @@ impl Failure {
                 address,
                 cause: Lost::NotMqtt { began },
             } if is_tls(began) => Self::port_expects_tls(address),
+            // An alert of TLS 1.3 may come once this side holds its handshake for done.
+            ConnectError::Lost {
+                address,
+                cause:
+                    Lost::Io {
+                        kind: io::ErrorKind::InvalidData,
+                        text,
+                    },
+            } => Self::tls_refused(address, text),
             ConnectError::Lost { address, cause } => {
                 let mut failure = Self::lost(cause, settings);
                 failure.first = match cause {

@@ -152,8 +152,14 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "is not made for this side of a connection (extended key usage)".into()
         }
+        other if is_version_1(other) => "is of X.509 version 1, made without extensions".into(),
         other => format!("is not accepted: {other}"),
     }
+}
+
+/// As `openssl x509 -req` makes them without `-extfile`.
+pub(crate) fn is_version_1(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion"))
 }
 
 fn alert_in_words(alert: AlertDescription) -> String {

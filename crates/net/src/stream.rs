@@ -176,6 +176,7 @@ impl Stream {
             if got == Got::Http && !bytes.starts_with(b"HTTP") {
                 // A browser shows this; it would not show an alert.
                 let _ = self.socket.try_write_vectored(&[IoSlice::new(TO_HTTP)]);
+                self.layers = None;
             } else {
                 let _ = self.flush();
             }

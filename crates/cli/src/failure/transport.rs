@@ -83,6 +83,12 @@ impl Failure {
         }
     }
 
+    /// The server ended TLS with an alert.
+    pub(super) fn tls_refused(address: &str, text: &str) -> Self {
+        let first = format!("no TLS with {address}: {text}.");
+        Self::new("T015", first, "Error: The connection was lost.\n", status::LOST)
+    }
+
     /// An answer in TLS, to a client that does not speak it.
     pub(super) fn port_expects_tls(address: &str) -> Self {
         let port = address.rsplit_once(':').map_or(address, |(_, port)| port);

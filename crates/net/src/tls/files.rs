@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use pkcs8::EncryptedPrivateKeyInfoRef;
-use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore};
 
 use super::certificate::{Description, Validity, in_words};
 use super::provider;
-use crate::fault::said;
+use crate::fault::{is_version_1, said};
 use crate::limits::{FILE_BYTES_MAX, FOLDER_FILES_MAX};
 
 /// What a file is for.
@@ -436,6 +436,13 @@ pub fn certified_key(
 fn why(error: &rustls::Error) -> String {
     match error {
         rustls::Error::General(text) => text.clone(),
+        rustls::Error::InvalidCertificate(error) if is_version_1(error) => {
+            "it is of X.509 version 1; TLS needs version 3 (openssl x509 -req makes it with -extfile)"
+                .to_owned()
+        }
+        rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
+            "its encoding is broken".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -98,14 +98,12 @@ impl Reader {
         {
             socket.reader = Some(cx.waker().clone());
         }
-        if socket.blocked {
-            if socket.write.poll_write_ready(cx).is_ready() {
-                socket.blocked = false;
-                // It reads, so its time begins anew.
-                self.linger = None;
-                self.worker.flusher.dirty.borrow_mut().push_back(self.conn);
-                self.worker.wake();
-            }
+        if socket.blocked && socket.write.poll_write_ready(cx).is_ready() {
+            socket.blocked = false;
+            // It reads, so its time begins anew.
+            self.linger = None;
+            self.worker.flusher.dirty.borrow_mut().push_back(self.conn);
+            self.worker.wake();
         }
         match socket.state {
             State::Open => Next::Read,
