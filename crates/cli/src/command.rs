@@ -158,9 +158,8 @@ fn argument(flag: &'static Flag) -> Arg {
             ValueHint::FilePath
         }
         Id::AuthoritiesFolder => ValueHint::DirPath,
-        Id::Proxy => ValueHint::Url,
         Id::Host => ValueHint::Hostname,
-        Id::Url => ValueHint::Url,
+        Id::Url | Id::Proxy => ValueHint::Url,
         _ => ValueHint::Other,
     };
     // Completions offer them; the help says them in its own words.

@@ -372,7 +372,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     option(Id::Unix, None, Some("unix"), ("PATH", "no socket path specified"), ALL, Way,
         "Connect to a Unix socket"),
     option(Id::Proxy, None, Some("proxy"), ("URL", "no proxy url specified"), ALL, Way,
-        "Connect through a proxy: socks5h://[USER:PASSWORD@]HOST[:PORT], or http://..."),
+        "Connect through a proxy: socks5h://[USER:PASSWORD@]HOST[:PORT], or the same with http"),
     // The will.
     option(Id::WillTopic, None, Some("will-topic"), ("TOPIC", "no will topic specified"), ALL, Will,
         "Topic of the message that the server publishes if this client is lost"),
