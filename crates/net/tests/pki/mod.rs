@@ -11,12 +11,12 @@ use time::{Duration, OffsetDateTime};
 
 /// `ca.pem` has signed `server`, `expired`, `client` and the list `revoked.pem`, which holds `client`; `other-ca.pem`
 /// has signed `stranger`. Each has a `.pem` and a `.key`.
-pub struct Pki {
+pub(crate) struct Pki {
     folder: PathBuf,
 }
 
 impl Pki {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pki-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -48,16 +48,16 @@ impl Pki {
         pki
     }
 
-    pub fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.join(file)
     }
 
-    pub fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         fs::write(self.path(file), text).unwrap();
     }
 
     /// Encrypts a key, as `openssl pkcs8 -topk8` does.
-    pub fn seal(&self, key: &str, into: &str, pass_phrase: &str) {
+    pub(crate) fn seal(&self, key: &str, into: &str, pass_phrase: &str) {
         use pkcs8::{PrivateKeyInfoRef, SecretDocument};
         let text = fs::read_to_string(self.path(key)).unwrap();
         let (_, document) = SecretDocument::from_pem(&text).unwrap();
