@@ -36,7 +36,9 @@ fn sent(layers: &mut Layers) -> Vec<u8> {
     let mut all = Vec::new();
     while layers.has_unsent() {
         let write = |slices: &[IoSlice<'_>]| {
-            slices.iter().for_each(|slice| all.extend_from_slice(slice));
+            for slice in slices {
+                all.extend_from_slice(slice);
+            }
             Ok(slices.iter().map(|slice| slice.len()).sum())
         };
         layers.send_with(write).unwrap();
@@ -51,11 +53,11 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         n @ 0..126 => frame.push(0x80 | n as u8),
         n @ 126..=0xffff => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7e);
             frame.extend((n as u16).to_be_bytes());
         }
         n => {
-            frame.push(0x80 | 127);
+            frame.push(0x80 | 0x7f);
             frame.extend((n as u64).to_be_bytes());
         }
     }
