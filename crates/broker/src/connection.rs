@@ -1,5 +1,6 @@
 //! A connection: from its first byte to its last.
 
+use core::fmt;
 use core::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,9 +25,46 @@ pub struct ConnId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// The address of the client.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The listener that it came by, as an index into the rules.
     pub listener: u16,
+}
+
+/// Where a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// Somewhere in a network.
+    Internet(SocketAddr),
+    /// On this machine: at the other end of a Unix socket.
+    Local {
+        /// Its process identifier, if the system tells.
+        process: Option<u32>,
+    },
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Internet(address)
+    }
+}
+
+impl From<([u8; 4], u16)> for Address {
+    fn from(address: ([u8; 4], u16)) -> Self {
+        Self::Internet(address.into())
+    }
+}
+
+impl fmt::Display for Address {
+    /// `192.0.2.1:5000`, `unix:812`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Internet(address) => address.fmt(f),
+            Self::Local {
+                process: Some(process),
+            } => write!(f, "unix:{process}"),
+            Self::Local { process: None } => f.write_str("unix"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,6 +76,8 @@ pub(crate) struct Connection {
     pub(crate) version: Option<Version>,
     /// What is known of its user; none: it names none, or nobody has been asked.
     pub(crate) login: Option<Box<Known>>,
+    /// Who its certificate says that it is.
+    pub(crate) identity: Option<Box<str>>,
     /// Bytes that were read and not handled: the start of a packet, or packets that must wait.
     pub(crate) unread: Vec<u8>,
     /// Whether `unread` waits for something other than more bytes.
@@ -83,6 +123,7 @@ impl Connection {
             phase: Phase::Opening { deadline_ms },
             version: None,
             login: None,
+            identity: None,
             unread: Vec::new(),
             waits: false,
             last_output: None,

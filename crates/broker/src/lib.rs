@@ -30,7 +30,7 @@ mod takeovers;
 mod timers;
 mod will;
 
-pub use connection::{ConnId, Peer};
+pub use connection::{Address, ConnId, Peer};
 pub use event::{Ending, Event};
 pub use limits::{ListenerRules, Settings};
 pub use login::{Login, Revoked, Verdict};

@@ -97,6 +97,8 @@ pub struct ListenerRules {
     pub allow_anonymous: bool,
     /// Whether there are users, so that whoever names one is checked. If not, a name says nothing.
     pub has_users: bool,
+    /// The user name is what the certificate says, whatever CONNECT says; who shows none is refused.
+    pub user_from_certificate: bool,
     /// What a message must survive before it is acknowledged.
     pub durability: Durability,
     /// How assigned client identifiers begin.
@@ -113,6 +115,7 @@ impl Default for ListenerRules {
             policy: Policy::default(),
             allow_anonymous: true,
             has_users: false,
+            user_from_certificate: false,
             durability: Durability::Fsync,
             auto_id_prefix: "auto-".to_owned(),
             connections_max: None,

@@ -77,6 +77,8 @@ reasons! {
     LoginsFull = "logins_full", "as many logins wait to be checked as may wait";
     /// The users were read again, and it came in as one who is gone or has another password.
     UserChanged = "user_changed", "the user is gone, or has another password";
+    /// Its user name is to be that of its certificate, and there is none.
+    NoIdentity = "no_identity", "the certificate names nobody, or none was shown";
     /// Nothing came for 1.5 times the keep alive.
     KeepAlive = "keep_alive", "nothing came for one and a half times the keep alive";
     /// No complete CONNECT in time.
@@ -125,7 +127,8 @@ impl Reason {
             | Self::NoCredentials
             | Self::UnknownUser
             | Self::WrongPassword
-            | Self::UserChanged => ReasonCode::NotAuthorized,
+            | Self::UserChanged
+            | Self::NoIdentity => ReasonCode::NotAuthorized,
             Self::LoginsFull => ReasonCode::ServerBusy,
             Self::PayloadTooLarge => ReasonCode::ImplementationSpecific,
             Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,

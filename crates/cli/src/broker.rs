@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use martlet_server::config::{self, Config, Listener, Mode, Origin, Overrides};
-use martlet_server::{Durability, Error, Server};
+use martlet_server::{Durability, Error, Place, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::wrong::without_number;
@@ -93,8 +93,11 @@ fn start(config: &Config) -> Result<Server, Error> {
             tracing::error!(code = code.as_str(), text, "broker.failed");
         }
     })?;
-    for address in server.addresses() {
-        tracing::info!(target: "notice", %address, version = env!("CARGO_PKG_VERSION"), "broker.listening");
+    for Place { name, scheme, .. } in server.places() {
+        // Plain MQTT needs no word.
+        let scheme = (*scheme != "mqtt").then_some(*scheme);
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(target: "notice", address = name, scheme, version, "broker.listening");
     }
     if let (Some(folder), Some(store)) = (server.store_folder(), &config.store) {
         tracing::info!(
@@ -141,9 +144,10 @@ fn tell_reach(listeners: &[Listener]) {
 fn hang_up(server: &Server) {
     martlet_server::reopen_log();
     server.reload_users();
+    server.reread_certificates();
     tracing::warn!(
-        text = "the configuration is not read again in this version; the log files were opened anew, and password files \
-                read",
+        text = "certificates and password files were read again and the log files opened anew; the rest of the configuration \
+                is not read again in this version",
         "config.reload"
     );
 }

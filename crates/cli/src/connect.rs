@@ -11,6 +11,7 @@ use martlet_codec::{PropertiesBuf, ReasonCode, Version};
 
 use crate::console;
 use crate::failure::{Failure, status};
+use crate::flags::way;
 use crate::program::{Manner, Program};
 use crate::settings::Settings;
 
@@ -159,6 +160,7 @@ fn options(settings: &Settings) -> Result<Options, Failure> {
     {
         options = options.receive_maximum(maximum);
     }
+    options = way::apply(settings, options).map_err(|wrong| Failure::wrong(&wrong, settings.role))?;
     if let Some(bind) = &settings.bind {
         options = options.bind_address(local_address(bind)?);
     }

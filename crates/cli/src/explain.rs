@@ -25,6 +25,10 @@ pub(crate) fn explain(code: &str) -> Option<String> {
              that it has. The exit status of martlet passwd is 1."
         }
         "F020" => "In a file it is a warning; behind --set it is an error, and the exit status is 1.",
+        "T007" => "It is a warning.",
+        "T003" | "T004" | "T005" | "T006" => {
+            "The broker does not start, and a client does not connect. The exit status is 1."
+        }
         _ => "The broker does not start. The exit status is 1.",
     };
     Some(format!(
@@ -77,6 +81,13 @@ const BROKER: &[(&str, &str)] = &[
     ("F019", "a flag that could mean several listeners"),
     ("F020", "an option without effect"),
     ("F021", "nobody may connect"),
+    ("T001", "TLS needs more than is set"),
+    ("T002", "a cipher or version that there is none of"),
+    ("T003", "a file of TLS cannot be read"),
+    ("T004", "a file of TLS holds something else"),
+    ("T005", "the key is of another certificate"),
+    ("T006", "the key is encrypted"),
+    ("T007", "the certificate is not valid today"),
     ("F022", "a file that cannot be written"),
 ];
 
@@ -127,6 +138,18 @@ const ENTRIES: &[Entry] = &[
                `pub -l` connect again by themselves; after another they end. The exit status is 4.",
     },
     Entry {
+        code: "C008",
+        title: "the proxy does not connect",
+        text: "The proxy of --proxy was reached, and did not connect to the server; the message has its reason. Does its login\n\
+               stand in the URL (socks5h://USER:PASSWORD@HOST), and may it connect to that port? The exit status is 1.",
+    },
+    Entry {
+        code: "C009",
+        title: "no WebSocket there",
+        text: "The server was reached, and does not open a WebSocket for MQTT. Is the port one for WebSockets, and the path the\n\
+               right one? Brokers have it at /mqtt, some at / (--ws-path /). The exit status is 1.",
+    },
+    Entry {
         code: "C010",
         title: "wrong arguments",
         text: "An option is not known, has no value or a wrong one, or does not go with another.\n\
@@ -134,9 +157,10 @@ const ENTRIES: &[Entry] = &[
     },
     Entry {
         code: "C011",
-        title: "an option that this version does not have yet",
-        text: "mosquitto has the option, and martlet will: TLS, WebSocket, Unix sockets, SRV records and proxies are not in\n\
-               this version. It says so instead of going on without. The exit status is 1.",
+        title: "an option that martlet does not have",
+        text: "mosquitto has the option, and martlet has not: SRV records, multipath TCP and logs of TLS secrets are to come;\n\
+               pre-shared keys and OpenSSL's engines are not in the library that does TLS here. martlet says so instead of\n\
+               going on without. The exit status is 1.",
     },
     Entry {
         code: "C012",
@@ -196,6 +220,44 @@ const ENTRIES: &[Entry] = &[
         title: "the server cannot serve this",
         text: "The message or subscription asks for what the server said it does not serve: a QoS, retained messages, the size\n\
                of a packet, shared subscriptions ... It was not sent. The exit status is 1.",
+    },
+    Entry {
+        code: "T010",
+        title: "nobody who is trusted has signed the server's certificate",
+        text: "The certificate of the server leads to an authority that is not among those that are trusted: the file of\n\
+               --cafile, the folder of --capath, else those of this system. Get the certificate of that authority from\n\
+               whoever runs the server, and give it with --cafile. The exit status is 1.",
+    },
+    Entry {
+        code: "T011",
+        title: "the server's certificate is for another name",
+        text: "A certificate names the hosts that it is for, and the one behind -h is not among them. Use a name that is, or\n\
+               have the certificate made anew with this one (subjectAltName). --insecure connects all the same, and then\n\
+               anybody with a certificate of that authority can be the server. The exit status is 1.",
+    },
+    Entry {
+        code: "T012",
+        title: "the port does not speak TLS",
+        text: "TLS was asked for, and what answers does not speak it. MQTT with TLS is usually on port 8883, without on 1883.\n\
+               The exit status is 1.",
+    },
+    Entry {
+        code: "T013",
+        title: "the port expects TLS",
+        text: "The server answered with an alert of TLS to a client that speaks plain MQTT. --cafile FILE, or\n\
+               --tls-use-os-certs for a certificate that everybody trusts, makes it speak TLS. The exit status is 7.",
+    },
+    Entry {
+        code: "T014",
+        title: "the server's certificate is not valid today",
+        text: "A certificate holds from one day to another. Whoever runs the server has to renew it; or the clock of this\n\
+               machine is wrong. The exit status is 1.",
+    },
+    Entry {
+        code: "T015",
+        title: "no TLS with the server",
+        text: "The message says which side refused what. `it wants a certificate of this side` asks for --cert and --key;\n\
+               `nothing in common` for other versions or ciphers. The server's log often says more. The exit status is 1.",
     },
     Entry {
         code: "S001",
@@ -279,6 +341,7 @@ mod tests {
     fn every_code_that_is_printed_is_explained() {
         let sources = [
             include_str!("failure.rs"),
+            include_str!("failure/transport.rs"),
             include_str!("wrong.rs"),
             include_str!("connect.rs"),
             include_str!("input.rs"),
@@ -294,8 +357,8 @@ mod tests {
                 let Some(code) = source.get(at + 1..at + 5) else {
                     continue;
                 };
-                let is_code =
-                    code.starts_with(['A', 'C', 'S', 'U']) && code[1..].chars().all(|c| c.is_ascii_digit());
+                let is_code = code.starts_with(['A', 'C', 'S', 'T', 'U'])
+                    && code[1..].chars().all(|c| c.is_ascii_digit());
                 if is_code {
                     seen += 1;
                     assert!(explain(code).is_some(), "{code}");

@@ -1,5 +1,7 @@
 //! What went wrong, said in our words or in mosquitto's, and the exit status that goes with it.
 
+mod transport;
+
 use std::fmt::Write;
 use std::io;
 
@@ -33,6 +35,7 @@ pub(crate) mod status {
     pub(crate) const PROTOCOL: u8 = 2;
     pub(crate) const NO_CONNECTION: u8 = 4;
     pub(crate) const LOST: u8 = 7;
+    pub(crate) const TLS: u8 = 8;
     pub(crate) const TIMEOUT: u8 = 27;
 }
 
@@ -120,6 +123,20 @@ impl Failure {
                 failed,
             ),
             ConnectError::Refused { address, refusal } => Self::refused(address, refusal, settings),
+            ConnectError::Transport(error) => Self::transport(error),
+            ConnectError::Lost {
+                address,
+                cause: Lost::NotMqtt { began },
+            } if is_tls(began) => Self::port_expects_tls(address),
+            // An alert of TLS 1.3 may come once this side holds its handshake for done.
+            ConnectError::Lost {
+                address,
+                cause:
+                    Lost::Io {
+                        kind: io::ErrorKind::InvalidData,
+                        text,
+                    },
+            } => Self::tls_refused(address, text),
             ConnectError::Lost { address, cause } => {
                 let mut failure = Self::lost(cause, settings);
                 failure.first = match cause {
@@ -434,6 +451,11 @@ pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// An alert of TLS, as it is shown: content type 21, version 3.
+fn is_tls(began: &str) -> bool {
+    began.starts_with("\\x15\\x03")
 }
 
 /// What the resolver said, without the wrapping that Rust gives it.

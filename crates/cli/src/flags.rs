@@ -6,6 +6,7 @@ pub(crate) mod parse;
 pub(crate) mod property;
 mod rules;
 mod url;
+pub(crate) mod way;
 
 pub(crate) use later::Later;
 
@@ -68,6 +69,21 @@ pub(crate) enum Id {
     WillRetain,
     WillTopic,
     SessionExpiry,
+    Authorities,
+    AuthoritiesFolder,
+    Certificate,
+    Key,
+    KeyPassFile,
+    KeyForm,
+    Ciphers,
+    TlsVersion,
+    Alpn,
+    SystemRoots,
+    Insecure,
+    WebSocket,
+    WebSocketPath,
+    Unix,
+    Proxy,
     /// Known, and not served by this version.
     Later(Later),
 }
@@ -83,11 +99,13 @@ pub(crate) enum Group {
     Output,
     /// Which server, and as whom.
     Connection,
+    /// TLS, WebSocket, Unix sockets, proxies.
+    Way,
     /// The will.
     Will,
     /// All else.
     General,
-    /// TLS, WebSocket, proxies: known, but not in this version.
+    /// Known, but not here.
     Later,
 }
 
@@ -98,9 +116,10 @@ impl Group {
             Self::Subscription => "Subscription",
             Self::Output => "Output",
             Self::Connection => "Connection",
+            Self::Way => "TLS, WebSocket, proxies",
             Self::Will => "Will",
             Self::General => "General",
-            Self::Later => "Not in this version yet",
+            Self::Later => "Known, and not here",
         }
     }
 }
@@ -219,7 +238,7 @@ const fn later(
     option(Id::Later(kind), None, Some(long), value, ALL, Group::Later, help)
 }
 
-use Group::{Connection, General, Message, Output, Subscription, Will};
+use Group::{Connection, General, Message, Output, Subscription, Way, Will};
 
 /// All options. Names, values and defaults are mosquitto's, 2.1's additions included.
 #[rustfmt::skip]
@@ -293,9 +312,9 @@ pub(crate) const FLAGS: &[Flag] = &[
     option(Id::Host, Some('h'), Some("host"), ("HOST", "no host specified"), ALL, Connection,
         "Host to connect to (default: localhost)"),
     option(Id::Port, Some('p'), Some("port"), ("PORT", "no port specified"), ALL, Connection,
-        "Port to connect to (default: 1883)"),
+        "Port to connect to (default: 1883; with TLS 8883, with WebSocket 80 or 443)"),
     option(Id::Url, Some('L'), Some("url"), ("URL", "no URL specified"), ALL, Connection,
-        "User, password, host, port and topic in one: mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC"),
+        "User, password, host, port and topic in one: mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC; also mqtts, ws and wss"),
     option(Id::Username, Some('u'), Some("username"), ("NAME", "no username specified"), ALL, Connection,
         "User name"),
     option(Id::Password, Some('P'), Some("pw"), ("PASSWORD", "no password specified"), ALL, Connection,
@@ -323,6 +342,37 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Send small packets at once (always on here)"),
     switch(Id::NoTls, None, Some("no-tls"), ALL, Connection,
         "No TLS, whatever the port"),
+    // By which way.
+    option(Id::Authorities, None, Some("cafile"), ("FILE", "no file specified"), ALL, Way,
+        "Speak TLS, and trust the certificates in this file"),
+    option(Id::AuthoritiesFolder, None, Some("capath"), ("DIR", "no directory specified"), ALL, Way,
+        "The same with the files of a folder"),
+    switch(Id::SystemRoots, None, Some("tls-use-os-certs"), ALL, Way,
+        "Speak TLS, and trust whom this system trusts (so does port 8883)"),
+    option(Id::Certificate, None, Some("cert"), ("FILE", "no file specified"), ALL, Way,
+        "Certificate of this client"),
+    option(Id::Key, None, Some("key"), ("FILE", "no file specified"), ALL, Way,
+        "Its private key"),
+    option(Id::KeyPassFile, None, Some("key-pass-file"), ("FILE", "no file specified"), ALL, Way,
+        "File with the pass phrase of the key, if it is encrypted (PKCS#8)"),
+    option(Id::KeyForm, None, Some("keyform"), ("FORM", "no keyform specified"), ALL, Way,
+        "Kind of the key: pem"),
+    switch(Id::Insecure, None, Some("insecure"), ALL, Way,
+        "Insecure: accept a certificate of any host that a trusted authority has signed"),
+    option(Id::Ciphers, None, Some("ciphers"), ("LIST", "no ciphers specified"), ALL, Way,
+        "Cipher suites by their names in OpenSSL, apart by colons"),
+    option(Id::TlsVersion, None, Some("tls-version"), ("VERSION", "no version specified"), ALL, Way,
+        "Lowest version of TLS: tlsv1.2 (default) or tlsv1.3"),
+    option(Id::Alpn, None, Some("tls-alpn"), ("PROTOCOL", "no protocol specified"), ALL, Way,
+        "Application protocol to ask for"),
+    switch(Id::WebSocket, None, Some("ws"), ALL, Way,
+        "Connect by WebSocket"),
+    option(Id::WebSocketPath, None, Some("ws-path"), ("PATH", "no path specified"), ALL, Way,
+        "Path of the WebSocket (default: /mqtt)"),
+    option(Id::Unix, None, Some("unix"), ("PATH", "no socket path specified"), ALL, Way,
+        "Connect to a Unix socket"),
+    option(Id::Proxy, None, Some("proxy"), ("URL", "no proxy url specified"), ALL, Way,
+        "Connect through a proxy: socks5h://[USER:PASSWORD@]HOST[:PORT], or the same with http"),
     // The will.
     option(Id::WillTopic, None, Some("will-topic"), ("TOPIC", "no will topic specified"), ALL, Will,
         "Topic of the message that the server publishes if this client is lost"),
@@ -343,25 +393,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Print this help"),
     switch(Id::Version, None, Some("version"), ALL, General,
         "Print the version"),
-    // Known, and to come.
-    later(Later::Tls, "cafile", ("FILE", "no file specified"), "File of trusted certificates"),
-    later(Later::Tls, "capath", ("DIR", "no directory specified"), "Folder of trusted certificates"),
-    later(Later::Tls, "cert", ("FILE", "no file specified"), "Certificate of the client"),
-    later(Later::Tls, "key", ("FILE", "no file specified"), "Private key of the client"),
-    later(Later::Tls, "keyform", ("FORM", "no keyform specified"), "Kind of the key: pem or engine"),
-    later(Later::Tls, "ciphers", ("LIST", "no ciphers specified"), "TLS cipher suites"),
-    later(Later::Tls, "tls-version", ("VERSION", "no version specified"), "TLS version"),
-    later(Later::Tls, "tls-alpn", ("PROTOCOL", "no protocol specified"), "TLS application protocol"),
-    later(Later::Tls, "tls-engine", ("ENGINE", "no engine_id specified"), "OpenSSL engine"),
-    later(Later::Tls, "tls-engine-kpass-sha1", ("HASH", "no kpass sha1 specified"), "Password hash of the engine"),
-    later(Later::Tls, "tls-keylog", ("FILE", "no file specified"), "File for TLS secrets"),
-    later(Later::Tls, "tls-use-os-certs", ("", ""), "Trust the certificates of the system"),
-    later(Later::Tls, "insecure", ("", ""), "Do not check the server's certificate"),
-    later(Later::Tls, "psk", ("KEY", "no key specified"), "Pre-shared key"),
-    later(Later::Tls, "psk-identity", ("NAME", "no identity specified"), "Identity of the pre-shared key"),
-    later(Later::WebSocket, "ws", ("", ""), "Connect by WebSocket"),
-    later(Later::UnixSocket, "unix", ("PATH", "no socket path specified"), "Connect to a Unix socket"),
-    later(Later::Proxy, "proxy", ("URL", "no proxy url specified"), "Connect through a SOCKS5 proxy"),
+    // Known, and not here.
+    later(Later::Engine, "tls-engine", ("ENGINE", "no engine_id specified"), "OpenSSL engine"),
+    later(Later::Engine, "tls-engine-kpass-sha1", ("HASH", "no kpass sha1 specified"), "Password hash of the engine"),
+    later(Later::KeyLog, "tls-keylog", ("FILE", "no file specified"), "File for TLS secrets"),
+    later(Later::Psk, "psk", ("KEY", "no key specified"), "Pre-shared key"),
+    later(Later::Psk, "psk-identity", ("NAME", "no identity specified"), "Identity of the pre-shared key"),
     later(Later::Multipath, "mptcp", ("", ""), "Connect by multipath TCP"),
     switch(Id::Later(Later::Srv), Some('S'), None, ALL, Group::Later, "Find the server by an SRV record"),
 ];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use martlet_codec::{FilterBuf, PropertiesBuf, Qos, RetainHandling, TopicBuf, Version};
 
+use crate::flags::way::Way;
 use crate::format::Format;
 use crate::program::{Manner, Program, Role};
 
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
     pub(crate) no_tls: bool,
+    pub(crate) way: Way,
     pub(crate) bind: Option<String>,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Vec<u8>>,
@@ -116,6 +118,7 @@ impl Settings {
             host: "localhost".to_owned(),
             port: None,
             no_tls: false,
+            way: Way::default(),
             bind: None,
             username: None,
             password: None,
@@ -183,8 +186,11 @@ impl Settings {
         self.role.manner == Manner::Martlet && self.version.is_none()
     }
 
-    /// `host:port`, with `[]` around an IPv6 address.
+    /// `host:port`, with `[]` around an IPv6 address; or the path of a Unix socket.
     pub(crate) fn address(&self) -> String {
+        if let Some(path) = &self.way.unix {
+            return path.display().to_string();
+        }
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port())
         } else {
@@ -193,7 +199,7 @@ impl Settings {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port.unwrap_or(PORT)
+        self.port.unwrap_or_else(|| self.way.port())
     }
 }
 

@@ -89,6 +89,10 @@ pub(crate) enum Wrong {
     Topic(TopicUse, String, BadTopic),
     UrlScheme,
     UrlTopic,
+    /// An option of the way to the server: one sentence without its full stop.
+    Tls(String),
+    NeedsTls(&'static str),
+    CertificateAndKey,
     InputTwice,
     IdAndPrefix,
     EmptyId,
@@ -148,6 +152,10 @@ impl Wrong {
             }
             Self::Unknown(name) => plain(&format!("Unknown option '{name}'.")),
             Self::Utf8(name) => spaced(&format!("Malformed UTF-8 in {name} argument.")),
+            Self::Later(name, later) if later.is_never() => plain(&format!(
+                "{name} needs {}, which its TLS (rustls) does not have.",
+                later.what()
+            )),
             Self::Later(name, later) => plain(&format!(
                 "{name} needs {}, which this version does not have yet.",
                 later.what()
@@ -189,6 +197,13 @@ impl Wrong {
                 topic_use.kind()
             )),
             Self::UrlScheme => spaced("Unsupported URL scheme."),
+            Self::Tls(text) => plain(&format!("{text}.")),
+            Self::NeedsTls(name) => plain(&format!(
+                "{name} needs TLS: --cafile, --capath or --tls-use-os-certs."
+            )),
+            Self::CertificateAndKey => {
+                plain("Both certfile and keyfile must be provided if one of them is set.")
+            }
             Self::UrlTopic => plain("Invalid URL for -L argument specified - topic missing."),
             Self::InputTwice => spaced("Only one type of message can be sent at once."),
             Self::IdAndPrefix => spaced("-i and -I argument cannot be used together."),
@@ -221,6 +236,10 @@ impl Wrong {
             },
             Self::Unknown(text) => format!("'{text}' is not an option; a topic stands behind -t."),
             Self::Utf8(name) => format!("{name} takes UTF-8 text only."),
+            Self::Later(name, later) if later.is_never() => format!(
+                "{name} needs {}, which martlet's TLS (rustls) does not have.",
+                later.what()
+            ),
             Self::Later(name, later) => {
                 format!(
                     "{name} needs {}, which this version of martlet does not have yet.",
@@ -268,7 +287,18 @@ impl Wrong {
                     "to publish to"
                 }
             ),
-            Self::UrlScheme => "-L takes a URL that begins with mqtt://".to_owned(),
+            Self::Tls(text) => format!("{text}."),
+            Self::NeedsTls(name) => {
+                format!(
+                    "{name} needs TLS, and nothing says whom to trust: --cafile FILE, or --tls-use-os-certs."
+                )
+            }
+            Self::CertificateAndKey => {
+                "--cert and --key are two halves, and only one of them is given.".to_owned()
+            }
+            Self::UrlScheme => {
+                "-L takes a URL that begins with mqtt://, mqtts://, ws:// or wss://".to_owned()
+            }
             Self::UrlTopic => "the URL of -L has no topic behind the host: mqtt://HOST/TOPIC".to_owned(),
             Self::InputTwice => "only one of -m, -f, -s, -l and -n can be given.".to_owned(),
             Self::IdAndPrefix => "only one of -i and -I can be given.".to_owned(),

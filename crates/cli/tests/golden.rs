@@ -58,9 +58,18 @@ fn wrong_arguments() {
             "martlet pub -t a/# -m x",
             "martlet pub -t a -m x -q 3",
             "martlet pub -t a -m x --tpoic b",
-            "martlet pub -t a -m x --cafile ca.pem",
-            "martlet pub -t a -m x -p 8883",
-            "martlet pub -t a -m x -L wss://h/t",
+            "martlet pub -t a -m x --cafile no/such/ca.pem",
+            "martlet pub -t a -m x --cafile ca.pem --cert c.pem",
+            "martlet pub -t a -m x --insecure",
+            "martlet pub -t a -m x --cafile ca.pem --ciphers RC4-MD5",
+            "martlet pub -t a -m x --cafile ca.pem --tls-version tlsv1.1",
+            "martlet pub -t a -m x --psk 00",
+            "martlet pub -t a -m x --tls-engine e",
+            "martlet pub -t a -m x --key k.pem --keyform engine",
+            "martlet pub -t a -m x --proxy ftp://h",
+            "martlet pub -t a -m x -L http://h/t",
+            "martlet pub -t a -m x -S",
+            "martlet pub -t a -m x --unix no/such.sock",
             "martlet pub -t a -m x -o no/such/file",
             "martlet pub -t a -m x -x 5 -V 311",
             "martlet pub -t a -m x -D publish contet-type y",
@@ -82,7 +91,9 @@ fn wrong_arguments() {
             "mosquitto_pub -t",
             "mosquitto_pub -t a/# -m x",
             "mosquitto_pub -t a -m x --foo",
-            "mosquitto_pub -t a -m x --cafile ca.pem",
+            "mosquitto_pub -t a -m x --cafile no/such/ca.pem",
+            "mosquitto_pub -t a -m x --cafile ca.pem --cert c.pem",
+            "mosquitto_pub -t a -m x --psk 00",
             "mosquitto_pub -t a -m x -D publish topic-alias 0",
             "mosquitto_pub -t a -m x -i ''",
             "mosquitto_pub -t a -s",
@@ -283,6 +294,9 @@ fn explanations() {
             "martlet help max_qos",
             "martlet help max_half_open",
             "martlet help cafile",
+            "martlet help T005",
+            "martlet help T010",
+            "martlet help psk_hint",
         ],
     );
 }
@@ -327,6 +341,9 @@ fn man_pages_and_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = run(common::martlet(&format!("completions {shell}"))).ok();
         assert!(ran.text().contains("retained-only"), "{shell}");
-        assert!(!ran.text().contains("cafile"), "{shell}");
+        assert!(
+            ran.text().contains("cafile") && !ran.text().contains("psk"),
+            "{shell}"
+        );
     }
 }

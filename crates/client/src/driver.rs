@@ -1,12 +1,12 @@
 //! Sockets and time for the engine, on tokio: one task a client, which moves bytes and knows no rule.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::{TcpSocket, TcpStream};
+use martlet_net::Stream;
+use martlet_net::client::DialError;
+use tokio::io::{Interest, Ready};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::{ConnectError, Lost, said};
@@ -25,11 +25,11 @@ pub(crate) async fn connect(options: Options) -> Result<(Arc<Shared>, Connected)
 }
 
 /// Runs the connection, and those that follow it, until the client is closed.
-async fn run(shared: Arc<Shared>, options: Options, mut stream: TcpStream) {
+async fn run(shared: Arc<Shared>, options: Options, mut stream: Stream) {
     let mut failures = 0;
     let mut up_since = Instant::now();
     loop {
-        let cause = match next_link(&shared, &stream).await {
+        let cause = match next_link(&shared, &mut stream).await {
             None => {
                 leave(&shared, stream).await;
                 break shared.with(|state, _| state.engine.close(&Lost::ByUs));
@@ -38,7 +38,7 @@ async fn run(shared: Arc<Shared>, options: Options, mut stream: TcpStream) {
             Some(Link::Refused { refusal, .. }) => Lost::Refused(refusal),
             Some(Link::Lost { cause, .. }) => cause,
         };
-        hang_up(&shared, stream).await;
+        hang_up(&shared, stream);
         if options.reconnect == Reconnect::Never || !cause.may_pass() {
             break give_up(&shared, &cause);
         }
@@ -71,7 +71,7 @@ async fn reconnect(
     options: &Options,
     cause: Lost,
     failures: &mut u32,
-) -> Option<(TcpStream, Connected)> {
+) -> Option<(Stream, Connected)> {
     let mut retry_in = options.reconnect.wait(*failures)?;
     shared.tell(Event::Lost {
         cause,
@@ -119,16 +119,16 @@ fn lost_for_good(error: &ConnectError) -> Option<Lost> {
 }
 
 /// One attempt to connect, in as many versions as the protocol allows.
-async fn attempt(shared: &Shared, options: &Options) -> Result<(TcpStream, Connected), ConnectError> {
+async fn attempt(shared: &Shared, options: &Options) -> Result<(Stream, Connected), ConnectError> {
     let attempt = async {
         loop {
-            let stream = dial(options).await?;
+            let mut stream = dial(options).await?;
             if !shared.with(|state, now_ms| state.engine.connect(now_ms)) {
                 let cause = Lost::ByUs;
                 let address = options.address();
                 return Err(ConnectError::Lost { address, cause });
             }
-            let (error, again) = match next_link(shared, &stream).await {
+            let (error, again) = match next_link(shared, &mut stream).await {
                 Some(Link::Connected(connected)) => return Ok((stream, *connected)),
                 Some(Link::Refused { refusal, again }) => {
                     let address = options.address();
@@ -143,7 +143,7 @@ async fn attempt(shared: &Shared, options: &Options) -> Result<(TcpStream, Conne
                     (ConnectError::Lost { address, cause }, false)
                 }
             };
-            hang_up(shared, stream).await;
+            hang_up(shared, stream);
             if !again {
                 return Err(error);
             }
@@ -163,53 +163,25 @@ async fn attempt(shared: &Shared, options: &Options) -> Result<(TcpStream, Conne
     result
 }
 
-/// A connected socket.
-async fn dial(options: &Options) -> Result<TcpStream, ConnectError> {
-    let found = tokio::net::lookup_host((options.host.as_str(), options.port)).await;
-    let not_found = |source| ConnectError::HostNotFound {
-        host: options.host.clone(),
-        source,
-    };
-    let mut last = None;
-    for address in found.map_err(not_found)? {
-        match dial_address(options, address).await {
-            Ok(stream) => return Ok(stream),
-            // The address of the other family says less than one that was tried.
-            Err(ConnectError::Bind { .. }) if last.is_some() => {}
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| not_found(io::ErrorKind::NotFound.into())))
-}
-
-async fn dial_address(options: &Options, address: SocketAddr) -> Result<TcpStream, ConnectError> {
-    let failed = |source: io::Error| {
-        let address = options.address();
-        if source.kind() == io::ErrorKind::ConnectionRefused {
-            ConnectError::ConnectionRefused { address, source }
-        } else {
-            ConnectError::Io { address, source }
-        }
-    };
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    };
-    let socket = socket.map_err(failed)?;
-    if let Some(bind) = options.bind_address {
-        socket
-            .bind(SocketAddr::new(bind, 0))
-            .map_err(|source| ConnectError::Bind { bind, source })?;
-    }
-    let stream = socket.connect(address).await.map_err(failed)?;
-    stream.set_nodelay(options.no_delay).map_err(failed)?;
-    Ok(stream)
+/// A connection that carries MQTT.
+async fn dial(options: &Options) -> Result<Stream, ConnectError> {
+    let route = options.route(&options.host, options.port);
+    martlet_net::client::dial(&route)
+        .await
+        .map_err(|error| match error {
+            DialError::HostNotFound { host, source } => ConnectError::HostNotFound { host, source },
+            DialError::ConnectionRefused { address, source } => {
+                ConnectError::ConnectionRefused { address, source }
+            }
+            DialError::Bind { bind, source } => ConnectError::Bind { bind, source },
+            DialError::Io { address, source } => ConnectError::Io { address, source },
+            other => ConnectError::Transport(Box::new(other)),
+        })
 }
 
 /// Moves bytes until the connection's task has something to know; `None`: all is written, our DISCONNECT
 /// last, or the client was closed.
-async fn next_link(shared: &Shared, stream: &TcpStream) -> Option<Link> {
+async fn next_link(shared: &Shared, stream: &mut Stream) -> Option<Link> {
     loop {
         let is_blocked = write(shared, stream);
         shared.tell_packet_log();
@@ -218,7 +190,7 @@ async fn next_link(shared: &Shared, stream: &TcpStream) -> Option<Link> {
             if let Some(link) = state.links.pop_front() {
                 return Some(link);
             }
-            let all_written = state.engine.output().is_empty();
+            let all_written = state.engine.output().is_empty() && !stream.has_unsent();
             if state.engine.closed().is_some() || (state.engine.is_leaving() && all_written) {
                 return None;
             }
@@ -234,6 +206,7 @@ async fn next_link(shared: &Shared, stream: &TcpStream) -> Option<Link> {
         };
         let ready = async {
             match interest {
+                _ if reads && stream.has_received() => Ok(Ready::READABLE),
                 Some(interest) => stream.ready(interest).await,
                 None => std::future::pending().await,
             }
@@ -257,13 +230,14 @@ async fn next_link(shared: &Shared, stream: &TcpStream) -> Option<Link> {
 }
 
 /// Writes what can be written; whether something is left for later.
-fn write(shared: &Shared, stream: &TcpStream) -> bool {
+fn write(shared: &Shared, stream: &mut Stream) -> bool {
     let end = shared.with(|state, now_ms| {
         loop {
             let mut slices = [IoSlice::new(&[]); 16];
             let n = state.engine.output().slices(&mut slices);
             if n == 0 {
-                return Ok(false);
+                // What layers still hold of what was written before.
+                return stream.flush().map(|is_all| !is_all);
             }
             match stream.try_write_vectored(&slices[..n]) {
                 Ok(bytes) => state.engine.written(now_ms, bytes),
@@ -282,7 +256,7 @@ fn write(shared: &Shared, stream: &TcpStream) -> bool {
 }
 
 /// Reads what is there, up to a bound.
-fn read(shared: &Shared, stream: &TcpStream) {
+fn read(shared: &Shared, stream: &mut Stream) {
     let mut chunk = [0; limits::READ_BYTES];
     for _ in 0..limits::READS_PER_TURN {
         match stream.try_read(&mut chunk) {
@@ -311,22 +285,22 @@ fn lost(shared: &Shared, error: &io::Error) {
 }
 
 /// Ends a connection that is over: the last bytes may still leave, if that goes at once.
-async fn hang_up(shared: &Shared, mut stream: TcpStream) {
-    let _ = write(shared, &stream);
+fn hang_up(shared: &Shared, mut stream: Stream) {
+    let _ = write(shared, &mut stream);
     shared.tell_packet_log();
     // An error says that the connection is gone already.
-    let _ = timeout(limits::CLOSE_TIMEOUT, stream.shutdown()).await;
+    let _ = stream.shutdown();
 }
 
 /// Ends a connection after our DISCONNECT. Unread bytes would make the system cut the connection and
 /// the server might never see the DISCONNECT, so they are read until it closes.
-async fn leave(shared: &Shared, mut stream: TcpStream) {
+async fn leave(shared: &Shared, mut stream: Stream) {
     shared.tell_packet_log();
     let drain = async {
-        stream.shutdown().await?;
+        stream.shutdown()?;
         loop {
-            stream.readable().await?;
-            if discard(&stream)? {
+            stream.ready(Interest::READABLE).await?;
+            if discard(&mut stream)? {
                 return Ok::<(), io::Error>(());
             }
         }
@@ -337,7 +311,7 @@ async fn leave(shared: &Shared, mut stream: TcpStream) {
 
 /// Reads and forgets; whether the server has closed. Not in line: the bytes would be a part of every
 /// client's task.
-fn discard(stream: &TcpStream) -> io::Result<bool> {
+fn discard(stream: &mut Stream) -> io::Result<bool> {
     match stream.try_read(&mut [0; limits::READ_BYTES]) {
         Ok(n) => Ok(n == 0),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

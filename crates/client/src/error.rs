@@ -47,6 +47,9 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// TLS, WebSocket or a proxy failed.
+    #[error(transparent)]
+    Transport(Box<martlet_net::client::DialError>),
     /// The time of [`Options::connect_timeout`](crate::Options::connect_timeout) is over.
     #[error("{address} did not answer within {} s", after.as_secs_f64())]
     Timeout {

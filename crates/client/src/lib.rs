@@ -29,6 +29,7 @@ pub mod event;
 pub mod limits;
 pub mod message;
 pub mod options;
+mod transport;
 pub mod url;
 
 mod driver;
@@ -40,6 +41,16 @@ pub use event::{Acked, Connected, Event, SubAck, Subscribe, UnsubAck, Unsubscrib
 pub use message::{Incoming, Message};
 pub use options::{Options, OptionsError, Protocol, Reconnect};
 pub use url::UrlError;
+
+pub use martlet_net::client::{ClientTls as Tls, DialError, Proxy, WebSocketRequest as WebSocket};
+
+/// What [`Tls`] is made of.
+pub mod tls {
+    pub use martlet_net::Fault;
+    pub use martlet_net::client::{Checks, TlsError};
+    pub use martlet_net::tls::files::{FileFault, FileFaultKind, Source};
+    pub use martlet_net::tls::names;
+}
 
 pub use bytes::Bytes;
 pub use martlet_codec::{

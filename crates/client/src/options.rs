@@ -107,6 +107,7 @@ pub struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) reconnect: Reconnect,
     pub(crate) packet_log: Option<PacketLog>,
+    pub(crate) transport: crate::transport::Transport,
 }
 
 /// Called with the client identifier and each packet in mosquitto's words, see [`Options::packet_log`].
@@ -138,11 +139,15 @@ impl Options {
             connect_timeout: limits::CONNECT_TIMEOUT_DEFAULT,
             reconnect: Reconnect::Never,
             packet_log: None,
+            transport: crate::transport::Transport::default(),
         }
     }
 
-    /// `host:port`, with `[]` around an IPv6 address.
+    /// `host:port`, with `[]` around an IPv6 address; or the path of a Unix socket.
     pub fn address(&self) -> String {
+        if let Some(path) = self.unix_path() {
+            return path.display().to_string();
+        }
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

@@ -1,9 +1,16 @@
-//! `mqtt://[user[:password]@]host[:port]`: the address of a server in one string.
+//! `mqtt://[user[:password]@]host[:port]`: the address of a server in one string, and how to get there.
+
+use std::path::PathBuf;
+
+use martlet_net::client::{ClientTls, WebSocketRequest};
 
 use crate::options::Options;
 
 /// The port of plain MQTT.
 pub const PORT: u16 = 1883;
+
+/// The port of MQTT in TLS.
+pub const PORT_TLS: u16 = 8883;
 
 /// Why a string is not the URL of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,11 +20,16 @@ pub enum UrlError {
     #[error("'{0}' is not a URL: it must start with mqtt://")]
     NoScheme(String),
     /// A scheme that this build does not serve.
-    #[error("scheme '{0}' is not supported here; mqtt:// and tcp:// are")]
+    #[error(
+        "there is no scheme '{0}' here; there are mqtt, mqtts, ws, wss, unix, and tcp and ssl for the first two"
+    )]
     Scheme(String),
     /// There is no host name.
     #[error("'{0}' names no host")]
     NoHost(String),
+    /// The URL of a Unix socket without its path.
+    #[error("'{0}' is not the path of a Unix socket: unix:///path has three slashes")]
+    NoPath(String),
     /// Not a number from 1 to 65535.
     #[error("'{0}' is not a port number (1 to 65535)")]
     Port(String),
@@ -27,41 +39,112 @@ pub enum UrlError {
 }
 
 impl Options {
-    /// Options from `mqtt://[user[:password]@]host[:port]`; `tcp://` is the same. User and password may
-    /// have percent escapes. What stands behind the port (`/topic` in mosquitto's `-L`) is not read.
+    /// Options from `mqtt://[user[:password]@]host[:port]`, or another scheme. User and password may have
+    /// percent escapes.
+    ///
+    /// | scheme | the way | port | behind the port |
+    /// |---|---|---|---|
+    /// | `mqtt`, `tcp` | plain | 1883 | not read (a topic in mosquitto's `-L`) |
+    /// | `mqtts`, `ssl` | TLS | 8883 | not read |
+    /// | `ws` | WebSocket | 80 | the path, `/mqtt` if there is none |
+    /// | `wss` | WebSocket in TLS | 443 | the path, `/mqtt` if there is none |
+    /// | `unix` | a Unix socket | none | `unix:///run/mqtt.sock`: the path is the whole |
     pub fn from_url(url: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| UrlError::NoScheme(url.to_owned()))?;
-        if !matches!(scheme, "mqtt" | "tcp") {
-            return Err(UrlError::Scheme(scheme.to_owned()));
-        }
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let way = Way::of(scheme).ok_or_else(|| UrlError::Scheme(scheme.to_owned()))?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (login, place) = match authority.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
             None => (None, authority),
         };
-        let (host, port) = split_port(place)?;
-        if host.is_empty() {
-            return Err(UrlError::NoHost(url.to_owned()));
-        }
-        let mut options = Self::new(host, port);
-        if let Some(login) = login {
-            let (user, password) = match login.split_once(':') {
-                Some((user, password)) => (user, Some(password)),
-                None => (login, None),
-            };
-            options = options.user_name(unescape(user)?);
-            if let Some(password) = password {
-                options = options.password(unescape(password)?);
+        let options = if way == Way::Unix {
+            unix(url, place, path)?
+        } else {
+            let (host, port) = split_port(place, way.port())?;
+            if host.is_empty() {
+                return Err(UrlError::NoHost(url.to_owned()));
             }
+            way.over(Self::new(host, port), path)
+        };
+        match login {
+            Some(login) => options.login(login),
+            None => Ok(options),
         }
-        Ok(options)
+    }
+
+    fn login(mut self, login: &str) -> Result<Self, UrlError> {
+        let (user, password) = match login.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (login, None),
+        };
+        self = self.user_name(unescape(user)?);
+        if let Some(password) = password {
+            self = self.password(unescape(password)?);
+        }
+        Ok(self)
     }
 }
 
+/// What a scheme stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Tcp,
+    Tls,
+    WebSocket,
+    SecureWebSocket,
+    Unix,
+}
+
+impl Way {
+    fn of(scheme: &str) -> Option<Self> {
+        Some(match scheme.to_ascii_lowercase().as_str() {
+            "mqtt" | "tcp" => Self::Tcp,
+            "mqtts" | "ssl" => Self::Tls,
+            "ws" => Self::WebSocket,
+            "wss" => Self::SecureWebSocket,
+            "unix" => Self::Unix,
+            _ => return None,
+        })
+    }
+
+    const fn port(self) -> u16 {
+        match self {
+            Self::Tcp | Self::Unix => PORT,
+            Self::Tls => PORT_TLS,
+            Self::WebSocket => 80,
+            Self::SecureWebSocket => 443,
+        }
+    }
+
+    fn over(self, options: Options, path: &str) -> Options {
+        let options = match self {
+            Self::Tls | Self::SecureWebSocket => options.tls(ClientTls::default()),
+            _ => options,
+        };
+        if !matches!(self, Self::WebSocket | Self::SecureWebSocket) {
+            return options;
+        }
+        let path = path.split('#').next().unwrap_or_default();
+        let mut websocket = WebSocketRequest::default();
+        if !matches!(path, "" | "/") {
+            path.clone_into(&mut websocket.path);
+        }
+        options.websocket(websocket)
+    }
+}
+
+/// `unix:///path`.
+fn unix(url: &str, place: &str, path: &str) -> Result<Options, UrlError> {
+    if !place.is_empty() || path.len() < 2 {
+        return Err(UrlError::NoPath(url.to_owned()));
+    }
+    Ok(Options::new("localhost", PORT).unix(PathBuf::from(unescape(path)?)))
+}
+
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn split_port(place: &str) -> Result<(&str, u16), UrlError> {
+fn split_port(place: &str, usual: u16) -> Result<(&str, u16), UrlError> {
     let (host, port) = match place.strip_prefix('[').and_then(|p| p.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => match rest.strip_prefix(':') {
@@ -74,7 +157,7 @@ fn split_port(place: &str) -> Result<(&str, u16), UrlError> {
         },
     };
     match port {
-        None => Ok((host, PORT)),
+        None => Ok((host, usual)),
         Some(text) => match text.parse() {
             Ok(0) | Err(_) => Err(UrlError::Port(text.to_owned())),
             Ok(port) => Ok((host, port)),
@@ -126,6 +209,11 @@ mod tests {
             ),
             ("mqtt://[::1]", "[::1]:1883", None, None),
             ("mqtt://[::1]:99/x", "[::1]:99", None, None),
+            ("mqtts://h", "h:8883", None, None),
+            ("SSL://h:1", "h:1", None, None),
+            ("ws://u@h", "h:80", Some("u"), None),
+            ("wss://h/path?query", "h:443", None, None),
+            ("unix:///run/a%20b.sock", "/run/a b.sock", None, None),
         ];
         for (url, address, user, password) in cases {
             let options = Options::from_url(url).unwrap();
@@ -136,10 +224,25 @@ mod tests {
     }
 
     #[test]
+    fn ways() {
+        let route = |url| Options::from_url(url).unwrap().route("h", 1);
+        let path = |url| route(url).websocket.map(|websocket| websocket.path);
+        assert_eq!(path("ws://h").as_deref(), Some("/mqtt"));
+        assert_eq!(path("wss://h/").as_deref(), Some("/mqtt"));
+        assert_eq!(path("ws://h/a/b?c=d#e").as_deref(), Some("/a/b?c=d"));
+        assert_eq!(path("mqtts://h/a"), None);
+        let is_secured = |url| route(url).tls.is_some();
+        assert!(is_secured("mqtts://h") && is_secured("ssl://h") && is_secured("wss://h"));
+        assert!(!is_secured("mqtt://h") && !is_secured("ws://h") && !is_secured("unix:///p"));
+    }
+
+    #[test]
     fn what_is_not_a_url() {
         let cases = [
             ("localhost", UrlError::NoScheme("localhost".into())),
-            ("wss://h", UrlError::Scheme("wss".into())),
+            ("http://h", UrlError::Scheme("http".into())),
+            ("unix://h/p", UrlError::NoPath("unix://h/p".into())),
+            ("unix:///", UrlError::NoPath("unix:///".into())),
             ("mqtt://", UrlError::NoHost("mqtt://".into())),
             ("mqtt://h:0", UrlError::Port("0".into())),
             ("mqtt://h:x", UrlError::Port("x".into())),

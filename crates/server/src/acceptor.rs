@@ -1,21 +1,29 @@
 //! Accepts connections and hands each to the shard that has least to do.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use martlet_broker::{Peer, Shared};
+use martlet_broker::{Address, Peer, Shared};
+use martlet_net::Stream;
 
-use crate::inbox::{Inbox, Item};
+use crate::entrance::Entrance;
+use crate::handshakes::{Handshakes, Job};
+use crate::inbox::{Arrival, Inbox, Item, Known};
+use crate::limits::HANDSHAKES_MAX;
 use crate::placement::{Load, Placement};
 use crate::worker::Worker;
 
 /// One listening socket.
 pub(crate) struct Acceptor {
-    pub(crate) listener: TcpListener,
-    pub(crate) address: SocketAddr,
+    pub(crate) listener: Listening,
+    /// Its address or path, for the log.
+    pub(crate) address: String,
+    /// The name of its listener in the log.
+    pub(crate) name: Arc<str>,
+    /// What clients need before MQTT; none: nothing.
+    pub(crate) entrance: Option<(Arc<Entrance>, Arc<Handshakes>)>,
     /// Which rules hold for its clients.
     pub(crate) rules: u16,
     pub(crate) shared: Arc<Shared>,
@@ -24,6 +32,45 @@ pub(crate) struct Acceptor {
     pub(crate) connections_max: u64,
     /// Connections without a CONNECT. At it: waits, and says so.
     pub(crate) half_open_max: u64,
+}
+
+/// A socket that takes connections.
+#[derive(Debug)]
+pub(crate) enum Listening {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// The same in the runtime of a thread.
+enum Attached {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Attached {
+    fn of(listening: &Listening) -> io::Result<Self> {
+        Ok(match listening {
+            Listening::Tcp(listener) => Self::Tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?),
+            Listening::Unix(listener) => {
+                Self::Unix(tokio::net::UnixListener::from_std(listener.try_clone()?)?)
+            }
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Address)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((stream.into(), address.into()))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                let process = process.and_then(|pid| u32::try_from(pid).ok());
+                Ok((stream.into(), Address::Local { process }))
+            }
+        }
+    }
 }
 
 /// How long to wait before looking again whether there is room.
@@ -35,29 +82,14 @@ const FULL_LINE_INTERVAL: Duration = Duration::from_secs(1);
 impl Acceptor {
     /// Runs until it is dropped, on the thread of a shard: what stays in that shard needs no other thread.
     pub(crate) async fn run(self, here: &Rc<Worker>) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
+        let listener = Attached::of(&self.listener)?;
         let mut placement = Placement::new(Instant::now(), self.inboxes.len());
         let mut fullness = Fullness::default();
         loop {
             self.wait_for_room(&mut fullness).await;
             let accepted = listener.accept().await.and_then(|(stream, address)| {
-                let peer = Peer {
-                    address,
-                    listener: self.rules,
-                };
                 let shard = placement.choose(Instant::now(), |shard| self.load(shard));
-                if shard == here.index() {
-                    here.open(stream, peer, &[], None);
-                    return Ok(());
-                }
-                // The stream leaves this thread's runtime for that of its shard.
-                self.inboxes[shard].push(Item::Connection {
-                    stream: stream.into_std()?,
-                    peer,
-                    unread: Vec::new(),
-                    vouched: None,
-                });
-                Ok(())
+                self.pass_on(stream, address, shard, here)
             });
             match accepted {
                 Ok(()) => {}
@@ -72,6 +104,39 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// Gives a connection to its shard, or to its handshakes first.
+    fn pass_on(&self, stream: Stream, address: Address, shard: usize, here: &Rc<Worker>) -> io::Result<()> {
+        let peer = Peer {
+            address,
+            listener: self.rules,
+        };
+        if let Some((entrance, handshakes)) = &self.entrance {
+            let stream = stream.detach()?;
+            self.inboxes[shard].expect_connection();
+            handshakes.begin(Job {
+                stream,
+                peer,
+                shard,
+                entrance: Arc::clone(entrance),
+                listener: Arc::clone(&self.name),
+            });
+            return Ok(());
+        }
+        if shard == here.index() {
+            here.open(stream, peer, &[], Known::default());
+            return Ok(());
+        }
+        // The stream leaves this thread's runtime for that of its shard.
+        let arrival = Arrival {
+            stream: stream.detach()?,
+            peer,
+            unread: Vec::new(),
+            known: Known::default(),
+        };
+        self.inboxes[shard].push(Item::Connection(Box::new(arrival)));
+        Ok(())
     }
 
     /// At the limits nobody is accepted: clients wait in the kernel, and the log says why.
@@ -94,6 +159,13 @@ impl Acceptor {
         let sockets = totals.sockets + on_the_way as u64;
         if sockets >= self.connections_max {
             return Some(("too many connections", self.connections_max));
+        }
+        if self
+            .entrance
+            .as_ref()
+            .is_some_and(|(_, handshakes)| handshakes.is_full())
+        {
+            return Some(("too many handshakes", HANDSHAKES_MAX as u64));
         }
         let half_open = sockets.saturating_sub(totals.sessions_connected);
         (half_open >= self.half_open_max)

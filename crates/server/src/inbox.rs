@@ -1,12 +1,12 @@
 //! What other threads hand to a shard: a list that is swapped under a lock, and a wake-up only when it
 //! was empty.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use martlet_broker::{ConnId, Parcels, Peer, Revoked, Verdict};
+use martlet_net::Detached;
 use parking_lot::Mutex;
 
 use crate::limits::{INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
@@ -15,13 +15,7 @@ use crate::limits::{INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
 #[derive(Debug)]
 pub(crate) enum Item {
     /// A connection: just accepted, or moved here with what it has sent.
-    Connection {
-        stream: TcpStream,
-        peer: Peer,
-        unread: Vec<u8>,
-        /// Its login was checked by the users of that generation.
-        vouched: Option<u64>,
-    },
+    Connection(Box<Arrival>),
     /// A login was checked.
     Login(ConnId, Verdict),
     /// Users are gone or changed.
@@ -36,6 +30,25 @@ pub(crate) enum Item {
     DisconnectAll,
     /// The thread ends.
     Exit,
+}
+
+/// A connection on its way to a shard.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: Detached,
+    pub(crate) peer: Peer,
+    /// What it has sent to another shard.
+    pub(crate) unread: Vec<u8>,
+    pub(crate) known: Known,
+}
+
+/// What is known of a client before its CONNECT is handled.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Who its certificate says that it is.
+    pub(crate) identity: Option<Box<str>>,
+    /// Its login was checked by the users of that generation.
+    pub(crate) vouched: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -67,9 +80,19 @@ impl List {
 
 impl Inbox {
     pub(crate) fn push(&self, item: Item) {
-        if matches!(item, Item::Connection { .. }) {
-            self.connections.fetch_add(1, Ordering::Relaxed);
+        if matches!(item, Item::Connection(_)) {
+            self.expect_connection();
         }
+        self.push_expected(item);
+    }
+
+    /// A connection will be pushed, and is counted already. If it comes to nothing, it is as if it had been opened.
+    pub(crate) fn expect_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Pushes one that was expected.
+    pub(crate) fn push_expected(&self, item: Item) {
         let mut list = self.list.lock();
         let waker = list.waker();
         list.items.push(item);

@@ -10,12 +10,12 @@ use martlet_journal::{RealDisk, Report};
 use martlet_store::{Bell, Engine, Exchange, Limits, Restored, Urgency};
 use parking_lot::{Condvar, Mutex};
 
+use crate::clock::{Clock, system_ms};
 use crate::config::StoreConfig;
 use crate::error::Error;
 use crate::inbox::{Inbox, Item};
 use crate::kill_points;
 use crate::limits::{CLOCK_JUMP_MS, STORE_FILES_NAMED_MAX, STORE_LATER_MS, STORE_TICK_MS};
-use crate::worker::{Clock, system_ms};
 
 const TICK: Duration = Duration::from_millis(STORE_TICK_MS);
 

@@ -5,8 +5,11 @@
 //! between sockets and shards, and messages between shards.
 
 mod acceptor;
+mod clock;
 pub mod config;
+mod entrance;
 pub mod error;
+mod handshakes;
 mod inbox;
 mod keeper;
 mod kill_points;
@@ -22,4 +25,4 @@ mod worker;
 pub use error::Error;
 pub use log::{flush as flush_log, init as init_log, reopen as reopen_log};
 pub use martlet_broker::Durability;
-pub use server::Server;
+pub use server::{Place, Server};

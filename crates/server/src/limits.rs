@@ -67,6 +67,10 @@ pub const LINGER_MS: u64 = 1_000;
 /// Milliseconds in which clients are told that the broker stops. Then it exits.
 pub const STOP_MS: u64 = 3_000;
 
+/// Handshakes of TLS and WebSocket that run at a time. At it: who needs one waits to be accepted, and the log says so.
+/// Each takes up to about 40 KiB.
+pub const HANDSHAKES_MAX: usize = 4_096;
+
 /// Files that are kept open beside connections.
 pub const FILES_RESERVED: u64 = 100;
 

@@ -259,17 +259,17 @@ impl Visit for Fields {
 #[derive(Debug)]
 pub(crate) struct EventLog {
     connection_messages: bool,
-    /// The port of each listener.
-    ports: Arc<[u16]>,
+    /// The port of each listener, or its path.
+    listeners: Arc<[String]>,
     drops: Drops,
 }
 
 impl EventLog {
-    /// `ports` are those of the listeners, in the order of their rules.
-    pub(crate) fn new(connection_messages: bool, ports: Arc<[u16]>) -> Self {
+    /// `listeners` are their ports or paths, in the order of their rules.
+    pub(crate) fn new(connection_messages: bool, listeners: Arc<[String]>) -> Self {
         Self {
             connection_messages,
-            ports,
+            listeners,
             drops: Drops::new(),
         }
     }
@@ -300,7 +300,7 @@ impl EventLog {
                     target: NOTICE,
                     client = client_id,
                     from = %peer.address,
-                    listener = self.port(&peer),
+                    listener = self.listener(&peer),
                     user = user_name,
                     version = %version,
                     clean = clean_start,
@@ -349,7 +349,7 @@ impl EventLog {
                     reason = reason.key(),
                     client = client_id,
                     from = %peer.address,
-                    listener = self.port(&peer),
+                    listener = self.listener(&peer),
                     text = reason.text(),
                     "login.denied"
                 );
@@ -417,8 +417,8 @@ impl EventLog {
         }
     }
 
-    fn port(&self, peer: &Peer) -> Option<u16> {
-        self.ports.get(usize::from(peer.listener)).copied()
+    fn listener(&self, peer: &Peer) -> Option<&str> {
+        self.listeners.get(usize::from(peer.listener)).map(String::as_str)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The broker as a whole: listeners, threads, and their end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,9 +13,12 @@ use martlet_broker::{MemoryStore, Seed, Shard, Shared};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::acceptor::Acceptor;
-use crate::config::{Config, ListenError};
+use crate::acceptor::{Acceptor, Listening};
+use crate::clock::Clock;
+use crate::config::{Bind, Config, Finding, ListenError};
+use crate::entrance::{Entrance, Reread};
 use crate::error::Error;
+use crate::handshakes::Handshakes;
 use crate::inbox::{Inbox, Item};
 use crate::keeper::{self, Keeper};
 use crate::limits::{ASKED_BYTES, CONNECTIONS_FEW, FILES_RESERVED, MEMORY_INTERVAL_MS, STOP_MS};
@@ -22,7 +26,7 @@ use crate::log::EventLog;
 use crate::logins::Logins;
 use crate::pid_file::PidFile;
 use crate::settings;
-use crate::worker::{Clock, Worker};
+use crate::worker::Worker;
 
 /// A broker that runs.
 pub struct Server {
@@ -30,11 +34,14 @@ pub struct Server {
     inboxes: Arc<[Inbox]>,
     workers: Vec<JoinHandle<()>>,
     stop_accepting: Option<tokio::sync::oneshot::Sender<()>>,
-    addresses: Vec<SocketAddr>,
+    places: Vec<Place>,
+    entrances: Vec<Arc<Entrance>>,
+    handshakes: Vec<JoinHandle<()>>,
     keeper: Option<Keeper>,
     logins: Option<Logins>,
     store_folder: Option<PathBuf>,
-    /// Removed when all else has ended.
+    /// Removed when all else has ended, as is the file of the process identifier.
+    _unix_paths: Vec<UnixPath>,
     _pid_file: Option<PidFile>,
 }
 
@@ -43,9 +50,15 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, Error> {
         let password_files = Logins::read(config)?;
         let files_max = raise_open_files();
+        let (entrances, warnings) = open_entrances(config)?;
         let sockets = open_all(config)?;
-        let addresses: Vec<_> = sockets.iter().map(|(socket, _)| socket.address).collect();
-        let ports = ports(config, &sockets);
+        let places = places(config, &sockets);
+        let names = names(config, &sockets);
+        let unix_paths = sockets
+            .iter()
+            .filter_map(|(socket, _)| socket.path.clone().map(UnixPath))
+            .collect();
+        tell_findings(&warnings);
         let pid_file = config.pid_file.as_ref().map(PidFile::write).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shards = config
@@ -95,11 +108,19 @@ impl Server {
         let sockets = listen_all(config, sockets)?;
         let store_folder = opened.as_ref().map(|opened| opened.folder().to_owned());
         let keeper = opened.map(|opened| opened.start(Arc::clone(&shared)));
+        let (handshakes, handshake_threads) = if entrances.iter().any(Option::is_some) {
+            let (door, threads) = Handshakes::start(shards, &inboxes, config.connect_timeout_ms);
+            (Some(Arc::new(door)), threads)
+        } else {
+            (None, Vec::new())
+        };
         let acceptors: Vec<_> = sockets
             .into_iter()
             .map(|(socket, rules)| Acceptor {
                 listener: socket.listener,
                 address: socket.address,
+                name: names[usize::from(rules)].as_str().into(),
+                entrance: entrances[usize::from(rules)].clone().zip(handshakes.clone()),
                 rules,
                 shared: Arc::clone(&shared),
                 inboxes: Arc::clone(&inboxes),
@@ -107,13 +128,14 @@ impl Server {
                 half_open_max: config.half_open_max.into(),
             })
             .collect();
+        drop(handshakes);
         let (stop_accepting, stopped) = tokio::sync::oneshot::channel();
         let mut reception = Some((acceptors, stopped));
         let workers = (0..)
             .zip(shard_list)
             .map(|(index, shard)| {
                 let (shared, inboxes) = (Arc::clone(&shared), Arc::clone(&inboxes));
-                let log = EventLog::new(config.log.connection_messages, Arc::clone(&ports));
+                let log = EventLog::new(config.log.connection_messages, Arc::clone(&names));
                 let desk = logins.as_ref().map(Logins::desk);
                 // The first shard accepts for all: with one of them, nobody has to be woken for it.
                 let reception = reception.take();
@@ -138,17 +160,47 @@ impl Server {
             inboxes,
             workers,
             stop_accepting: Some(stop_accepting),
-            addresses,
+            places,
+            entrances: entrances.into_iter().flatten().collect(),
+            handshakes: handshake_threads,
             keeper,
             logins,
             store_folder,
+            _unix_paths: unix_paths,
             _pid_file: pid_file,
         })
     }
 
-    /// The addresses that it listens on; with port 0 those that the system chose.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Where it listens; with port 0 what the system chose.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The addresses of the network among them.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.places.iter().filter_map(|place| place.address).collect()
+    }
+
+    /// Reads certificates, keys and lists of revoked certificates again, and tells the log. Nobody is disconnected; a
+    /// listener whose files are wrong goes on with what it has.
+    pub fn reread_certificates(&self) {
+        let mut reread = Reread::default();
+        self.entrances
+            .iter()
+            .for_each(|entrance| entrance.reread(&mut reread));
+        let Reread {
+            renewed,
+            warnings,
+            faults,
+        } = reread;
+        for fault in &faults {
+            let text = format!("{} The certificate that was in use stays in use.", fault.line());
+            tracing::error!(code = fault.code.as_str(), text, "certificates.kept");
+        }
+        tell_findings(&warnings);
+        if renewed > 0 {
+            tracing::info!(target: "notice", listeners = renewed, "certificates.reloaded");
+        }
     }
 
     /// The folder of the store; none: state is memory.
@@ -179,6 +231,8 @@ impl Server {
         self.tell_all(|| Item::Exit);
         self.workers.drain(..).for_each(join);
         drop(self.logins.take());
+        // The last acceptor went with them.
+        self.handshakes.drain(..).for_each(join);
         if let Some(keeper) = self.keeper.take() {
             keeper.stop();
         }
@@ -217,7 +271,7 @@ async fn accept_all(acceptors: Vec<Acceptor>, here: Rc<Worker>, stopped: tokio::
     for acceptor in acceptors {
         let here = Rc::clone(&here);
         running.spawn_local(async move {
-            let address = acceptor.address;
+            let address = acceptor.address.clone();
             if let Err(error) = acceptor.run(&here).await {
                 tracing::error!(%address, %error, "listener.failed");
             }
@@ -251,28 +305,100 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1_024)
 }
 
+/// Where the broker listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The address, or the path of a Unix socket.
+    pub name: String,
+    /// The address; none: a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// The scheme of its URLs: `mqtt`, `mqtts`, `ws`, `wss`, `unix`.
+    pub scheme: &'static str,
+}
+
 /// A socket that has its address, and takes no connections yet.
 struct Bound {
     socket: socket2::Socket,
-    address: SocketAddr,
+    /// None: a Unix socket.
+    address: Option<SocketAddr>,
+    path: Option<PathBuf>,
 }
 
-struct Listening {
-    listener: std::net::TcpListener,
-    address: SocketAddr,
-}
-
-/// The port of each listener; with port 0 the one that the system chose.
-fn ports(config: &Config, sockets: &[(Bound, u16)]) -> Arc<[u16]> {
-    let mut ports: Vec<_> = config
-        .listeners
-        .iter()
-        .map(|listener| listener.place.port)
-        .collect();
-    for (socket, rules) in sockets {
-        ports[usize::from(*rules)] = socket.address.port();
+impl Bound {
+    fn name(&self) -> String {
+        match (&self.address, &self.path) {
+            (Some(address), _) => address.to_string(),
+            (None, path) => path.as_deref().unwrap_or(Path::new("")).display().to_string(),
+        }
     }
-    ports.into()
+}
+
+struct Open {
+    listener: Listening,
+    address: String,
+}
+
+/// The path of a Unix socket that is ours, removed at the end.
+#[derive(Debug)]
+struct UnixPath(PathBuf);
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // It may be gone already, and nothing hangs on it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Of each listener; none: its clients begin with MQTT.
+type Entrances = Vec<Option<Arc<Entrance>>>;
+
+/// What each listener has before MQTT, and what is better known of it; or all that is wrong.
+fn open_entrances(config: &Config) -> Result<(Entrances, Vec<Finding>), Error> {
+    let (mut entrances, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for listener in &config.listeners {
+        match Entrance::of(listener, &mut warnings) {
+            Ok(entrance) => entrances.push(entrance.map(Arc::new)),
+            Err(mut wrong) => faults.append(&mut wrong),
+        }
+    }
+    if faults.is_empty() {
+        return Ok((entrances, warnings));
+    }
+    Err(faults.into())
+}
+
+fn tell_findings(findings: &[Finding]) {
+    for finding in findings {
+        tracing::warn!(
+            code = finding.code.as_str(),
+            text = finding.line(),
+            "config.warning"
+        );
+    }
+}
+
+fn places(config: &Config, sockets: &[(Bound, u16)]) -> Vec<Place> {
+    let place = |(socket, rules): &(Bound, u16)| Place {
+        name: socket.name(),
+        address: socket.address,
+        scheme: config.listeners[usize::from(*rules)].scheme(),
+    };
+    sockets.iter().map(place).collect()
+}
+
+/// The port of each listener, with port 0 the one that the system chose, or its path.
+fn names(config: &Config, sockets: &[(Bound, u16)]) -> Arc<[String]> {
+    let name = |listener: &crate::config::Listener| match &listener.place.bind {
+        Bind::Unix(path) => path.display().to_string(),
+        _ => listener.place.port.to_string(),
+    };
+    let mut names: Vec<_> = config.listeners.iter().map(name).collect();
+    for (socket, rules) in sockets {
+        if let Some(address) = socket.address {
+            names[usize::from(*rules)] = address.port().to_string();
+        }
+    }
+    names.into()
 }
 
 /// All sockets of all listeners, each with the index of its rules; or all that cannot be opened.
@@ -280,6 +406,13 @@ fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
     let (mut open, mut errors) = (Vec::new(), Vec::new());
     for (rules, listener) in config.listeners.iter().enumerate() {
         let (place, origin) = (&listener.place, &listener.origin);
+        if let Bind::Unix(path) = &place.bind {
+            match bind_unix(path) {
+                Ok(socket) => open.push((socket, rules as u16)),
+                Err(error) => errors.push(ListenError::unix(path, origin, error)),
+            }
+            continue;
+        }
         let addresses = match place.socket_addresses() {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -294,7 +427,7 @@ fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
             address.set_port(port);
             match bind(address, config.tcp_nodelay) {
                 Ok(socket) => {
-                    port = socket.address.port();
+                    port = socket.address.map_or(port, |address| address.port());
                     open.push((socket, rules as u16));
                     opened += 1;
                 }
@@ -302,7 +435,7 @@ fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
             }
         }
         // That the machine lacks a family of addresses is not what is wrong if it has the other.
-        let is_taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+        let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
         if place.may_lack_a_family() && (opened > 0 || failed.iter().any(|(_, error)| is_taken(error))) {
             failed.retain(|(_, error)| is_taken(error));
         }
@@ -317,7 +450,7 @@ fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
     Err(Error::Listen(ListenError::joined(errors)))
 }
 
-fn bind(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Bound> {
+fn bind(address: SocketAddr, tcp_nodelay: bool) -> io::Result<Bound> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -329,21 +462,68 @@ fn bind(address: SocketAddr, tcp_nodelay: bool) -> std::io::Result<Bound> {
     socket.set_tcp_nodelay(tcp_nodelay)?;
     socket.bind(&address.into())?;
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
-    Ok(Bound { socket, address })
+    Ok(Bound {
+        socket,
+        address: Some(address),
+        path: None,
+    })
+}
+
+/// A Unix socket. One that a broker left behind which ended without a word is replaced; one that answers is not.
+fn bind_unix(path: &Path) -> io::Result<Bound> {
+    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::net::UnixStream;
+    match std::fs::symlink_metadata(path) {
+        Ok(about) if !about.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(_) => match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(error) => return Err(error),
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        },
+        Err(_) => {}
+    }
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    Ok(Bound {
+        socket,
+        address: None,
+        path: Some(path.to_owned()),
+    })
 }
 
 /// Connections are taken from now on.
-fn listen_all(config: &Config, bound: Vec<(Bound, u16)>) -> Result<Vec<(Listening, u16)>, Error> {
+fn listen_all(config: &Config, bound: Vec<(Bound, u16)>) -> Result<Vec<(Open, u16)>, Error> {
     let (mut open, mut errors) = (Vec::new(), Vec::new());
-    for (Bound { socket, address }, rules) in bound {
-        match socket.listen(BACKLOG) {
-            Ok(()) => {
-                let listener = socket.into();
-                open.push((Listening { listener, address }, rules));
+    for (bound, rules) in bound {
+        let name = bound.name();
+        let Bound {
+            socket,
+            address,
+            path,
+        } = bound;
+        let origin = &config.listeners[usize::from(rules)].origin;
+        match (socket.listen(BACKLOG), address) {
+            (Ok(()), address) => {
+                let listener = match address {
+                    Some(_) => Listening::Tcp(socket.into()),
+                    None => Listening::Unix(socket.into()),
+                };
+                open.push((
+                    Open {
+                        listener,
+                        address: name,
+                    },
+                    rules,
+                ));
             }
-            Err(error) => {
-                let origin = &config.listeners[usize::from(rules)].origin;
-                errors.push(ListenError::new(address, origin, error));
+            (Err(error), Some(address)) => errors.push(ListenError::new(address, origin, error)),
+            (Err(error), None) => {
+                errors.push(ListenError::unix(
+                    path.as_deref().unwrap_or(Path::new("")),
+                    origin,
+                    error,
+                ));
             }
         }
     }

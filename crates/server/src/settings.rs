@@ -97,6 +97,7 @@ pub(crate) fn rules(listener: &Listener, broker: &BrokerSettings) -> ListenerRul
         policy,
         allow_anonymous: listener.allow_anonymous,
         has_users: listener.password_file.is_some(),
+        user_from_certificate: listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some()),
         durability: listener.durability,
         auto_id_prefix: listener.auto_id_prefix.clone(),
         connections_max: listener.connections_max,

@@ -13,64 +13,21 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use martlet_broker::{ConnId, Event, Input, Login, Parcels, Peer, Relocated, Shard, Sink};
-use martlet_session::Now;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use martlet_net::{ReadHalf, Stream, WriteHalf};
 use tokio::time::Sleep;
 
 use self::reader::Reader;
-use crate::inbox::{Inbox, Item};
+use crate::clock::Clock;
+use crate::inbox::{Arrival, Inbox, Item, Known};
 use crate::kill_points;
 use crate::limits::{
     FLUSH_BACKLOG_BYTES_MAX, FLUSH_BACKLOG_MAX, FLUSH_SLICE, KEPT_BYTES_MAX, READ_BYTES_MAX, WRITE_BYTES_MAX,
 };
 use crate::log::EventLog;
 use crate::logins::Desk;
-
-/// The clock of the process: monotonic from its start, and the wall clock that goes with it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    start: Instant,
-    start_wall_ms: u64,
-}
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self {
-            start: Instant::now(),
-            start_wall_ms: system_ms(),
-        }
-    }
-
-    /// The same clock, whose wall time is that of a store.
-    pub(crate) fn with_wall(self, wall_ms: u64) -> Self {
-        Self {
-            start_wall_ms: wall_ms.saturating_sub(self.now().mono_ms),
-            ..self
-        }
-    }
-
-    pub(crate) fn now(&self) -> Now {
-        let mono_ms = self.start.elapsed().as_millis() as u64;
-        Now {
-            mono_ms,
-            wall_ms: self.start_wall_ms + mono_ms,
-        }
-    }
-
-    fn instant(&self, mono_ms: u64) -> Instant {
-        self.start + Duration::from_millis(mono_ms)
-    }
-}
-
-/// What the clock of the system shows: it may be set at any time.
-pub(crate) fn system_ms() -> u64 {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    wall.as_millis() as u64
-}
 
 /// A shard with its sockets.
 pub(crate) struct Worker {
@@ -100,7 +57,7 @@ struct Sockets {
 
 struct Socket {
     id: ConnId,
-    write: OwnedWriteHalf,
+    write: WriteHalf,
     /// The reader, which waits for the socket and may have to be told something else.
     reader: Option<Waker>,
     state: State,
@@ -316,14 +273,15 @@ impl Worker {
         let mut exits = false;
         for item in items.drain(..) {
             match item {
-                Item::Connection {
-                    stream,
-                    peer,
-                    unread,
-                    vouched,
-                } => {
-                    match TcpStream::from_std(stream) {
-                        Ok(stream) => self.open(stream, peer, &unread, vouched),
+                Item::Connection(arrival) => {
+                    let Arrival {
+                        stream,
+                        peer,
+                        unread,
+                        known,
+                    } = *arrival;
+                    match Stream::attach(stream) {
+                        Ok(stream) => self.open(stream, peer, &unread, known),
                         Err(error) => {
                             tracing::warn!(from = %peer.address, %error, "connection.failed");
                         }
@@ -383,7 +341,7 @@ impl Worker {
     fn arm(&self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) {
         let log_ms = self.sockets.borrow().log.due().map_or(u64::MAX, |due| {
             // Rounded up: it must be over when this is.
-            due.saturating_duration_since(self.clock.start).as_millis() as u64 + 1
+            self.clock.mono_ms(due) + 1
         });
         let deadline_ms = self.shard.borrow().deadline_ms().unwrap_or(u64::MAX).min(log_ms);
         if deadline_ms == u64::MAX {
@@ -447,10 +405,14 @@ impl Worker {
         usize::from(self.sockets.borrow().index)
     }
 
-    /// Takes over a connection, with what it has sent to another shard and what that knows of its login.
-    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, peer: Peer, unread: &[u8], vouched: Option<u64>) {
-        let (read, write) = stream.into_split();
+    /// Takes over a connection, with what it has sent to another shard and what is known of its client.
+    pub(crate) fn open(self: &Rc<Self>, stream: Stream, peer: Peer, unread: &[u8], known: Known) {
+        let (read, write) = stream.split();
         let id = self.shard.borrow_mut().open(self.clock.now(), peer);
+        let Known { identity, vouched } = known;
+        if identity.is_some() {
+            self.shard.borrow_mut().identify(id, identity);
+        }
         let socket = Socket {
             id,
             write,
@@ -526,33 +488,33 @@ impl Worker {
     }
 
     /// The reader has ended: the socket is gone, or goes to another shard.
-    fn close(&self, conn: ConnId, read: OwnedReadHalf) {
+    fn close(&self, conn: ConnId, read: ReadHalf) {
         let socket = self.sockets.borrow_mut().take(conn);
         let Some(socket) = socket else { return };
         let Socket { write, state, .. } = socket;
         // Dropped in halves it would be shut down first.
-        let stream = read.reunite(write).expect("they are halves of one stream");
+        let stream = Stream::reunite(read, write);
         let State::Moving(to) = state else {
             drop(stream);
             return self.handle(Input::Closed(conn));
         };
-        let (
-            shard,
-            Relocated {
-                peer,
-                unread,
-                vouched,
-            },
-        ) = *to;
-        match stream.into_std() {
+        let (shard, relocated) = *to;
+        let Relocated {
+            peer,
+            unread,
+            identity,
+            vouched,
+        } = relocated;
+        match stream.detach() {
             Ok(stream) => {
                 let inboxes = Arc::clone(&self.sockets.borrow().inboxes);
-                inboxes[usize::from(shard)].push(Item::Connection {
+                let arrival = Arrival {
                     stream,
                     peer,
                     unread,
-                    vouched,
-                });
+                    known: Known { identity, vouched },
+                };
+                inboxes[usize::from(shard)].push(Item::Connection(Box::new(arrival)));
             }
             Err(error) => tracing::warn!(from = %peer.address, error = %error, "connection.failed"),
         }
@@ -563,17 +525,19 @@ impl Socket {
     /// All of the output is written. A client that is closed is told so, and gets a moment to read it: a socket
     /// that is closed with unread bytes in it would lose what was just written.
     fn written(&mut self) {
+        if let Err(error) = self.write.try_flush() {
+            return self.failed(&error);
+        }
         match self.state {
             State::Closing => {
-                let socket: &TcpStream = self.write.as_ref();
-                if socket2::SockRef::from(socket)
-                    .shutdown(std::net::Shutdown::Write)
-                    .is_err()
-                {
+                if self.write.shutdown().is_err() {
                     self.finish();
                 }
             }
-            State::HangingUp => self.finish(),
+            State::HangingUp => {
+                self.write.say_goodbye();
+                self.finish();
+            }
             State::Open | State::Done | State::Moving(_) => {}
         }
     }

@@ -35,7 +35,7 @@ impl Lone {
                     0,
                     shard,
                     inboxes,
-                    EventLog::new(true, Arc::from([1_883])),
+                    EventLog::new(true, Arc::from(["1883".to_owned()])),
                     None,
                     clock,
                 );
@@ -57,16 +57,13 @@ impl Lone {
         let (stream, address) = self.listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let peer = peer(address);
-        let unread = unread.to_vec();
-        (
-            client,
-            Item::Connection {
-                stream,
-                peer,
-                unread,
-                vouched: None,
-            },
-        )
+        let arrival = Arrival {
+            stream: martlet_net::StdSocket::Tcp(stream).into(),
+            peer,
+            unread: unread.to_vec(),
+            known: Known::default(),
+        };
+        (client, Item::Connection(Box::new(arrival)))
     }
 }
 
@@ -80,7 +77,10 @@ fn lone() -> Lone {
 }
 
 fn peer(address: SocketAddr) -> Peer {
-    Peer { address, listener: 0 }
+    Peer {
+        address: address.into(),
+        listener: 0,
+    }
 }
 
 /// Its session can have moved on while it was on its way.
@@ -111,7 +111,7 @@ fn a_connection_that_came_may_have_to_go_on() {
         Seed::new(3),
         now,
     );
-    let conn = other.open(now, peer(([127, 0, 0, 1], 1).into()));
+    let conn = other.open(now, peer(SocketAddr::from(([127, 0, 0, 1], 1))));
     other.handle(now, Input::Bytes(conn, &CONNECT), &mut Nowhere);
     let (_client, item) = lone.client(&CONNECT);
     lone.run(vec![item], || {

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use martlet_broker::{
-    ConnId, Durability, Ending, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer, Reason,
-    Relocated, Seed, Settings, Shard, Shared, Sink, Store,
+    Address, ConnId, Durability, Ending, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer,
+    Reason, Relocated, Seed, Settings, Shard, Shared, Sink, Store,
 };
 use martlet_codec::Violation;
 use martlet_journal::FaultyDisk;
@@ -238,15 +238,15 @@ impl Process {
 /// The address of a connection says its number.
 pub(crate) fn peer(conn: ConnNo) -> Peer {
     Peer {
-        address: SocketAddr::new(Ipv4Addr::from(0x7f00_0000 + conn).into(), 1),
+        address: SocketAddr::new(Ipv4Addr::from(0x7f00_0000 + conn).into(), 1).into(),
         listener: 0,
     }
 }
 
 fn conn_of(peer: Peer) -> ConnNo {
     match peer.address {
-        SocketAddr::V4(address) => u32::from(*address.ip()) - 0x7f00_0000,
-        SocketAddr::V6(_) => unreachable!("addresses are made by `peer`"),
+        Address::Internet(SocketAddr::V4(address)) => u32::from(*address.ip()) - 0x7f00_0000,
+        _ => unreachable!("addresses are made by `peer`"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 import { strict as assert } from 'node:assert'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import net from 'node:net'
 import { createRequire } from 'node:module'
 
@@ -37,6 +38,21 @@ export async function until (emitter, condition, what) {
   }
 }
 
+// How clients reach the broker: plainly, unless the environment names another transport.
+function way () {
+  const { MARTLET_TRANSPORT: name, MARTLET_TRANSPORT_PORT: port } = process.env
+  if (!name) return {}
+  const read = (variable) => readFileSync(process.env[variable])
+  const protocol = { tls: 'mqtts', mutual: 'mqtts', ws: 'ws', wss: 'wss' }[name]
+  return {
+    protocol,
+    port: Number(port),
+    ...(protocol.startsWith('ws') ? { path: '/mqtt' } : {}),
+    ...(name === 'ws' ? {} : { ca: read('MARTLET_CA') }),
+    ...(name === 'mutual' ? { cert: read('MARTLET_CERT'), key: read('MARTLET_KEY') } : {})
+  }
+}
+
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 export class Bench {
@@ -57,6 +73,8 @@ export class Bench {
       host: '127.0.0.1',
       port: (tap ?? this).port,
       protocol: 'mqtt',
+      // A tap cuts connections of any kind, but leads to the plain port.
+      ...(tap ? {} : way()),
       protocolVersion: VERSIONS[this.version],
       clientId: name ?? `js${++this.number}`,
       clean: !keep,

@@ -49,6 +49,33 @@ def properties(packet, values):
     return made
 
 
+class Way:
+    """How clients reach the broker: plainly, unless the environment names another transport."""
+
+    def __init__(self):
+        self.name = os.environ.get("MARTLET_TRANSPORT", "")
+        self.port = int(os.environ.get("MARTLET_TRANSPORT_PORT", "0"))
+
+    @property
+    def transport(self):
+        return {"ws": "websockets", "wss": "websockets", "unix": "unix"}.get(self.name, "tcp")
+
+    def prepare(self, client):
+        if self.transport == "websockets":
+            client.ws_set_options(path="/mqtt")
+        if self.name in ("tls", "wss"):
+            client.tls_set(os.environ["MARTLET_CA"])
+        if self.name == "mutual":
+            client.tls_set(os.environ["MARTLET_CA"], os.environ["MARTLET_CERT"], os.environ["MARTLET_KEY"])
+
+    @property
+    def place(self):
+        return (os.environ["MARTLET_SOCKET"], 1) if self.name == "unix" else ("127.0.0.1", self.port)
+
+
+WAY = Way()
+
+
 class Bench:
     """One broker, one version, and the clients of one case."""
 
@@ -100,9 +127,14 @@ class Client:
         self.messages, self.fences = [], set()
         self.connack = self.closed = None
         self.acks = {}
+        # A tap understands plain MQTT only.
+        self.way = WAY if WAY.name and not tap else None
         self.paho = paho.Client(
             CallbackAPIVersion.VERSION2, name, protocol=PROTOCOLS[bench.version],
+            transport=self.way.transport if self.way else "tcp",
             clean_session=None if bench.v5 else not keep, reconnect_on_failure=False, manual_ack=manual_ack)
+        if self.way:
+            self.way.prepare(self.paho)
         if will:
             topic, payload, qos, retain, *more = will
             self.paho.will_set(topic, payload, qos, retain,
@@ -153,7 +185,8 @@ class Client:
         if self.bench.v5:
             more = {"clean_start": not self.keep, "properties": properties(PacketTypes.CONNECT, self.options)}
         self.paho.loop_stop()
-        self.paho.connect("127.0.0.1", self.port, self.keep_alive, **more)
+        host, port = self.way.place if self.way else ("127.0.0.1", self.port)
+        self.paho.connect(host, port, self.keep_alive, **more)
         self.paho.loop_start()
         self.wait(lambda: self.connack, "CONNACK")
         equal(self.connack[0].value, 0, f"{self.name}: code of CONNACK")

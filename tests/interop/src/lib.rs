@@ -10,6 +10,8 @@
 //! | `MARTLET_INTEROP_BROKER=mosquitto` | Debian's mosquitto serves, to write cases against |
 //! | `MARTLET_PYTHON`, `MARTLET_NODE` | the interpreters, else `python3` and `node` |
 
+pub mod transport;
+
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+pub use transport::Transport;
 
 /// How long a broker may take until it accepts connections.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -27,6 +31,8 @@ const LOG: &str = "broker.log";
 pub struct Broker {
     child: Child,
     port: u16,
+    /// The port of its other listener, if it has one on a port.
+    other_port: u16,
     folder: PathBuf,
 }
 
@@ -57,19 +63,62 @@ impl Broker {
         panic!("the broker does not start, it says: {said}");
     }
 
+    /// A broker with a second listener that is reached another way; the first is the usual one. `more` are lines of
+    /// the configuration.
+    pub fn start_over(name: &str, transport: Transport, more: &str) -> Self {
+        let mut said = String::new();
+        for _ in 0..3 {
+            let folder = folder_of(name);
+            transport::certificates(&folder);
+            let (port, other_port) = (free_port(), free_port());
+            let config = folder.join("broker.conf");
+            let text = format!(
+                "allow_anonymous true\n{more}listener {port} 127.0.0.1\n{}",
+                transport.listener(other_port, &folder)
+            );
+            std::fs::write(&config, text).expect("cannot write the configuration");
+            let mut command = if on_mosquitto() {
+                Command::new("mosquitto")
+            } else {
+                bare()
+            };
+            command.arg("-c").arg(config);
+            let mut broker = Self::run_in(folder, port, &mut command);
+            broker.other_port = other_port;
+            if broker.accepts() {
+                return broker;
+            }
+            said = broker.log();
+        }
+        panic!("the broker does not start, it says: {said}");
+    }
+
+    /// The port of its other listener.
+    pub fn other_port(&self) -> u16 {
+        self.other_port
+    }
+
     fn spawn(name: &str, data: Option<&Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let own = format!("interop-{}-{}", name.replace("::", "-"), std::process::id());
-        let folder = target().join("tmp").join(own);
-        std::fs::create_dir_all(&folder).expect("cannot create the test's folder");
-        let log = File::create(folder.join(LOG)).expect("cannot create the broker's log");
-        let errors = log.try_clone().expect("cannot share the broker's log");
+        let folder = folder_of(name);
         let port = free_port();
         let own = folder.join("data");
         let mut command = command(port, &folder, data.unwrap_or(&own));
         command.args(arguments).envs(variables.iter().copied());
+        Self::run_in(folder, port, &mut command)
+    }
+
+    fn run_in(folder: PathBuf, port: u16, command: &mut Command) -> Self {
+        let log = File::create(folder.join(LOG)).expect("cannot create the broker's log");
+        let errors = log.try_clone().expect("cannot share the broker's log");
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        Self { child, port, folder }
+        let other_port = 0;
+        Self {
+            child,
+            port,
+            other_port,
+            folder,
+        }
     }
 
     /// The port of the loopback interface on which it listens.
@@ -85,6 +134,11 @@ impl Broker {
     /// What it has logged until now.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default()
+    }
+
+    /// Its process identifier.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its process.
@@ -119,8 +173,17 @@ impl Drop for Broker {
         if std::thread::panicking() {
             eprintln!("the broker's log:\n{}", self.log());
         }
+        let _ = std::fs::remove_file(transport::socket(&self.folder));
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A folder for a test's files.
+fn folder_of(name: &str) -> PathBuf {
+    let own = format!("interop-{}-{}", name.replace("::", "-"), std::process::id());
+    let folder = target().join("tmp").join(own);
+    std::fs::create_dir_all(&folder).expect("cannot create the test's folder");
+    folder
 }
 
 /// Whether Debian's mosquitto stands in for Martlet, to write cases against.
@@ -196,9 +259,23 @@ pub enum Scripts {
 impl Scripts {
     /// Runs one case, such as `v5::retain_handling`, against a broker of its own.
     pub fn run(self, case: &str) {
-        let broker = Broker::start(case);
+        self.run_at(case, &Broker::start(case), &[]);
+    }
+
+    /// The same over another transport.
+    pub fn run_over(self, case: &str, transport: Transport) {
+        let broker = Broker::start_over(&format!("{}-{case}", transport.name()), transport, "");
+        self.run_at(
+            case,
+            &broker,
+            &transport.variables(broker.other_port(), broker.folder()),
+        );
+    }
+
+    fn run_at(self, case: &str, broker: &Broker, variables: &[(&str, String)]) {
         let (version, name) = case.split_once("::").expect("version::case");
         let mut command = self.command();
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let output = run(command.args([&broker.port().to_string(), version, name]));
         assert!(
             output.status.success(),

@@ -110,7 +110,7 @@ impl Shard {
             keep_alive_s: agreed.keep_alive_s,
             expiry_s: agreed.expiry_s,
             session_present: found.is_some(),
-            user_name: connect.user_name,
+            user_name: self.identity(conn).or(connect.user_name),
         });
         if let Some(ticket) = self.commit_connect(now, conn, index) {
             self.pending.insert(
@@ -180,6 +180,7 @@ impl Shard {
                 peer: connection.peer,
                 unread: rest.to_vec(),
                 vouched,
+                identity: connection.identity,
             },
         );
         Flow::Stop
@@ -254,7 +255,7 @@ impl Shard {
         self.turn_away(conn, connect, refusal, sink)
     }
 
-    fn turn_away(
+    pub(super) fn turn_away(
         &mut self,
         conn: ConnId,
         connect: &Connect<'_>,

@@ -27,6 +27,11 @@ impl Shard {
         let connection = &mut self.connections[conn.index as usize];
         let listener = connection.peer.listener;
         let rules = &self.shared.listeners[usize::from(listener)];
+        if rules.user_from_certificate {
+            // It is who its certificate says, whatever CONNECT says.
+            let is_known = connection.identity.is_some();
+            return (!is_known).then(|| self.deny_login(conn, connect, Reason::NoIdentity, sink));
+        }
         let Some(user_name) = connect.user_name else {
             let denied = !rules.allow_anonymous;
             return denied.then(|| self.deny_login(conn, connect, Reason::NoCredentials, sink));
@@ -202,7 +207,10 @@ mod tests {
 
     const fn peer(listener: u16) -> Peer {
         Peer {
-            address: core::net::SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::LOCALHOST), 1),
+            address: crate::connection::Address::Internet(core::net::SocketAddr::new(
+                core::net::IpAddr::V4(core::net::Ipv4Addr::LOCALHOST),
+                1,
+            )),
             listener,
         }
     }

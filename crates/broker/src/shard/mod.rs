@@ -1,14 +1,15 @@
 //! A shard: some of the connections, and the sessions that belong to them.
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
-//! Each file below is one part of what a shard does: `incoming`, `login`, `connect`, `publish`, `deliver`,
-//! `subscribe`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
+//! Each file below is one part of what a shard does: `incoming`, `login`, `identity`, `connect`, `publish`, `deliver`,
+//! `subscribe`, `subscribing`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
 
 mod commit;
 mod connect;
 mod deliver;
 mod ending;
 mod held;
+mod identity;
 mod incoming;
 mod keep;
 mod leaving;
@@ -108,6 +109,8 @@ pub struct Relocated {
     pub unread: Vec<u8>,
     /// The generation of the users by which its login was checked, to be handed to [`Shard::vouch`].
     pub vouched: Option<u64>,
+    /// Who its certificate says that it is, to be handed to [`Shard::identify`].
+    pub identity: Option<Box<str>>,
 }
 
 /// A shard of a broker.
@@ -223,6 +226,14 @@ impl Shard {
         self.counters().sockets_opened.add(1);
         self.counters().sockets.add(1);
         id
+    }
+
+    /// Who is at the other end of a connection.
+    pub fn peer(&self, conn: ConnId) -> Option<Peer> {
+        let connection = self.connections.get(conn.index as usize);
+        connection
+            .filter(|connection| connection.id == conn)
+            .map(|connection| connection.peer)
     }
 
     /// Tells the shard what happened.

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use martlet_client::Proxy;
 use martlet_codec::{FilterBuf, Qos, RetainHandling, TopicBuf, Version};
 
 use super::{Flag, Id, property, rules, url};
@@ -210,6 +211,9 @@ fn set_switch(settings: &mut Settings, flag: &'static Flag) -> Result<(), Wrong>
         Id::Latency => settings.latency = true,
         Id::MessageRate => settings.message_rate = true,
         Id::NoTls => settings.no_tls = true,
+        Id::SystemRoots => settings.way.trusts_system = true,
+        Id::Insecure => settings.way.is_insecure = true,
+        Id::WebSocket => settings.way.is_websocket = true,
         Id::NoEol => settings.eol = false,
         Id::Pretty => settings.pretty = true,
         Id::Quiet => settings.quiet = true,
@@ -241,6 +245,21 @@ fn set(settings: &mut Settings, flag: &'static Flag, value: &OsStr) -> Result<()
         text.map(str::to_owned)
     };
     match flag.id {
+        Id::Authorities => settings.way.authorities = Some(value.into()),
+        Id::AuthoritiesFolder => settings.way.authorities_folder = Some(value.into()),
+        Id::Certificate => settings.way.certificate = Some(value.into()),
+        Id::Key => settings.way.key = Some(value.into()),
+        Id::KeyPassFile => settings.way.pass_phrase = Some(value.into()),
+        Id::KeyForm => settings.way.key_form = Some(text()?),
+        Id::Ciphers => settings.way.ciphers = Some(text()?),
+        Id::TlsVersion => settings.way.version = Some(text()?),
+        Id::Alpn => settings.way.protocol = Some(text()?),
+        Id::WebSocketPath => settings.way.path = Some(text()?),
+        Id::Unix => settings.way.unix = Some(value.into()),
+        Id::Proxy => {
+            let proxy = Proxy::from_url(&text()?);
+            settings.way.proxy = Some(proxy.map_err(|error| Wrong::Tls(format!("--proxy: {error}")))?);
+        }
         Id::Bind => settings.bind = Some(text()?),
         Id::Count => settings.count = Some(at_least_one(&text()?).ok_or_else(|| Wrong::Count(lossy(value)))?),
         Id::ResponseTopic => settings.response_topic = Some(topic(&text()?, TopicUse::Response)?),

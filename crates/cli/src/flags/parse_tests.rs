@@ -377,14 +377,11 @@ fn what_mosquitto_says() {
 #[test]
 fn options_to_come_are_refused_by_name() {
     let cases = [
-        ("--cafile f", "--cafile", Later::Tls),
-        ("--insecure", "--insecure", Later::Tls),
-        ("--ws", "--ws", Later::WebSocket),
-        ("--unix s", "--unix", Later::UnixSocket),
+        ("--psk k", "--psk", Later::Psk),
+        ("--tls-engine e", "--tls-engine", Later::Engine),
+        ("--keyform engine", "--keyform engine", Later::Engine),
+        ("--tls-keylog f", "--tls-keylog", Later::KeyLog),
         ("-S", "-S", Later::Srv),
-        ("--proxy socks5h://h", "--proxy", Later::Proxy),
-        ("-p 8883", "-p 8883", Later::Tls),
-        ("-L mqtts://h/t", "-L mqtts://", Later::Tls),
     ];
     for (line, name, later) in cases {
         for manner in [Manner::Martlet, Manner::Mosquitto] {

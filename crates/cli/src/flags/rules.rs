@@ -2,9 +2,9 @@
 
 use martlet_codec::{PropertyId, Version};
 
-use super::Later;
+use super::way;
 use crate::program::Program;
-use crate::settings::{PORT_TLS, Settings};
+use crate::settings::Settings;
 use crate::wrong::Wrong;
 
 pub(super) fn check(settings: &mut Settings) -> Result<(), Wrong> {
@@ -46,9 +46,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<(), Wrong> {
             }
         }
     }
-    if settings.port == Some(PORT_TLS) && !settings.no_tls {
-        return Err(Wrong::Later(format!("-p {PORT_TLS}"), Later::Tls));
-    }
+    way::check(settings)?;
     match settings.needs_v5.first().copied() {
         Some(flag) if !settings.role.is_mosquitto() && settings.first_version() != Version::V5 => {
             Err(Wrong::NeedsV5(flag))

@@ -1,18 +1,19 @@
-//! `-L mqtt://[user[:password]@]host[:port]/topic`.
+//! `-L mqtt://[user[:password]@]host[:port]/topic`, also with `mqtts`, `ws` and `wss`.
 
-use super::Later;
 use super::parse::{self, add_topic};
-use crate::settings::{PORT, Settings};
+use crate::settings::Settings;
 use crate::wrong::Wrong;
 
 pub(super) fn read(settings: &mut Settings, url: &str) -> Result<(), Wrong> {
-    let later = |later| Err(Wrong::Later(format!("-L {}", scheme(url)), later));
-    let rest = match scheme(url).to_ascii_lowercase().as_str() {
-        "mqtt://" => &url["mqtt://".len()..],
-        "mqtts://" => return later(Later::Tls),
-        "ws://" | "wss://" => return later(Later::WebSocket),
+    let scheme = scheme(url);
+    let (is_secured, is_websocket) = match scheme.to_ascii_lowercase().as_str() {
+        "mqtt://" | "tcp://" => (false, false),
+        "mqtts://" | "ssl://" => (true, false),
+        "ws://" => (false, true),
+        "wss://" => (true, true),
         _ => return Err(Wrong::UrlScheme),
     };
+    let rest = &url[scheme.len()..];
     let (authority, topic) = rest.split_once('/').ok_or(Wrong::UrlTopic)?;
     add_topic(settings, topic)?;
     // A password may hold a '@': the last one divides.
@@ -32,10 +33,9 @@ pub(super) fn read(settings: &mut Settings, url: &str) -> Result<(), Wrong> {
     }
     let (host, port) = split_port(host);
     host.clone_into(&mut settings.host);
-    settings.port = Some(match port {
-        Some(port) => parse::port(port)?,
-        None => PORT,
-    });
+    settings.way.is_websocket = is_websocket;
+    settings.way.trusts_system |= is_secured;
+    settings.port = port.map(parse::port).transpose()?;
     Ok(())
 }
 
@@ -89,20 +89,28 @@ mod tests {
     }
 
     #[test]
+    fn ways() {
+        let cases = [
+            ("mqtts://h/t", 8883, true, false),
+            ("ssl://h:1/t", 1, true, false),
+            ("ws://h/t", 80, false, true),
+            ("WSS://h/t", 443, true, true),
+            ("wss://h:8884/t", 8884, true, true),
+        ];
+        for (url, port, is_secured, is_websocket) in cases {
+            let read = settings(url).unwrap();
+            let found = (read.port(), read.way.has_tls(), read.way.is_websocket);
+            assert_eq!(found, (port, is_secured, is_websocket), "{url}");
+        }
+    }
+
+    #[test]
     fn refusals() {
         assert!(matches!(settings("mqtt://h"), Err(Wrong::UrlTopic)));
         assert!(matches!(settings("http://h/t"), Err(Wrong::UrlScheme)));
         assert!(matches!(settings("h/t"), Err(Wrong::UrlScheme)));
         assert!(matches!(settings("mqtt://h:x/t"), Err(Wrong::Port(_))));
         assert!(matches!(settings("mqtt://h:0/t"), Err(Wrong::Port(_))));
-        assert!(matches!(
-            settings("mqtts://h/t"),
-            Err(Wrong::Later(_, Later::Tls))
-        ));
-        assert!(matches!(
-            settings("ws://h/t"),
-            Err(Wrong::Later(_, Later::WebSocket))
-        ));
         assert!(matches!(settings("mqtt://h/a+"), Err(Wrong::Topic(..))));
     }
 }

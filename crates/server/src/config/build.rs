@@ -11,22 +11,23 @@ use super::directive::Mode;
 use super::directives::find;
 use super::draft::{Block, Draft, Setting, Settings};
 use super::error::{Code, Errors, Finding, Place};
-use super::listener::{Bind, Family, Listener, ListenerPlace, Versions};
+use super::listener::{Bind, Family, Listener, ListenerPlace, Versions, WebSockets};
 use super::log::{Log, LogDestination, LogTypes, Timestamp};
 use super::origin::Origin;
 use super::overrides::Overrides;
+use super::tls::tls;
 use super::value::{self, Value};
 use super::written::Written;
 use super::{BrokerSettings, Config, Overlapping, ReceiveMaximumExceeded, StoreConfig};
 
 /// What is set, in layers of which the first that has a directive counts, then the defaults of a mode.
-struct Values<'a> {
+pub(super) struct Values<'a> {
     layers: Vec<&'a Settings>,
     mode: Mode,
 }
 
 impl Values<'_> {
-    fn set(&self, name: &str) -> Option<&Setting> {
+    pub(super) fn set(&self, name: &str) -> Option<&Setting> {
         assert!(
             find(name).is_some_and(|d| d.name == name),
             "{name} is in the table"
@@ -57,7 +58,7 @@ impl Values<'_> {
         })
     }
 
-    fn bool(&self, name: &'static str) -> Option<bool> {
+    pub(super) fn bool(&self, name: &'static str) -> Option<bool> {
         self.value(name).map(|value| match value {
             Value::Bool(value) => value,
             other => panic!("{name} is not a bool: {other:?}"),
@@ -99,7 +100,15 @@ impl Values<'_> {
         self.set(name).and_then(|_| self.text(name))
     }
 
-    fn text(&self, name: &'static str) -> Option<String> {
+    fn texts(&self, name: &str) -> Vec<String> {
+        let texts = self.all(name).iter().filter_map(|setting| match &setting.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> Option<String> {
         self.value(name).map(|value| match value {
             Value::Text(text) => text,
             other => panic!("{name} is not a text: {other:?}"),
@@ -408,7 +417,8 @@ fn listeners(draft: &mut Draft, overrides: &Overrides, mode: Mode) -> Vec<Listen
             layers: vec![every, wanted.settings],
             mode,
         };
-        let listener = listener(wanted, &values, &global);
+        let mut listener = listener(wanted, &values, &global);
+        listener.tls = tls(&values, &mut draft.findings);
         if let Some(same) = listeners.iter().find(|l| l.place.overlaps(&listener.place)) {
             let message = format!(
                 "this listener covers the same address and port as {}.",
@@ -527,6 +537,10 @@ fn listener(wanted: &Wanted<'_>, values: &Values<'_>, global: &Values<'_>) -> Li
             v5: true,
         },
     };
+    let websockets = (values.word("protocol") == Some("websockets")).then(|| WebSockets {
+        head_bytes_max: global.count("websockets_headers_size"),
+        origins: values.texts("websockets_origin"),
+    });
     let prefix = values
         .text("listener_auto_id_prefix")
         .or_else(|| values.text_if_set("auto_id_prefix"))
@@ -548,6 +562,8 @@ fn listener(wanted: &Wanted<'_>, values: &Values<'_>, global: &Values<'_>) -> Li
         password_file: None,
         auto_id_prefix: prefix.unwrap_or_default(),
         durability: Durability::Fsync,
+        tls: None,
+        websockets,
     }
 }
 

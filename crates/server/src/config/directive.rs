@@ -83,6 +83,8 @@ pub enum Kind {
     Text(usize),
     /// The rest of the line: a file or a folder.
     Path,
+    /// A page that a browser comes from: `https://host`; each line adds one.
+    Origin,
     /// A number with a unit: `12h`, `14d`, `2m`.
     Duration,
     /// Some of `3 4 5`, apart by spaces or commas.
@@ -93,7 +95,7 @@ pub enum Kind {
     LogType,
     /// A format as of `strftime`.
     TimeFormat,
-    /// `PORT [ADDRESS]`.
+    /// `PORT [ADDRESS]`, or `0 PATH` for a Unix socket.
     Listener,
     /// An address or a host name.
     Address,
@@ -156,12 +158,15 @@ impl Kind {
             Self::Choice(words) => one_of(words),
             Self::Text(_) => "a text".into(),
             Self::Path => "a path".into(),
+            Self::Origin => "an origin such as https://example.org, without a path".into(),
             Self::Duration => "a duration such as 12h, 14d or 6m (s, h, d, w, m, y)".into(),
             Self::Versions => "one or more of 3, 4 and 5 (MQTT 3.1, 3.1.1 and 5.0)".into(),
             Self::LogDest => "stderr, stdout, none or file PATH".into(),
             Self::LogType => one_of(super::log::TYPE_NAMES),
             Self::TimeFormat => "a format such as %Y-%m-%dT%H:%M:%S".into(),
-            Self::Listener => "a port and, if wanted, an address: 1883 127.0.0.1".into(),
+            Self::Listener => {
+                "a port and, if wanted, an address: 1883 127.0.0.1; or 0 and the path of a Unix socket".into()
+            }
             Self::Address => "an address or a host name".into(),
         }
     }
@@ -185,19 +190,20 @@ impl Kind {
             Self::Choice(words) => words.join(", "),
             Self::Text(_) => "text".into(),
             Self::Path => "path".into(),
+            Self::Origin => "origin (`https://example.org`)".into(),
             Self::Duration => "duration (`14d`)".into(),
             Self::Versions => "some of 3, 4, 5".into(),
             Self::LogDest => "stderr, stdout, none, file PATH".into(),
             Self::LogType => super::log::TYPE_NAMES.join(", "),
             Self::TimeFormat => "format (`%Y-%m-%dT%H:%M:%S`)".into(),
-            Self::Listener => "PORT [ADDRESS]".into(),
+            Self::Listener => "PORT [ADDRESS], or 0 PATH".into(),
             Self::Address => "address or host name".into(),
         }
     }
 
     /// Each line adds to the ones before; for all others the last line counts, or a second is an error.
     pub(super) fn adds_up(&self) -> bool {
-        matches!(self, Self::LogDest | Self::LogType)
+        matches!(self, Self::LogDest | Self::LogType | Self::Origin)
     }
 
     /// mosquitto takes the last of several numbers and words, but refuses a second text.

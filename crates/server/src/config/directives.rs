@@ -4,7 +4,9 @@
 
 use super::directive::{Directive, Kind, Owner, Range, Scope, Status, Unit};
 
-use Kind::{Address, Bool, Choice, Duration, LogDest, LogType, Number, Path, Text, TimeFormat, Versions};
+use Kind::{
+    Address, Bool, Choice, Duration, LogDest, LogType, Number, Origin, Path, Text, TimeFormat, Versions,
+};
 use Scope::{Bridge, Global, Listener};
 
 const MB: u64 = 1024 * 1024;
@@ -24,14 +26,14 @@ const SECONDS: Kind = number(0, 65_535, Unit::Seconds);
 const PREFIX: Kind = Text(50);
 const WORD: Kind = Text(4096);
 
-const TLS: &str = "TLS listeners";
+const ENGINES: &str = "keys in OpenSSL engines";
 const PSK: &str = "TLS with pre-shared keys";
 const USERS: &str = "users and passwords";
 const RIGHTS: &str = "access lists";
 const PLUGINS: &str = "plugins";
 const DISK: &str = "saving now and then";
 const BRIDGES: &str = "bridges";
-const WEBSOCKETS: &str = "WebSocket listeners";
+const WEBSOCKET_LOG: &str = "a log of the WebSocket library";
 const PROXY: &str = "the PROXY protocol";
 
 /// Every directive that is known, those that work first.
@@ -42,7 +44,7 @@ pub const DIRECTIVES: &[Directive] = TABLE;
 const TABLE: &[Directive] = &[
     // Listeners
     works("listener", Kind::Listener, Global, "", "",
-        "Opens a listener; the lines below it, up to the next one, belong to it. Without an address it takes connections on every interface."),
+        "Opens a listener; the lines below it, up to the next one, belong to it. Without an address it takes connections on every interface. Port 0 with a path opens a Unix socket."),
     works("port", PORT, Global, "1883", "1883",
         "The port of the default listener (the older way to write `listener`)."),
     works("bind_address", Address, Global, "", "",
@@ -63,6 +65,35 @@ const TABLE: &[Directive] = &[
         "As `allow_anonymous`, for this listener alone."),
     works("listener_auto_id_prefix", PREFIX, Listener, "", "",
         "As `auto_id_prefix`, for this listener alone."),
+    works("protocol", Choice(&["mqtt", "websockets"]), Listener, "mqtt", "mqtt",
+        "What the listener speaks: MQTT directly, or inside of WebSockets."),
+    aliased("websockets_headers_size", "packet_buffer_size", number(128, 65_535, Unit::Bytes), Global, "4096", "4096",
+        "Bytes that the request for a WebSocket may have; a longer one is refused with 431."),
+    works("websockets_origin", Origin, Listener, "", "",
+        "Pages that browsers may open WebSockets from; may be given several times. If not given: all. Programs that are no browsers name no page, and are let in."),
+    // TLS
+    works("certfile", Path, Listener, "", "",
+        "The server's certificate, and those that lead to its authority, as PEM; with `keyfile` it makes the listener speak TLS. Read again at SIGHUP."),
+    works("keyfile", Path, Listener, "", "",
+        "The key of the certificate, as PEM, not encrypted."),
+    works("cafile", Path, Listener, "", "",
+        "Certificates of the authorities that sign clients' certificates, as PEM."),
+    works("capath", Path, Listener, "", "",
+        "Folder of such files."),
+    works("require_certificate", Bool, Listener, "false", "false",
+        "Clients must show a certificate that an authority of `cafile` or `capath` has signed; else they are asked for none."),
+    works("crlfile", Path, Listener, "", "",
+        "Lists of revoked clients' certificates, as PEM, one of each authority."),
+    works("use_identity_as_username", Bool, Listener, "false", "false",
+        "Takes the user name from the common name of the client's certificate, and ignores user and password of CONNECT."),
+    works("use_subject_as_username", Bool, Listener, "false", "false",
+        "The same with the whole subject of the certificate, as in `CN=sensor,O=Example`."),
+    works("tls_version", WORD, Listener, "", "",
+        "The lowest version of TLS: `tlsv1.2` (if not given) or `tlsv1.3`; there is none below."),
+    works("ciphers", WORD, Listener, "", "",
+        "Ciphers of TLS 1.2 by their names in OpenSSL, apart by colons. If not given: all that there are, which are good ones."),
+    works("ciphers_tls1.3", WORD, Listener, "", "",
+        "The same of TLS 1.3."),
     // Who may connect
     works("allow_anonymous", Bool, Global, "", "",
         "Lets clients in that name no user. If not given: yes as long as every listener is on the loopback and none has a `password_file`, else no."),
@@ -175,17 +206,14 @@ const TABLE: &[Directive] = &[
     later("user", Text(64), Global, "changing to another user after the start", &["root"],
         "The user to become when started as root; started as anyone else it means nothing, and is accepted."),
     later("bind_interface", Text(15), Listener, "listeners on one interface", &[], "Takes connections of one network interface only."),
-    later("protocol", Choice(&["mqtt", "websockets", "http_api"]), Listener, WEBSOCKETS, &["mqtt"], "What the listener speaks."),
     later("mount_point", WORD, Listener, "mount points", &[], "Put before every topic of the listener's clients."),
     later("use_username_as_clientid", Bool, Listener, USERS, &["false"], "Replaces the client identifier by the user name."),
     later("clientid_prefixes", WORD, Global, "client identifiers by prefix", &[], "Lets in only clients whose identifier begins like this."),
     later("memory_limit", BYTES, Global, "a limit of all memory", &["0"], "Heap that the broker may use."),
     later("log_facility", number(0, 7, Unit::Plain), Global, "the system log", &[], "Facility of the system log, local0 to local7."),
     later("enable_control_api", Bool, Global, "the `$CONTROL` topics", &["false"], "Answers requests on `$CONTROL` topics."),
-    later("websockets_log_level", U16, Global, WEBSOCKETS, &["0"], "What the WebSocket library logs."),
-    later("websockets_origin", WORD, Listener, WEBSOCKETS, &[], "Origin that a browser must come from."),
-    later_aliased("packet_buffer_size", "websockets_headers_size", U16, Global, WEBSOCKETS, &[], "Bytes of the headers of a WebSocket request."),
-    later("http_dir", Path, Listener, WEBSOCKETS, &[], "Folder whose files are served over HTTP."),
+    later("websockets_log_level", U16, Global, WEBSOCKET_LOG, &["0"], "What the WebSocket library logs."),
+    later("http_dir", Path, Listener, "serving files over HTTP", &[], "Folder whose files are served over HTTP."),
     later("enable_proxy_protocol", number(1, 2, Unit::Plain), Listener, PROXY, &[], "Version of the PROXY protocol that comes before MQTT."),
     later("proxy_protocol_v2_require_tls", Bool, Listener, PROXY, &["false"], "Accepts only clients that came to the proxy over TLS."),
     // Disk
@@ -202,22 +230,11 @@ const TABLE: &[Directive] = &[
     later_aliased("plugin_opt_*", "auth_opt_*", WORD, Global, PLUGINS, &[], "An option of the plugin above."),
     later("auth_plugin_deny_special_chars", Bool, Global, PLUGINS, &["*"], "Denies names with + or # before a plugin is asked; means nothing without one."),
     // TLS
-    later("cafile", Path, Listener, TLS, &[], "Certificates of the authorities that sign client certificates."),
-    later("capath", Path, Listener, TLS, &[], "Folder of such certificates."),
-    later("certfile", Path, Listener, TLS, &[], "The server's certificate."),
-    later("keyfile", Path, Listener, TLS, &[], "The key of the certificate."),
-    later("crlfile", Path, Listener, TLS, &[], "List of revoked certificates."),
-    later("ciphers", WORD, Listener, TLS, &[], "Ciphers of TLS 1.2."),
-    later("ciphers_tls1.3", WORD, Listener, TLS, &[], "Ciphers of TLS 1.3."),
-    later("disable_client_cert_date_checks", Bool, Listener, TLS, &["false"], "Accepts expired client certificates."),
+    later("disable_client_cert_date_checks", Bool, Listener, "accepting expired certificates", &["false"], "Accepts expired client certificates."),
     later("psk_hint", WORD, Listener, PSK, &[], "Hint that is sent to clients with pre-shared keys."),
-    later("require_certificate", Bool, Listener, TLS, &["false"], "Clients must show a certificate."),
-    later("tls_engine", WORD, Listener, TLS, &[], "OpenSSL engine to use."),
-    later("tls_engine_kpass_sha1", WORD, Listener, TLS, &[], "Hash of the password of the engine's key."),
-    later("tls_keyform", Choice(&["pem", "engine"]), Listener, TLS, &["pem"], "Where the key is."),
-    later("tls_version", WORD, Listener, TLS, &[], "The lowest version of TLS."),
-    later("use_identity_as_username", Bool, Listener, TLS, &["false"], "Takes the user name from the certificate's common name."),
-    later("use_subject_as_username", Bool, Listener, TLS, &["false"], "Takes the user name from the certificate's subject."),
+    later("tls_engine", WORD, Listener, ENGINES, &[], "OpenSSL engine to use."),
+    later("tls_engine_kpass_sha1", WORD, Listener, ENGINES, &[], "Hash of the password of the engine's key."),
+    later("tls_keyform", Choice(&["pem", "engine"]), Listener, ENGINES, &["pem"], "Where the key is."),
     // Bridges
     later("connection", WORD, Global, BRIDGES, &[], "Opens a bridge to another broker; the lines below it belong to it."),
     later_aliased("address", "addresses", WORD, Bridge, BRIDGES, &[], "Where the other broker is."),

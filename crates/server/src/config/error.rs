@@ -96,6 +96,20 @@ codes! {
     NoEffect "F020" "The option exists in old files and has no effect, in mosquitto too. Remove the line."
     /// A listener where no client can log in.
     NobodyMayConnect "F021" "Clients that name no user are refused at this listener, and without a password file there are no users, so it refuses everybody. `martlet passwd -c FILE USER` makes a file of users, and `password_file FILE` names it to the broker. `allow_anonymous true` lets everybody in who can reach the port: do that only in a network that you trust."
+    /// TLS needs more than is set.
+    TlsIncomplete "T001" "A listener speaks TLS if `certfile` and `keyfile` are both set below it. Clients are asked for certificates with `require_certificate true`, which needs `cafile` or `capath`: who may have signed them."
+    /// A cipher or version that there is none of.
+    NotInTls "T002" "TLS is done by a library that has only what is held to be safe today: TLS 1.2 with ECDHE and AEAD ciphers, and TLS 1.3. The message lists the names that there are. Lists such as HIGH or DEFAULT are OpenSSL's own; without a list all ciphers are allowed that there are."
+    /// A file of TLS cannot be read.
+    TlsFileUnreadable "T003" "A certificate, key or list that the configuration names cannot be read. Relative paths count from the folder in which the broker is started. The broker needs the right to read the file, and to enter each folder above it: a service often runs as a user of its own."
+    /// A file of TLS holds something else.
+    TlsFileWrong "T004" "Files of TLS are PEM: text in which entries stand between lines such as -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----. The file holds no entry of the kind that is wanted, or one that is damaged. Often two files are swapped, or a certificate was cut when it was copied."
+    /// The key is of another certificate.
+    KeyNotOfCertificate "T005" "Certificate and key are two halves of one pair, and these are halves of two. Often one of them was renewed and the other was not, or the certificate of the authority stands before the server's own in the file: the server's comes first."
+    /// The key is encrypted.
+    KeyEncrypted "T006" "The key cannot be opened. A broker has nobody to ask for a pass phrase, so its key is not encrypted (openssl pkey -in KEY -out NEW takes the pass phrase away; keep NEW readable by the broker alone). Clients give it with --tls-keypass or their tool's own option, and the key must be PKCS#8 (BEGIN ENCRYPTED PRIVATE KEY)."
+    /// The certificate is not valid now.
+    CertificateDates "T007" "A certificate holds from one day to another, and today is not between them. The broker runs all the same, as clients that do not look go on; all others refuse it. Renew the certificate and send SIGHUP, or look at the clock of this machine."
     /// A file that the broker writes cannot be written.
     CannotWrite "F022" "The broker writes its log to a file, or its process identifier, and cannot. The folder must exist, and the user that runs the broker needs the right to write there: a service often runs as a user of its own."
 }

@@ -110,7 +110,7 @@ fn unit_of(cgroup: &str) -> Option<String> {
     unit.chars().all(plain).then(|| unit.to_owned())
 }
 
-fn user_name(uid: u32) -> String {
+pub(super) fn user_name(uid: u32) -> String {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -3,11 +3,13 @@
 use std::fmt::{self, Display};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::error::Code;
 use super::holder::{Holder, holder_of};
 use super::listener::ListenerPlace;
 use super::origin::Origin;
+use super::written::why;
 
 /// Addresses of a listener that could not be opened. Its `Display` is what the user reads, several lines.
 #[derive(Debug)]
@@ -41,6 +43,23 @@ impl ListenError {
         Self {
             code: Code::NameUnknown,
             at,
+            why,
+            origin: origin.clone(),
+            fix: None,
+            source,
+        }
+    }
+
+    /// The system refused the path of a Unix socket.
+    pub fn unix(path: &Path, origin: &Origin, source: io::Error) -> Self {
+        let why = match source.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there".into(),
+            io::ErrorKind::AlreadyExists => "there is a file of that name, and it is no socket".into(),
+            _ => why(path, &source),
+        };
+        Self {
+            code: Code::ListenFailed,
+            at: vec![path.display().to_string()],
             why,
             origin: origin.clone(),
             fix: None,

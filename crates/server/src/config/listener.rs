@@ -3,10 +3,12 @@
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 use martlet_broker::Durability;
 
 use super::origin::Origin;
+use super::tls::Tls;
 use super::users::PasswordFile;
 
 /// One listener, everything resolved: file, flags, defaults.
@@ -36,6 +38,32 @@ pub struct Listener {
     pub durability: Durability,
     /// How assigned client identifiers begin.
     pub auto_id_prefix: String,
+    /// TLS; none: it speaks in the clear.
+    pub tls: Option<Tls>,
+    /// WebSocket; none: it speaks MQTT directly.
+    pub websockets: Option<WebSockets>,
+}
+
+/// What holds for the `WebSocket`s of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSockets {
+    /// Bytes of the request.
+    pub head_bytes_max: usize,
+    /// Pages that browsers may come from; none: any.
+    pub origins: Vec<String>,
+}
+
+impl Listener {
+    /// The scheme of its URLs.
+    pub fn scheme(&self) -> &'static str {
+        match (&self.place.bind, &self.tls, &self.websockets) {
+            (_, Some(_), Some(_)) => "wss",
+            (_, None, Some(_)) => "ws",
+            (_, Some(_), None) => "mqtts",
+            (Bind::Unix(_), None, None) => "unix",
+            (_, None, None) => "mqtt",
+        }
+    }
 }
 
 /// Where a listener listens.
@@ -60,6 +88,8 @@ pub enum Bind {
     Address(IpAddr),
     /// A name, looked up at the start.
     Host(String),
+    /// A Unix socket; there is no port.
+    Unix(PathBuf),
 }
 
 /// A family of addresses.
@@ -104,7 +134,7 @@ impl Bind {
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Any => false,
-            Self::Loopback => true,
+            Self::Loopback | Self::Unix(_) => true,
             Self::Address(address) => address.to_canonical().is_loopback(),
             Self::Host(name) => name.eq_ignore_ascii_case("localhost"),
         }
@@ -116,6 +146,7 @@ impl Bind {
             Self::Any => Some(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
             Self::Loopback => Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
             Self::Address(address) => Some(vec![*address]),
+            Self::Unix(_) => Some(Vec::new()),
             Self::Host(_) => None,
         }
     }
@@ -129,6 +160,7 @@ impl Display for Bind {
             Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
             Self::Address(IpAddr::V4(address)) => write!(f, "{address}"),
             Self::Host(name) => f.write_str(name),
+            Self::Unix(path) => path.display().fmt(f),
         }
     }
 }
@@ -148,6 +180,8 @@ impl ListenerPlace {
     /// `Any` and `Loopback` give one address of each family. A machine may lack one family, so
     /// for those two it is enough that one socket opens; see [`Self::may_lack_a_family`].
     /// The IPv6 socket must be opened for IPv6 only, else it takes the IPv4 port too.
+    ///
+    /// A Unix socket has none of them.
     pub fn socket_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let all: Vec<SocketAddr> = match (&self.bind, self.bind.addresses()) {
             (Bind::Host(name), _) => (name.as_str(), self.port).to_socket_addrs()?.collect(),
@@ -179,6 +213,9 @@ impl ListenerPlace {
 
     /// Both cannot be opened at a time, as far as can be told without looking names up.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
+        if let (Bind::Unix(ours), Bind::Unix(theirs)) = (&self.bind, &other.bind) {
+            return ours == theirs;
+        }
         if self.port != other.port || self.port == 0 {
             return false;
         }
@@ -203,7 +240,10 @@ fn same_address(a: &IpAddr, b: &IpAddr) -> bool {
 
 impl Display for ListenerPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.bind, self.port)
+        match &self.bind {
+            Bind::Unix(_) => self.bind.fmt(f),
+            bind => write!(f, "{bind}:{}", self.port),
+        }
     }
 }
 

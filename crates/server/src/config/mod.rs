@@ -22,6 +22,7 @@ mod origin;
 mod overrides;
 mod reader;
 mod shown;
+mod tls;
 mod users;
 mod value;
 mod written;
@@ -37,11 +38,12 @@ pub use directives::{DIRECTIVES, find};
 pub use error::{Code, Errors, Finding, Place, explain};
 pub use listen::ListenError;
 pub(crate) use listen::plain;
-pub use listener::{Bind, Family, Listener, ListenerPlace, Versions};
+pub use listener::{Bind, Family, Listener, ListenerPlace, Versions, WebSockets};
 pub use log::{Log, LogDestination, LogType, LogTypes, TimeFormat, Timestamp};
 pub use markdown::render_markdown;
 pub use origin::Origin;
 pub use overrides::Overrides;
+pub use tls::{Identity, Tls};
 pub use users::{
     PasswordFile, read_file as read_users, unreadable as users_unreadable, wrong_line as wrong_user,
     wrong_lines as wrong_users,

@@ -38,6 +38,9 @@ pub(super) struct Fault {
     pub(super) span: Range<usize>,
 }
 
+/// What the system has room for in the address of a Unix socket.
+const UNIX_PATH_BYTES_MAX: usize = 107;
+
 /// Years of 365 days up to which a session's expiry can be told on the wire.
 const EXPIRY_S_MAX: u64 = u32::MAX as u64 - 1;
 /// mosquitto's units, its months and years included.
@@ -100,6 +103,10 @@ impl Reader<'_> {
                     .ok_or_else(|| self.bad(span, word))
             }
             Kind::Text(bytes_max) => self.line(bytes_max).map(|text| Value::Text(text.to_owned())),
+            Kind::Origin => match self.only_word()? {
+                (_, word) if is_origin(word) => Ok(Value::Text(word.to_owned())),
+                (span, word) => Err(self.bad(span, word)),
+            },
             Kind::Path => self.line(4096).map(|text| Value::Path(text.into())),
             Kind::TimeFormat => {
                 let text = self.line(256)?;
@@ -125,6 +132,23 @@ impl Reader<'_> {
                     .ok_or_else(|| self.bad(span, word))
             }
         }
+    }
+
+    /// `0 PATH`: the path is the rest of the line.
+    fn unix_socket(&self, at: usize) -> Result<Value, Fault> {
+        let path = self.text[at..].trim_end();
+        if path.len() > UNIX_PATH_BYTES_MAX {
+            let message = format!(
+                "the path of a Unix socket has at most {UNIX_PATH_BYTES_MAX} bytes, not {}.",
+                path.len()
+            );
+            return Err(Fault {
+                code: Code::OutOfRange,
+                message,
+                span: at..at + path.len(),
+            });
+        }
+        Ok(Value::Listener(0, Bind::Unix(path.into())))
     }
 
     fn words(&self) -> impl Iterator<Item = (Range<usize>, &str)> {
@@ -280,7 +304,11 @@ impl Reader<'_> {
     fn log_type(&self) -> Result<String, Fault> {
         let (span, word) = self.only_word()?;
         match word {
-            "websockets" => Err(not_yet_at(span, "'log_type websockets'", "WebSocket listeners")),
+            "websockets" => Err(not_yet_at(
+                span,
+                "'log_type websockets'",
+                "a log of WebSockets alone",
+            )),
             "internal" => Err(not_yet_at(span, "'log_type internal'", "internal messages")),
             _ if super::log::TYPE_NAMES.contains(&word) => Ok(word.to_owned()),
             _ => Err(self.bad(span, word)),
@@ -291,8 +319,8 @@ impl Reader<'_> {
         let mut words = self.words();
         let (port_span, port_word) = words.next().unwrap_or((0..0, ""));
         let address = words.next();
-        if port_word == "0" && address.is_some() {
-            return Err(not_yet_at(port_span, "'listener 0 PATH'", "Unix sockets"));
+        if let ("0", Some((span, _))) = (port_word, &address) {
+            return self.unix_socket(span.start);
         }
         let number = whole_number(port_word);
         let port = number.and_then(|n| u16::try_from(n).ok()).filter(|p| *p > 0);
@@ -356,6 +384,15 @@ fn not_yet_at(span: Range<usize>, what: &str, feature: &str) -> Fault {
         message: not_yet(what, feature),
         span,
     }
+}
+
+/// `https://host` or `https://host:port`.
+fn is_origin(word: &str) -> bool {
+    let host = word
+        .split_once("://")
+        .map(|(scheme, host)| (scheme.is_empty(), host));
+    word.len() <= 300
+        && host.is_some_and(|(no_scheme, host)| !no_scheme && !host.is_empty() && !host.contains('/'))
 }
 
 /// The end of a sentence about a word that may be wrong for its quotes alone.
@@ -516,7 +553,10 @@ mod tests {
         assert_eq!(read("listener 65536"), Err(Code::OutOfRange));
         assert_eq!(read("listener 0"), Err(Code::OutOfRange));
         assert_eq!(read("listener -1"), Err(Code::OutOfRange));
-        assert_eq!(read("listener 0 /run/m.sock"), Err(Code::NotYet));
+        let unix = Bind::Unix("/run/a b.sock".into());
+        assert_eq!(read("listener 0 /run/a b.sock "), Ok(Value::Listener(0, unix)));
+        let long = "x".repeat(108);
+        assert_eq!(read(&format!("listener 0 {long}")), Err(Code::OutOfRange));
         assert_eq!(read("listener mqtt"), Err(Code::BadValue));
         assert_eq!(read("listener 1883 /tmp"), Err(Code::BadValue));
         assert_eq!(read("listener 1883 127.0.0.1 x"), Err(Code::Surplus));

@@ -1,15 +1,15 @@
 //! The task of a connection: it reads, and waits for what the flusher cannot wait for.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use martlet_broker::{ConnId, Input};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use martlet_net::{Fault, ReadHalf};
+use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use super::{State, Worker};
@@ -20,7 +20,7 @@ pub(super) struct Reader {
     worker: Rc<Worker>,
     conn: ConnId,
     /// Taken at the end.
-    read: Option<OwnedReadHalf>,
+    read: Option<ReadHalf>,
     /// The time that a client has to read what is left for it, once it is closed.
     linger: Option<Pin<Box<Sleep>>>,
 }
@@ -33,7 +33,7 @@ enum Next {
 }
 
 impl Reader {
-    pub(super) fn new(worker: Rc<Worker>, conn: ConnId, read: OwnedReadHalf) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, conn: ConnId, read: ReadHalf) -> Self {
         Self {
             worker,
             conn,
@@ -44,6 +44,7 @@ impl Reader {
 
     /// Reads once after the other, until nothing is there; ready when the connection has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut taken = 0;
         loop {
             let is_open = match self.next(cx) {
                 Next::Read => true,
@@ -58,8 +59,11 @@ impl Reader {
             };
             let mut scratch = self.worker.scratch.borrow_mut();
             let mut buf = ReadBuf::new(&mut scratch[KEPT_BYTES_MAX..]);
-            let result = ready!(Pin::new(read).poll_read(cx, &mut buf));
+            let result = ready!(read.poll_read(cx, &mut buf));
             let n = buf.filled().len();
+            if let (true, Err(error)) = (is_open, &result) {
+                self.tell(error);
+            }
             if result.is_err() || n == 0 {
                 return Poll::Ready(());
             }
@@ -72,7 +76,8 @@ impl Reader {
                     start: KEPT_BYTES_MAX,
                 });
             }
-            if n == READ_BYTES_MAX {
+            taken += n;
+            if taken >= READ_BYTES_MAX {
                 // There is more, but others come first.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -93,20 +98,17 @@ impl Reader {
         {
             socket.reader = Some(cx.waker().clone());
         }
-        if socket.blocked {
-            let stream: &TcpStream = socket.write.as_ref();
-            if stream.poll_write_ready(cx).is_ready() {
-                socket.blocked = false;
-                // It reads, so its time begins anew.
-                self.linger = None;
-                self.worker.flusher.dirty.borrow_mut().push_back(self.conn);
-                self.worker.wake();
-            }
+        if socket.blocked && socket.write.poll_write_ready(cx).is_ready() {
+            socket.blocked = false;
+            // It reads, so its time begins anew.
+            self.linger = None;
+            self.worker.flusher.dirty.borrow_mut().push_back(self.conn);
+            self.worker.wake();
         }
         match socket.state {
             State::Open => Next::Read,
             State::Done | State::Moving(_) => Next::End,
-            State::HangingUp if self.worker.is_written(self.conn) => Next::End,
+            State::HangingUp if self.worker.is_written(self.conn) && socket.write.is_flushed() => Next::End,
             State::Closing | State::HangingUp => {
                 let linger = Duration::from_millis(LINGER_MS);
                 let over = self
@@ -116,6 +118,17 @@ impl Reader {
                     .poll(cx);
                 if over.is_ready() { Next::End } else { Next::Discard }
             }
+        }
+    }
+
+    /// The log tells what went wrong below MQTT, which the shard does not know.
+    fn tell(&self, error: &io::Error) {
+        let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>());
+        let Some(fault) = fault else { return };
+        let shard = self.worker.shard.borrow();
+        if let Some(peer) = shard.peer(self.conn) {
+            let (reason, text) = (fault.key(), fault.to_string());
+            tracing::warn!(from = %peer.address, reason, text, "connection.fault");
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use martlet_broker::router::Overlapping;
 use martlet_broker::{
-    ConnId, DelayedStore, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer, Relocated, Seed,
-    Settings, Shard, Shared, Sink, Store, Verdict,
+    Address, ConnId, DelayedStore, Event, Input, ListenerRules, Login, MemoryStore, Parcels, Peer, Relocated,
+    Seed, Settings, Shard, Shared, Sink, Store, Verdict,
 };
 use martlet_codec::Qos;
 use martlet_conformance::Harness;
@@ -137,7 +137,7 @@ enum Task {
 }
 
 const PEER: Peer = Peer {
-    address: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1_883),
+    address: Address::Internet(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1_883)),
     listener: 0,
 };
 

@@ -35,7 +35,9 @@ pub(super) fn decide(
             .bool("listener_allow_anonymous")
             .or_else(|| values.bool("allow_anonymous"));
         listener.allow_anonymous = said.unwrap_or(!beyond && !has_users);
-        if !listener.allow_anonymous && listener.password_file.is_none() && closed.is_none() {
+        let knows_clients = listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
+        let is_open = listener.allow_anonymous || listener.password_file.is_some() || knows_clients;
+        if !is_open && closed.is_none() {
             let why = match said {
                 Some(_) => "it is closed to clients without a user name",
                 None if beyond => {

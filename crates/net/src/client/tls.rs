@@ -1,0 +1,344 @@
+//! What the client's side of TLS is told, and what can be wrong.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore, SupportedCipherSuite};
+
+use super::recording::{Recording, Shown};
+use crate::fault::Fault;
+use crate::got::Got;
+use crate::tls::certificate::Validity;
+use crate::tls::files::{self, FileFault, Source};
+use crate::tls::names::LowestVersion;
+use crate::tls::provider;
+
+/// How a client speaks TLS. The default trusts whom the system trusts.
+#[derive(Clone, Default)]
+pub struct ClientTls {
+    /// Who is trusted to sign servers' certificates, instead of those whom the system trusts.
+    pub authorities: Option<Source>,
+    /// The same, as a folder of files.
+    pub authorities_folder: Option<PathBuf>,
+    /// The certificate of this client, and its key.
+    pub identity: Option<(Source, Source)>,
+    /// What opens the key, if it is encrypted.
+    pub pass_phrase: Option<Arc<[u8]>>,
+    /// What is looked at in the server's certificate.
+    pub checks: Checks,
+    /// The name that the server's certificate is to have; none: the host that is connected to.
+    pub server_name: Option<String>,
+    /// Protocols to offer (ALPN), the best first.
+    pub protocols: Vec<Vec<u8>>,
+    /// Versions of TLS.
+    pub lowest: LowestVersion,
+    /// Ciphers; none: all.
+    pub suites: Vec<SupportedCipherSuite>,
+}
+
+impl fmt::Debug for ClientTls {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("authorities", &self.authorities)
+            .field("authorities_folder", &self.authorities_folder)
+            .field("has_identity", &self.identity.is_some())
+            .field("checks", &self.checks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &Self) -> bool {
+        let suites = |tls: &Self| {
+            tls.suites
+                .iter()
+                .map(SupportedCipherSuite::suite)
+                .collect::<Vec<_>>()
+        };
+        (
+            &self.authorities,
+            &self.authorities_folder,
+            &self.identity,
+            &self.pass_phrase,
+        ) == (
+            &other.authorities,
+            &other.authorities_folder,
+            &other.identity,
+            &other.pass_phrase,
+        ) && (self.checks, &self.server_name, &self.protocols, self.lowest)
+            == (other.checks, &other.server_name, &other.protocols, other.lowest)
+            && suites(self) == suites(other)
+    }
+}
+
+impl Eq for ClientTls {}
+
+/// What a client looks at in the certificate of its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checks {
+    /// All of it.
+    #[default]
+    Everything,
+    /// Insecure: whoever has a certificate of a trusted authority may be the server.
+    AllButTheName,
+    /// Insecure: anybody may be the server, and read and change everything.
+    Nothing,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// Files that are named cannot be used; at least one.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Files(Vec<FileFault>),
+    /// What is asked for cannot be had together.
+    #[error("TLS cannot be had like this: {0}")]
+    Settings(String),
+    /// The system has no certificates to trust.
+    #[error("this system has no certificates of authorities to trust ({0})")]
+    NoSystemRoots(String),
+    /// The server's certificate is signed by somebody who is not trusted.
+    #[error("the server's certificate is signed by '{issuer}', which is not in {trusted}")]
+    UnknownAuthority {
+        /// Whom one would have to trust.
+        issuer: String,
+        /// Who is trusted.
+        trusted: String,
+    },
+    /// The server's certificate is for another name.
+    #[error("the certificate is for {}, not for '{wanted}'", list(.names))]
+    WrongName {
+        /// Names that it is for.
+        names: Vec<String>,
+        /// The one that was wanted.
+        wanted: String,
+    },
+    /// The server's certificate does not hold today.
+    #[error("the server's certificate ('{subject}') {when}")]
+    Dates {
+        /// Whose it is.
+        subject: String,
+        /// When it held, or will.
+        when: String,
+    },
+    /// The server speaks something else.
+    #[error("the server speaks {}, not TLS", speaks(*.0))]
+    NotTls(Got),
+    /// Anything else.
+    #[error(transparent)]
+    Fault(Fault),
+}
+
+fn speaks(got: Got) -> String {
+    match got {
+        Got::Mqtt => "plain MQTT".to_owned(),
+        got => got.to_string(),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "no host".to_owned(),
+        names => names
+            .iter()
+            .map(|name| format!("'{name}'"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// A connection of TLS that has yet to begin, and what looks at the server's certificate.
+pub(super) struct Begun {
+    pub(super) connection: ClientConnection,
+    recording: Arc<Recording>,
+    wanted: String,
+    trusted: String,
+}
+
+impl ClientTls {
+    /// Reads the files and begins.
+    pub(super) fn begin(&self, host: &str) -> Result<Begun, TlsError> {
+        let wanted = self.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
+            TlsError::Settings(format!("'{wanted}' is no host name that a certificate can have"))
+        })?;
+        let recording = Arc::new(Recording::new(self.verifier()?, self.checks));
+        let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&recording) as _;
+        let builder = ClientConfig::builder_with_provider(provider(&self.suites))
+            .with_protocol_versions(self.lowest.versions())
+            .map_err(|error| TlsError::Settings(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let pair = files::certified_key(certificate, key, self.pass_phrase.as_deref());
+                let resolver = rustls::sign::SingleCertAndKey::from(pair.map_err(TlsError::Files)?);
+                builder.with_client_cert_resolver(Arc::new(resolver))
+            }
+        };
+        config.alpn_protocols.clone_from(&self.protocols);
+        let connection = ClientConnection::new(Arc::new(config), name)
+            .map_err(|error| TlsError::Settings(error.to_string()))?;
+        Ok(Begun {
+            connection,
+            recording,
+            wanted: wanted.to_owned(),
+            trusted: self.trusted(),
+        })
+    }
+
+    /// Who is trusted, in words.
+    fn trusted(&self) -> String {
+        match (&self.authorities, &self.authorities_folder) {
+            (Some(Source::File(path)), _) => path.display().to_string(),
+            (Some(Source::Pem(_)), _) => "the given CA certificates".to_owned(),
+            (None, Some(folder)) => folder.display().to_string(),
+            (None, None) => "the CA certificates of this system".to_owned(),
+        }
+    }
+
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+        let provider = provider(&self.suites);
+        let roots = if self.authorities.is_some() || self.authorities_folder.is_some() {
+            files::authorities(self.authorities.as_ref(), self.authorities_folder.as_deref())
+                .map_err(TlsError::Files)?
+        } else if self.checks == Checks::Nothing {
+            // Nobody is asked, so nobody need be trusted; only signatures are still computed.
+            RootCertStore::empty()
+        } else {
+            let verifier = rustls_platform_verifier::Verifier::new(provider)
+                .map_err(|error| TlsError::NoSystemRoots(error.to_string()))?;
+            return Ok(Arc::new(verifier));
+        };
+        if roots.is_empty() {
+            return Ok(Arc::new(Signatures(provider)));
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| TlsError::Settings(error.to_string()))?;
+        Ok(verifier)
+    }
+}
+
+/// Trusts nobody, and computes signatures: for those who check nothing else.
+#[derive(Debug)]
+struct Signatures(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Signatures {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, Error> {
+        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &rustls::pki_types::CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &rustls::pki_types::CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What is left of a beginning once its connection has gone on: enough to say what went wrong.
+pub(super) struct Witness {
+    recording: Arc<Recording>,
+    wanted: String,
+    trusted: String,
+}
+
+impl Begun {
+    pub(super) fn split(self) -> (ClientConnection, Witness) {
+        let witness = Witness {
+            recording: self.recording,
+            wanted: self.wanted,
+            trusted: self.trusted,
+        };
+        (self.connection, witness)
+    }
+}
+
+impl Witness {
+    /// A fault with what is known of the server's certificate.
+    pub(super) fn explain(self, fault: Fault) -> TlsError {
+        let Self {
+            recording,
+            wanted,
+            trusted,
+        } = self;
+        let shown = recording.shown();
+        match (&fault, shown) {
+            (Fault::Mismatch { got, .. }, _) => TlsError::NotTls(*got),
+            (Fault::Tls(Error::InvalidCertificate(error)), Some(shown)) => {
+                explain_certificate(error, shown, wanted, trusted).unwrap_or(TlsError::Fault(fault))
+            }
+            _ => TlsError::Fault(fault),
+        }
+    }
+}
+
+fn explain_certificate(
+    error: &CertificateError,
+    shown: Shown,
+    wanted: String,
+    trusted: String,
+) -> Option<TlsError> {
+    Some(match error {
+        CertificateError::UnknownIssuer => TlsError::UnknownAuthority {
+            issuer: shown.root,
+            trusted,
+        },
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            let mut names = shown.server.names;
+            if names.is_empty() {
+                // Not looked at by anybody today, but it tells whose the certificate is.
+                names.extend(shown.server.common_name);
+            }
+            TlsError::WrongName { names, wanted }
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            let when = match shown.server.validity(std::time::SystemTime::now()) {
+                Validity::Since(since) => format!("expired {} ago", crate::tls::certificate::in_words(since)),
+                Validity::In(wait) => format!(
+                    "is not valid for another {} (is the clock right?)",
+                    crate::tls::certificate::in_words(wait)
+                ),
+                Validity::Now => "is signed by an authority whose certificate does not hold today".to_owned(),
+            };
+            let subject = shown.server.subject;
+            TlsError::Dates { subject, when }
+        }
+        _ => return None,
+    })
+}

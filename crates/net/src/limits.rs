@@ -1,0 +1,33 @@
+//! Every number that bounds a way of carrying bytes: its unit, and what happens at it.
+
+/// Bytes of MQTT that are turned into frames and records at a time. More waits for the next turn of its writer.
+pub const SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that layers have to send of their own (answers to pings, alerts) and the peer does not take. Above it:
+/// nothing is read from it until it has taken them.
+pub const UNSENT_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of one read from a socket under layers.
+pub const READ_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of the opening request of a WebSocket, if nobody says otherwise. A longer one is answered with 431.
+pub const WEBSOCKET_HEAD_BYTES_DEFAULT: usize = 4 * 1024;
+
+/// Bytes of the answer of a server or a proxy, up to its empty line. A longer one is an error.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of one WebSocket frame: the largest packet of MQTT. A larger one closes the connection (1009). What is in
+/// a frame is passed on as it comes, so that a large one takes no memory.
+pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = 268_435_460;
+
+/// Bytes of a ping, pong or close frame, as RFC 6455 has it. A larger one closes the connection (1002).
+pub const WEBSOCKET_CONTROL_BYTES_MAX: u64 = 125;
+
+/// Bytes of a file of certificates, keys or revocation lists. A larger one is refused unread.
+pub const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Files of a folder of certificates (`capath`). More are refused.
+pub const FOLDER_FILES_MAX: usize = 10_000;
+
+/// Sessions of TLS that a listener remembers, so that their clients come back with less work. The oldest go.
+pub const TLS_SESSIONS_MAX: usize = 1_024;
