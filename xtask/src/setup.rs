@@ -26,6 +26,10 @@ pub(crate) fn run() -> Result<()> {
         debian("mosquitto-clients")
             .context("please install the Debian package mosquitto-clients (mosquitto_pub, _sub and _rr)")?;
     }
+    if !has("mosquitto_passwd") {
+        debian("mosquitto")
+            .context("please install the Debian package mosquitto (the broker and mosquitto_passwd)")?;
+    }
     valgrind()?;
     let interop = target()?.join("interop");
     std::fs::create_dir_all(&interop)?;
