@@ -74,7 +74,7 @@ impl Client {
         let shared = Arc::new(Shared::new(options, false));
         tokio::spawn(crate::driver::run(Arc::clone(&shared)));
         let client = Self::of(shared);
-        let connected = client.connected().await?;
+        let connected = client.shared().agreed().await?;
         Ok((client, connected))
     }
 

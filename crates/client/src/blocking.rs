@@ -50,7 +50,7 @@ impl Client {
     /// Connects, see [`crate::Client::connect`].
     pub fn connect(options: Options) -> Result<(Self, Connected), ConnectError> {
         let client = Self::spawn(options, false)?;
-        let connected = block_on(client.inner.connected())?;
+        let connected = block_on(client.inner.shared().agreed())?;
         Ok((client, connected))
     }
 

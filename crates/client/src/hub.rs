@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::engine::{self, Engine, Token, Unacked};
 use crate::error::{ConnectError, DeliveryError, Lost, RequestError, ResponseError};
-use crate::event::{Acked, Event, State, SubAck, Subscribe, UnsubAck};
+use crate::event::{Acked, Connected, Event, State, SubAck, Subscribe, UnsubAck};
 use crate::filters::Slot;
 use crate::limits;
 use crate::message::Incoming;
@@ -34,7 +34,9 @@ pub(crate) struct Hub {
     pub(crate) responses: BTreeMap<Token, oneshot::Sender<Result<Incoming, ResponseError>>>,
     /// Publishers that wait for room.
     pub(crate) publishers: usize,
-    /// Whether there is a connection that a server has agreed to.
+    /// What a server has agreed to last.
+    pub(crate) agreed: Option<Connected>,
+    /// Whether that connection is still there.
     is_online: bool,
     /// What became of the connection, for the watchers, since they were told last.
     pub(crate) news: Option<State>,
@@ -62,6 +64,7 @@ impl Hub {
             unsubscribes: BTreeMap::new(),
             responses: BTreeMap::new(),
             publishers: 0,
+            agreed: None,
             is_online: false,
             news: None,
             events: Some(broadcast::Sender::new(limits::EVENTS_MAX)),
@@ -91,6 +94,7 @@ impl Hub {
                 engine::Event::Connected(connected) => {
                     self.failed = None;
                     self.is_online = true;
+                    self.agreed = Some(connected.clone());
                     self.news = Some(State::Online(connected.clone()));
                     self.tell(Event::Connected(connected));
                 }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 use crate::delivery::Delivery;
 use crate::engine::{Engine, Leftover, Stats, Task, Token, Unacked};
 use crate::error::{ConnectError, Lost, PublishError, Rejected, RequestError, ResponseError};
-use crate::event::{Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::event::{Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::filters::Slot;
 use crate::hub::{Answer, Hub, Unsubscribing, connect_error};
 use crate::message::{Incoming, Message};
@@ -163,20 +163,40 @@ impl Shared {
         }
     }
 
-    /// Waits until the server has agreed for the first time.
-    pub(crate) async fn connected(&self) -> Result<crate::Connected, ConnectError> {
+    /// Waits until there is a connection that a server has agreed to, or the client is closed.
+    pub(crate) async fn connected(&self) -> Result<Connected, ConnectError> {
         let mut state = self.state.subscribe();
         let is_decided = |state: &State| matches!(state, State::Online(_) | State::Closed(_));
         let state = state.wait_for(is_decided).await.map(|state| state.clone());
         match state {
             Ok(State::Online(connected)) => Ok(connected),
-            Ok(State::Closed(cause)) => {
-                let mut hub = self.lock();
-                let error = hub.failed.take();
-                Err(error.unwrap_or_else(|| connect_error(&self.options, hub.server, &cause)))
-            }
-            _ => Err(connect_error(&self.options, 0, &Lost::ByUs)),
+            Ok(State::Closed(cause)) => Err(self.why_not(&cause)),
+            _ => Err(self.why_not(&Lost::ByUs)),
         }
+    }
+
+    /// Waits until a server has agreed for the first time, though it may have ended the connection since.
+    pub(crate) async fn agreed(&self) -> Result<Connected, ConnectError> {
+        let mut state = self.state.subscribe();
+        loop {
+            if let Some(connected) = &self.lock().agreed {
+                return Ok(connected.clone());
+            }
+            // Not looked at under the lock of the state: others take that one behind the hub's.
+            let now = state.borrow_and_update().clone();
+            if let State::Closed(cause) = now {
+                return Err(self.why_not(&cause));
+            }
+            if state.changed().await.is_err() {
+                return Err(self.why_not(&Lost::ByUs));
+            }
+        }
+    }
+
+    fn why_not(&self, cause: &Lost) -> ConnectError {
+        let mut hub = self.lock();
+        let error = hub.failed.take();
+        error.unwrap_or_else(|| connect_error(&self.options, hub.server, cause))
     }
 
     fn accept(&self, message: Message) -> Result<Delivery, PublishError> {

@@ -499,3 +499,18 @@ fn literals_and_messages_fit() {
     assert_eq!(message.topic.as_str(), "S013/MOT01/RECM");
     assert!(filter!("S013/+/RECM").matches(RECM));
 }
+
+#[tokio::test]
+async fn a_connection_that_was_made_and_ended_at_once_was_made() {
+    let fake = Fake::bind().await;
+    let (connected, _peer) = join!(within(Client::connect(fake.options())), async {
+        let mut peer = fake.accept().await;
+        peer.read().await;
+        // CONNACK and DISCONNECT in one piece.
+        peer.send_bytes(&[0x20, 3, 0, 0, 0, 0xe0, 2, 0x8e, 0]).await;
+        peer
+    });
+    let (client, _) = connected.unwrap();
+    let cause = within(client.closed()).await;
+    assert!(matches!(cause, Lost::Disconnected { .. }), "{cause:?}");
+}
