@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use martlet_client::{
-    Client, ConnectError, Connected, Incoming, Message, Messages, Options, Protocol, Reconnect,
+    Client, ConnectError, Connected, Incoming, Message, Options, Protocol, Reconnect, Subscription,
 };
 use martlet_codec::{PropertiesBuf, ReasonCode, Version};
 
@@ -25,7 +25,8 @@ const RECONNECT_RESET: Duration = Duration::from_secs(20);
 /// A connection.
 pub(crate) struct Link {
     pub(crate) client: Client,
-    pub(crate) messages: Messages,
+    /// All that comes.
+    pub(crate) messages: Subscription,
     pub(crate) connected: Connected,
 }
 
@@ -35,10 +36,10 @@ impl Link {
         let options = options(settings)?;
         loop {
             match Client::connect(options.clone()).await {
-                Ok((client, messages, connected)) => {
+                Ok((client, connected)) => {
                     return Ok(Self {
+                        messages: client.rest(),
                         client,
-                        messages,
                         connected,
                     });
                 }
@@ -165,13 +166,9 @@ fn options(settings: &Settings) -> Result<Options, Failure> {
         options = options.bind_address(local_address(bind)?);
     }
     if reconnects(settings) {
-        options = options.reconnect(Reconnect::After {
-            first: RECONNECT,
-            max: match settings.role.manner {
-                Manner::Martlet => RECONNECT_MAX,
-                Manner::Mosquitto => RECONNECT,
-            },
-            reset_after: RECONNECT_RESET,
+        options = options.reconnect(match settings.role.manner {
+            Manner::Martlet => Reconnect::doubled(RECONNECT, RECONNECT_MAX).reset_after(RECONNECT_RESET),
+            Manner::Mosquitto => Reconnect::fixed(RECONNECT),
         });
     }
     if settings.debug && !settings.quiet {

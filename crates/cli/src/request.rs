@@ -74,7 +74,7 @@ async fn ask(link: &mut Link, message: Message, settings: &Settings) -> Result<(
         .properties(link.properties(&settings.properties.subscribe));
     let answer = link
         .client
-        .subscribe(request)
+        .subscribe_bare(request)
         .await
         .map_err(|error| Failure::request(&error, settings))?;
     if let Some(reason) = answer.reasons.iter().find(|reason| reason.is_error()) {

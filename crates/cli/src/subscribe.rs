@@ -80,7 +80,7 @@ impl Subscriber<'_> {
             // The first of each leave together, the SUBSCRIBE in front.
             let subscribing = async {
                 match request {
-                    Some(request) => client.subscribe(request).await.map(Some),
+                    Some(request) => client.subscribe_bare(request).await.map(Some),
                     None => Ok(None),
                 }
             };
@@ -275,6 +275,7 @@ fn subscribe(settings: &Settings, link: &Link) -> Option<Subscribe> {
     (!settings.filters.is_empty()).then(|| Subscribe {
         filters,
         properties: link.properties(&settings.properties.subscribe),
+        ..Subscribe::default()
     })
 }
 

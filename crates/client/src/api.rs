@@ -1,58 +1,97 @@
-//! The interface for applications: a client, its messages, its deliveries and its events.
+//! The interface for applications: a client and what happens to it.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use martlet_codec::{PacketId, PropertiesBuf, ReasonCode};
-use tokio::sync::oneshot;
+use martlet_codec::{FilterBuf, PropertiesBuf, ReasonCode};
+use tokio::sync::{broadcast, watch};
 
-use crate::error::{ConnectError, DeliveryError, Lost, PublishError, RequestError};
-use crate::event::{Acked, Connected, Event, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::delivery::Delivery;
+use crate::engine::{Leftover, Stats};
+use crate::error::{ConnectError, Lost, PublishError, RequestError, ResponseError};
+use crate::event::{Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::message::{Incoming, Message};
-use crate::options::Options;
+use crate::options::{Options, OptionsError};
 use crate::shared::{Handle, Shared};
+use crate::streams::Buffer;
+use crate::subscription::Subscription;
 
-/// A client. Clones share one connection; when the last clone and the [`Messages`] are dropped, the
-/// client disconnects.
+/// A client. Clones share one connection; when the last clone and the last [`Subscription`] are dropped,
+/// the client disconnects.
 ///
 /// Every future here is cancel-safe: dropped before it is ready, it has either not begun or its effect
 /// goes on without it (a SUBSCRIBE that was sent stays sent); it never loses a message or an answer that
 /// belongs to somebody else, and the client works on.
 #[derive(Clone)]
 pub struct Client {
-    handle: Arc<Handle>,
+    pub(crate) handle: Arc<Handle>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
 }
 
 impl Client {
-    fn shared(&self) -> &Shared {
+    /// A client of that state, which some driver runs.
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self {
+            handle: Arc::new(Handle(shared)),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
         &self.handle.0
     }
 
-    /// Connects, and returns when the server has agreed: the client, the messages that come (a resumed
-    /// session's included: nothing arrives before there is a place for it), and what was agreed.
+    /// Starts a client and returns at once; it connects in the background. Failures of the first attempt
+    /// are followed by others as [`Options::reconnect`] says. Messages may be published and filters
+    /// subscribed at once: they wait for the connection.
     ///
-    /// With [`Protocol::Auto`](crate::Protocol) a server that does not speak 5.0 is asked again with
-    /// 3.1.1. The first attempt is not repeated otherwise, whatever [`Reconnect`](crate::Reconnect) says.
+    /// Must be called on a tokio runtime with I/O and time; the connection runs there as a task.
+    pub fn start(options: Options) -> Result<Self, OptionsError> {
+        options.check()?;
+        let shared = Arc::new(Shared::new(options, true));
+        tokio::spawn(crate::driver::run(Arc::clone(&shared)));
+        Ok(Self::of(shared))
+    }
+
+    /// Connects, and returns when a server has agreed: the client and what was agreed.
+    ///
+    /// All servers of the list are tried, each in the versions that the
+    /// [`Protocol`](crate::Protocol) allows. The first attempt is not repeated otherwise, whatever
+    /// [`Options::reconnect`] says; see [`start`](Self::start) for that.
+    ///
+    /// Messages of a resumed session wait for the stream that wants them, see
+    /// [`expect`](Self::expect), [`rest`](Self::rest) and [`Options::unclaimed_for`].
     ///
     /// Must be called on a tokio runtime with I/O and time; the connection runs there as a task.
     ///
     /// Cancel-safe: dropped before it is ready, there is no connection.
-    pub async fn connect(options: Options) -> Result<(Self, Messages, Connected), ConnectError> {
-        let (shared, connected) = crate::driver::connect(options).await?;
-        let handle = Arc::new(Handle(shared));
-        let client = Self {
-            handle: Arc::clone(&handle),
-        };
-        Ok((client, Messages { handle }, connected))
+    pub async fn connect(options: Options) -> Result<(Self, Connected), ConnectError> {
+        options.check()?;
+        let shared = Arc::new(Shared::new(options, false));
+        tokio::spawn(crate::driver::run(Arc::clone(&shared)));
+        let client = Self::of(shared);
+        let connected = client.shared().agreed().await?;
+        Ok((client, connected))
+    }
+
+    /// Waits until a server has agreed, and tells what was agreed last; an error says that the client is
+    /// closed.
+    ///
+    /// Cancel-safe.
+    pub async fn connected(&self) -> Result<Connected, ConnectError> {
+        self.shared().connected().await
     }
 
     /// Publishes a message: waits until the client has room for it, and returns a [`Delivery`] to wait
     /// for its acknowledgement with, or to drop.
     ///
     /// Messages leave in the order in which they were accepted. Without a connection they wait for the
-    /// next one, if there is to be one.
+    /// next one, unless [`Options::policy`] says otherwise. What happens where there is no room is
+    /// [`Options::overflow`]'s.
     ///
     /// Cancel-safe: dropped before it is ready, the message was not accepted.
     pub async fn publish(&self, message: Message) -> Result<Delivery, PublishError> {
@@ -65,23 +104,73 @@ impl Client {
         self.shared().try_publish(message)
     }
 
-    /// Subscribes, and returns the server's answer: one code a filter, refusals among them.
+    /// Subscribes, and returns the stream of the messages with the server's answer. An error where the
+    /// server refuses all filters.
     ///
     /// What is granted is renewed after a reconnect to a server that has lost the session.
     ///
-    /// Cancel-safe: dropped after it was polled once, the SUBSCRIBE goes out all the same.
-    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<SubAck, RequestError> {
-        self.shared().subscribe(subscribe).await
+    /// Cancel-safe: dropped after it was polled once, the SUBSCRIBE goes out all the same, and the
+    /// messages are as those of a stream that was dropped.
+    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, RequestError> {
+        let filters = subscribe.filters.iter().map(|(filter, _)| filter.clone());
+        let filters = filters.collect();
+        let (slot, answer) = self.shared().begin_subscribe(subscribe)?;
+        let stream = Subscription::new(Arc::clone(&self.handle), slot, filters);
+        let suback = answer.await.unwrap_or(Err(RequestError::Closed(Lost::ByUs)))?;
+        stream.answered(suback)
     }
 
-    /// Unsubscribes, and returns the server's answer.
+    /// Subscribes without a stream, and returns the server's answer: one code a filter, refusals among
+    /// them. The messages go to the streams that want them, else to [`rest`](Self::rest).
+    ///
+    /// Cancel-safe: dropped after it was polled once, the SUBSCRIBE goes out all the same.
+    pub async fn subscribe_bare(&self, subscribe: Subscribe) -> Result<SubAck, RequestError> {
+        self.shared().subscribe_bare(subscribe).await
+    }
+
+    /// Unsubscribes, and returns the server's answer. Streams that have no filter left end.
     ///
     /// Cancel-safe: dropped after it was polled once, the UNSUBSCRIBE goes out all the same.
     pub async fn unsubscribe(&self, unsubscribe: Unsubscribe) -> Result<UnsubAck, RequestError> {
         self.shared().unsubscribe(unsubscribe).await
     }
 
-    /// Waits until every message that was accepted so far has left (QoS 0) or is acknowledged.
+    /// A stream of the messages of a subscription that the session has already; the server is asked for
+    /// nothing. It may be made before the connection is up, so that nothing of a resumed session is missed.
+    pub fn expect(&self, filter: impl Into<FilterBuf>) -> Subscription {
+        self.expect_in(filter, self.shared().buffer())
+    }
+
+    /// As [`expect`](Self::expect), with another buffer.
+    pub fn expect_in(&self, filter: impl Into<FilterBuf>, buffer: Buffer) -> Subscription {
+        let filters = vec![filter.into()];
+        let slot = self.shared().open(filters.clone(), buffer);
+        Subscription::new(Arc::clone(&self.handle), slot, filters)
+    }
+
+    /// The stream of all messages that no other stream wants. There is one: the one before it ends.
+    pub fn rest(&self) -> Subscription {
+        let slot = self.shared().open_rest(self.shared().buffer());
+        Subscription::new(Arc::clone(&self.handle), slot, Vec::new())
+    }
+
+    /// Publishes a request and waits for its response: the client subscribes to a response topic of its
+    /// own and matches responses by their correlation data. Version 5.
+    ///
+    /// Cancel-safe: dropped after it was polled once, the request goes out all the same and its response is
+    /// nobody's.
+    pub async fn request(&self, message: Message, timeout: Duration) -> Result<Incoming, ResponseError> {
+        self.shared().request(message, timeout).await
+    }
+
+    /// Begins to authenticate again with the [`authenticator`](Options::authenticator);
+    /// [`Event::Reauthenticated`] tells that it went well, else the server ends the connection.
+    pub fn reauthenticate(&self) -> Result<(), RequestError> {
+        self.shared().reauthenticate()
+    }
+
+    /// Waits until every message that was accepted so far has left (QoS 0) or is acknowledged, or has
+    /// ended otherwise.
     ///
     /// Cancel-safe.
     pub async fn flush(&self) -> Result<(), RequestError> {
@@ -89,28 +178,33 @@ impl Client {
     }
 
     /// Flushes, then sends DISCONNECT and closes the connection for good. Without a connection the
-    /// client is closed at once. Reason and properties are version 5's; a reason other than success
-    /// makes the server publish the will.
+    /// client is closed at once; what was not sent is given back. Reason and properties are version 5's; a
+    /// reason other than success makes the server publish the will.
     ///
     /// Cancel-safe: dropped while it flushes, the client stays connected.
     pub async fn disconnect(
         &self,
         reason: ReasonCode,
         properties: PropertiesBuf,
-    ) -> Result<(), RequestError> {
+    ) -> Result<Leftover, RequestError> {
         self.shared().disconnect(reason, properties).await
     }
 
     /// As [`disconnect`](Self::disconnect), but waits for no acknowledgement: sends what lies ready,
-    /// then DISCONNECT. Returns how many messages are left unacknowledged.
+    /// then DISCONNECT. What is left is given back.
     ///
     /// Cancel-safe: dropped after it was polled once, the client disconnects all the same.
     pub async fn disconnect_now(
         &self,
         reason: ReasonCode,
         properties: PropertiesBuf,
-    ) -> Result<usize, RequestError> {
+    ) -> Result<Leftover, RequestError> {
         self.shared().disconnect_now(reason, properties).await
+    }
+
+    /// What was left unsent when the client closed by itself, such as after a refusal; given once.
+    pub fn leftover(&self) -> Leftover {
+        self.shared().leftover()
     }
 
     /// What happens to the connection from now on.
@@ -120,9 +214,26 @@ impl Client {
         }
     }
 
-    /// What was agreed with the server last.
-    pub fn connected(&self) -> Connected {
-        self.shared().connected()
+    /// Where the client stands now.
+    pub fn state(&self) -> State {
+        self.shared().state().borrow().clone()
+    }
+
+    /// Where the client stands, to wait for changes.
+    pub fn states(&self) -> States {
+        let receiver = self.shared().state();
+        let is_over = matches!(*receiver.borrow(), State::Closed(_));
+        States { receiver, is_over }
+    }
+
+    /// What the client has counted.
+    pub fn stats(&self) -> Stats {
+        self.shared().stats().0
+    }
+
+    /// How many received messages wait in the streams.
+    pub fn waiting(&self) -> usize {
+        self.shared().stats().1
     }
 
     /// Waits until the client is closed, and says by what: by us, or by the loss of a connection that is
@@ -134,87 +245,10 @@ impl Client {
     }
 }
 
-/// An accepted message on its way: ready when the server has acknowledged it (QoS 1 and 2) or when it
-/// was handed to the socket (QoS 0). An acknowledgement that refuses is [`DeliveryError::Refused`].
-///
-/// Cancel-safe, and dropping it does not recall the message.
-#[derive(Debug)]
-#[must_use = "dropping it loses the acknowledgement, not the message: say `let _ =` where that is meant"]
-pub struct Delivery {
-    pub(crate) packet_id: Option<PacketId>,
-    pub(crate) end: oneshot::Receiver<Result<Acked, DeliveryError>>,
-}
-
-impl Delivery {
-    /// The packet identifier of the message; `None` at QoS 0.
-    pub const fn packet_id(&self) -> Option<PacketId> {
-        self.packet_id
-    }
-}
-
-impl Future for Delivery {
-    type Output = Result<Acked, DeliveryError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.end)
-            .poll(context)
-            .map(|end| end.unwrap_or(Err(DeliveryError::Closed(Lost::ByUs))))
-    }
-}
-
-/// The messages that the server sends, in their order. A message of QoS 1 or 2 is acknowledged when it is
-/// taken from here.
-///
-/// It ends when the client is closed and everything was taken. Dropped before, the client goes on:
-/// messages are acknowledged and dropped.
-pub struct Messages {
-    handle: Arc<Handle>,
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Messages {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Messages").finish_non_exhaustive()
-    }
-}
-
-impl Drop for Messages {
-    fn drop(&mut self) {
-        self.handle.0.abandon_inbox();
-    }
-}
-
-impl Messages {
-    /// The next message; `None` once the client is closed, see [`Client::closed`] for why.
-    ///
-    /// Cancel-safe: dropped before it is ready, no message is lost.
-    pub async fn recv(&mut self) -> Option<Incoming> {
-        std::future::poll_fn(|context| self.handle.0.poll_incoming(context)).await
-    }
-
-    /// A message that is there already.
-    pub fn try_recv(&mut self) -> Option<Incoming> {
-        self.handle.0.take_incoming()
-    }
-}
-
-impl futures_core::Stream for Messages {
-    type Item = Incoming;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        self.handle.0.poll_incoming(context)
-    }
-}
-
 /// What happens to the connection. A reader that is too slow gets [`Event::Missed`].
 #[derive(Debug)]
 pub struct Events {
-    receiver: tokio::sync::broadcast::Receiver<Event>,
+    receiver: broadcast::Receiver<Event>,
 }
 
 impl Events {
@@ -222,11 +256,39 @@ impl Events {
     ///
     /// Cancel-safe.
     pub async fn recv(&mut self) -> Option<Event> {
-        use tokio::sync::broadcast::error::RecvError;
+        use broadcast::error::RecvError;
         match self.receiver.recv().await {
             Ok(event) => Some(event),
             Err(RecvError::Lagged(missed)) => Some(Event::Missed(missed)),
             Err(RecvError::Closed) => None,
         }
+    }
+}
+
+/// Where a client stands, as it changes. A reader that is slow sees the latest only.
+#[derive(Debug, Clone)]
+pub struct States {
+    receiver: watch::Receiver<State>,
+    /// Whether the end was told.
+    is_over: bool,
+}
+
+impl States {
+    /// Where the client stands now.
+    pub fn current(&self) -> State {
+        self.receiver.borrow().clone()
+    }
+
+    /// Waits until it changes; `None` once the client is closed and that was told.
+    ///
+    /// Cancel-safe.
+    pub async fn changed(&mut self) -> Option<State> {
+        if self.is_over {
+            return None;
+        }
+        self.receiver.changed().await.ok()?;
+        let state = self.receiver.borrow_and_update().clone();
+        self.is_over = matches!(state, State::Closed(_));
+        Some(state)
     }
 }

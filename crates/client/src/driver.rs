@@ -1,287 +1,132 @@
 //! Sockets and time for the engine, on tokio: one task a client, which moves bytes and knows no rule.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use martlet_net::Stream;
-use martlet_net::client::DialError;
 use tokio::io::{Interest, Ready};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::error::{ConnectError, Lost, said};
-use crate::event::{Connected, Event};
+use crate::carry::{Standing, Turn, discard, login, look, lost, read, unreachable, write};
+use crate::dial::dial;
+use crate::engine::Task;
+use crate::error::Lost;
 use crate::limits;
-use crate::options::{Options, Reconnect};
-use crate::shared::{Link, Shared};
+use crate::shared::Shared;
 
-/// Connects, and runs the connection as a task from then on.
-pub(crate) async fn connect(options: Options) -> Result<(Arc<Shared>, Connected), ConnectError> {
-    options.check()?;
-    let shared = Arc::new(Shared::new(options.clone()));
-    let (stream, connected) = attempt(&shared, &options).await?;
-    tokio::spawn(run(Arc::clone(&shared), options, stream));
-    Ok((shared, connected))
-}
+/// While the last bytes leave.
+const LEAVING: Turn = Turn {
+    reads: false,
+    deadline_ms: None,
+};
 
-/// Runs the connection, and those that follow it, until the client is closed.
-async fn run(shared: Arc<Shared>, options: Options, mut stream: Stream) {
-    let mut failures = 0;
-    let mut up_since = Instant::now();
+/// Makes connections and runs them, until the client is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
-        let cause = match next_link(&shared, &mut stream).await {
-            None => {
-                leave(&shared, stream).await;
-                break shared.with(|state, _| state.engine.close(&Lost::ByUs));
+        match shared.task() {
+            Task::End => break,
+            Task::Wait => pause(&shared).await,
+            Task::Dial { server } => {
+                if let Some(stream) = reach(&shared, server).await {
+                    carry(&shared, stream).await;
+                }
             }
-            Some(Link::Connected(_)) => continue,
-            Some(Link::Refused { refusal, .. }) => Lost::Refused(refusal),
-            Some(Link::Lost { cause, .. }) => cause,
-        };
-        hang_up(&shared, stream);
-        if options.reconnect == Reconnect::Never || !cause.may_pass() {
-            break give_up(&shared, &cause);
+            Task::Carry => shared.with(|hub, now_ms| hub.engine.lost(now_ms, Lost::Closed)),
         }
-        if options.reconnect.has_lasted(up_since.elapsed()) {
-            failures = 0;
-        }
-        let Some((next, connected)) = reconnect(&shared, &options, cause, &mut failures).await else {
-            break;
-        };
-        stream = next;
-        up_since = Instant::now();
-        shared.tell(Event::Connected(connected));
     }
     shared.tell_packet_log();
 }
 
-/// The client ends with what no new connection can mend, or may not.
-fn give_up(shared: &Shared, cause: &Lost) {
-    shared.tell(Event::Lost {
-        cause: cause.clone(),
-        retry_in: None,
-    });
-    shared.with(|state, _| state.engine.close(cause));
+/// Waits for a command or the deadline.
+async fn pause(shared: &Shared) {
+    let deadline_ms = shared.lock().deadline();
+    tokio::select! {
+        () = shared.wake.notified() => {}
+        () = until(shared, deadline_ms) => shared.with(|hub, now_ms| hub.engine.timeout(now_ms)),
+    }
 }
 
-/// Tries until there is a connection, or until the client is closed. A connection counts as a failure too,
-/// until it has lasted.
-async fn reconnect(
-    shared: &Arc<Shared>,
-    options: &Options,
-    cause: Lost,
-    failures: &mut u32,
-) -> Option<(Stream, Connected)> {
-    let mut retry_in = options.reconnect.wait(*failures)?;
-    shared.tell(Event::Lost {
-        cause,
-        retry_in: Some(retry_in),
-    });
+async fn until(shared: &Shared, deadline_ms: Option<u64>) {
+    match deadline_ms {
+        Some(at_ms) => sleep_until(Instant::from_std(shared.instant(at_ms))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A connection with CONNECT on its way; none: the attempt failed, took too long, or is not wanted any more.
+async fn reach(shared: &Arc<Shared>, server: usize) -> Option<Stream> {
+    let number = u32::try_from(shared.stats().0.attempts).unwrap_or(u32::MAX);
+    let attempt = async {
+        login(Arc::clone(shared), server, number).await?;
+        dial(&shared.options, server).await
+    };
+    tokio::pin!(attempt);
     loop {
-        let attempt = async {
-            sleep(retry_in).await;
-            attempt(shared, options).await
-        };
-        let attempt = tokio::select! {
-            attempt = attempt => attempt,
-            _ = shared.closed() => return None,
-        };
-        *failures = failures.saturating_add(1);
-        let error = match attempt {
-            Ok(connected) => return Some(connected),
-            Err(error) => error,
-        };
-        if let Some(cause) = lost_for_good(&error) {
-            give_up(shared, &cause);
+        let deadline_ms = shared.lock().deadline();
+        tokio::select! {
+            biased;
+            end = &mut attempt => match end {
+                Ok(stream) => {
+                    let connects = shared.with(|hub, now_ms| hub.engine.connect(now_ms));
+                    return connects.then_some(stream);
+                }
+                Err(error) => {
+                    unreachable(shared, error);
+                    return None;
+                }
+            },
+            () = shared.wake.notified() => {}
+            () = until(shared, deadline_ms) => shared.with(|hub, now_ms| hub.engine.timeout(now_ms)),
+        }
+        if !shared.lock().engine.is_dialing() {
             return None;
         }
-        retry_in = options.reconnect.wait(*failures)?;
-        let refusal = match &error {
-            ConnectError::Refused { refusal, .. } => Some(refusal.clone()),
-            _ => None,
-        };
-        shared.tell(Event::RetryFailed {
-            error: error.to_string(),
-            refusal,
-            retry_in,
-        });
     }
 }
 
-/// Why another attempt would end as this one did.
-fn lost_for_good(error: &ConnectError) -> Option<Lost> {
-    let cause = match error {
-        ConnectError::Refused { refusal, .. } => Lost::Refused(refusal.clone()),
-        ConnectError::Lost { cause, .. } => cause.clone(),
-        _ => return None,
-    };
-    (!cause.may_pass()).then_some(cause)
-}
-
-/// One attempt to connect, in as many versions as the protocol allows.
-async fn attempt(shared: &Shared, options: &Options) -> Result<(Stream, Connected), ConnectError> {
-    let attempt = async {
-        loop {
-            let mut stream = dial(options).await?;
-            if !shared.with(|state, now_ms| state.engine.connect(now_ms)) {
-                let cause = Lost::ByUs;
-                let address = options.address();
-                return Err(ConnectError::Lost { address, cause });
-            }
-            let (error, again) = match next_link(shared, &mut stream).await {
-                Some(Link::Connected(connected)) => return Ok((stream, *connected)),
-                Some(Link::Refused { refusal, again }) => {
-                    let address = options.address();
-                    (ConnectError::Refused { address, refusal }, again)
-                }
-                Some(Link::Lost { cause, again }) => {
-                    let address = options.address();
-                    (ConnectError::Lost { address, cause }, again)
-                }
-                None => {
-                    let (address, cause) = (options.address(), Lost::ByUs);
-                    (ConnectError::Lost { address, cause }, false)
-                }
-            };
-            hang_up(shared, stream);
-            if !again {
-                return Err(error);
-            }
-        }
-    };
-    let after = options.connect_timeout;
-    let result = timeout(after, attempt).await.unwrap_or_else(|_| {
-        let address = options.address();
-        Err(ConnectError::Timeout { address, after })
-    });
-    if result.is_err() {
-        // A connection that was half made is none.
-        shared.with(|state, now_ms| state.engine.lost(now_ms, Lost::ByUs));
-        shared.lock().links.clear();
-        shared.tell_packet_log();
-    }
-    result
-}
-
-/// A connection that carries MQTT.
-async fn dial(options: &Options) -> Result<Stream, ConnectError> {
-    let route = options.route(&options.host, options.port);
-    martlet_net::client::dial(&route)
-        .await
-        .map_err(|error| match error {
-            DialError::HostNotFound { host, source } => ConnectError::HostNotFound { host, source },
-            DialError::ConnectionRefused { address, source } => {
-                ConnectError::ConnectionRefused { address, source }
-            }
-            DialError::Bind { bind, source } => ConnectError::Bind { bind, source },
-            DialError::Io { address, source } => ConnectError::Io { address, source },
-            other => ConnectError::Transport(Box::new(other)),
-        })
-}
-
-/// Moves bytes until the connection's task has something to know; `None`: all is written, our DISCONNECT
-/// last, or the client was closed.
-async fn next_link(shared: &Shared, stream: &mut Stream) -> Option<Link> {
+/// Moves bytes until the connection is over, and closes it.
+async fn carry(shared: &Shared, mut stream: Stream) {
     loop {
-        let is_blocked = write(shared, stream);
+        shared.answer_challenges();
+        let is_blocked = write(shared, &mut stream);
         shared.tell_packet_log();
-        let (deadline_ms, reads) = {
-            let mut state = shared.lock();
-            if let Some(link) = state.links.pop_front() {
-                return Some(link);
+        match look(shared) {
+            Standing::Open(turn) => wait(shared, &mut stream, &turn, is_blocked).await,
+            // What layers hold of it leaves first.
+            Standing::Left if is_blocked => wait(shared, &mut stream, &LEAVING, is_blocked).await,
+            Standing::Left => {
+                leave(stream).await;
+                return shared.with(|hub, _| hub.engine.close(&Lost::ByUs));
             }
-            let all_written = state.engine.output().is_empty() && !stream.has_unsent();
-            if state.engine.closed().is_some() || (state.engine.is_leaving() && all_written) {
-                return None;
-            }
-            let reads = state.wants_reading();
-            state.engine.reading(shared.now_ms(), reads);
-            (state.engine.deadline(), reads)
-        };
-        let interest = match (reads, is_blocked) {
-            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
-            (true, false) => Some(Interest::READABLE),
-            (false, true) => Some(Interest::WRITABLE),
-            (false, false) => None,
-        };
-        let ready = async {
-            match interest {
-                _ if reads && stream.has_received() => Ok(Ready::READABLE),
-                Some(interest) => stream.ready(interest).await,
-                None => std::future::pending().await,
-            }
-        };
-        let deadline = async {
-            match deadline_ms {
-                Some(at_ms) => sleep_until(shared.instant(at_ms)).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = shared.wake.notified() => {}
-            ready = ready => match ready {
-                Ok(ready) if ready.is_readable() || ready.is_read_closed() => read(shared, stream),
-                Ok(_) => {}
-                Err(error) => lost(shared, &error),
-            },
-            () = deadline => shared.with(|state, now_ms| state.engine.timeout(now_ms)),
+            Standing::Over => return hang_up(shared, stream),
         }
     }
 }
 
-/// Writes what can be written; whether something is left for later.
-fn write(shared: &Shared, stream: &mut Stream) -> bool {
-    let end = shared.with(|state, now_ms| {
-        loop {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let n = state.engine.output().slices(&mut slices);
-            if n == 0 {
-                // What layers still hold of what was written before.
-                return stream.flush().map(|is_all| !is_all);
-            }
-            match stream.try_write_vectored(&slices[..n]) {
-                Ok(bytes) => state.engine.written(now_ms, bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    });
-    end.unwrap_or_else(|error| {
-        // The server's last words may lie in the socket.
-        read(shared, stream);
-        lost(shared, &error);
-        false
-    })
-}
-
-/// Reads what is there, up to a bound.
-fn read(shared: &Shared, stream: &mut Stream) {
-    let mut chunk = [0; limits::READ_BYTES];
-    for _ in 0..limits::READS_PER_TURN {
-        match stream.try_read(&mut chunk) {
-            Ok(0) => return shared.with(|state, now_ms| state.engine.lost(now_ms, Lost::Closed)),
-            Ok(n) => shared.with(|state, now_ms| state.engine.input(now_ms, &chunk[..n])),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return lost(shared, &error),
-        }
-        if !shared.lock().wants_reading() {
-            return;
-        }
-    }
-}
-
-fn lost(shared: &Shared, error: &io::Error) {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    let cause = match error.kind() {
-        BrokenPipe | ConnectionAborted | ConnectionReset => Lost::Closed,
-        kind => Lost::Io {
-            kind,
-            text: said(error),
-        },
+/// Waits for the socket, a command or the deadline, and reads.
+async fn wait(shared: &Shared, stream: &mut Stream, turn: &Turn, is_blocked: bool) {
+    let interest = match (turn.reads, is_blocked) {
+        (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+        (true, false) => Some(Interest::READABLE),
+        (false, true) => Some(Interest::WRITABLE),
+        (false, false) => None,
     };
-    shared.with(|state, now_ms| state.engine.lost(now_ms, cause));
+    let ready = async {
+        match interest {
+            _ if turn.reads && stream.has_received() => Ok(Ready::READABLE),
+            Some(interest) => stream.ready(interest).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = shared.wake.notified() => {}
+        ready = ready => match ready {
+            Ok(ready) if ready.is_readable() || ready.is_read_closed() => read(shared, stream),
+            Ok(_) => {}
+            Err(error) => lost(shared, &error),
+        },
+        () = until(shared, turn.deadline_ms) => shared.with(|hub, now_ms| hub.engine.timeout(now_ms)),
+    }
 }
 
 /// Ends a connection that is over: the last bytes may still leave, if that goes at once.
@@ -294,8 +139,7 @@ fn hang_up(shared: &Shared, mut stream: Stream) {
 
 /// Ends a connection after our DISCONNECT. Unread bytes would make the system cut the connection and
 /// the server might never see the DISCONNECT, so they are read until it closes.
-async fn leave(shared: &Shared, mut stream: Stream) {
-    shared.tell_packet_log();
+async fn leave(mut stream: Stream) {
     let drain = async {
         stream.shutdown()?;
         loop {
@@ -307,32 +151,4 @@ async fn leave(shared: &Shared, mut stream: Stream) {
     };
     // An error or a server that does not close: there is nothing more to be done.
     let _ = timeout(limits::CLOSE_TIMEOUT, drain).await;
-}
-
-/// Reads and forgets; whether the server has closed. Not in line: the bytes would be a part of every
-/// client's task.
-fn discard(stream: &mut Stream) -> io::Result<bool> {
-    match stream.try_read(&mut [0; limits::READ_BYTES]) {
-        Ok(n) => Ok(n == 0),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-impl Reconnect {
-    /// The wait before an attempt, after that many failed ones.
-    fn wait(self, failures: u32) -> Option<Duration> {
-        match self {
-            Self::Never => None,
-            Self::After { first, max, .. } => Some(first.saturating_mul(1 << failures.min(20)).min(max)),
-        }
-    }
-
-    /// Whether a connection that was up for so long was a good one: the next wait is the first.
-    fn has_lasted(self, up: Duration) -> bool {
-        match self {
-            Self::Never => true,
-            Self::After { reset_after, .. } => up >= reset_after,
-        }
-    }
 }

@@ -66,6 +66,20 @@ pub enum ConnectError {
         /// What it said.
         refusal: Refusal,
     },
+    /// The system gives no thread for the connection (blocking clients only).
+    #[error("cannot start the thread of the connection")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The application's credentials or authenticator failed.
+    #[error("cannot log in at {address}: {text}")]
+    Login {
+        /// Host and port.
+        address: String,
+        /// What the application said.
+        text: String,
+    },
     /// The connection was made and ended before a CONNACK.
     #[error("{address} ended the connection before it answered: {cause}")]
     Lost {
@@ -143,6 +157,24 @@ pub enum Lost {
     /// The server refused the connection.
     #[error("the server refused the connection: {0}")]
     Refused(Refusal),
+    /// No connection to the server could be made.
+    #[error("{text}")]
+    Unreachable {
+        /// Why, as [`ConnectError`] says it.
+        text: String,
+    },
+    /// There was no CONNACK within [`Options::connect_timeout`](crate::Options::connect_timeout).
+    #[error("the server did not answer within {} s", Duration::from_millis(*after_ms).as_secs_f64())]
+    NoAnswer {
+        /// How long was waited.
+        after_ms: u64,
+    },
+    /// The application's credentials or authenticator failed.
+    #[error("no login: {text}")]
+    Login {
+        /// What the application said.
+        text: String,
+    },
     /// This side disconnected.
     #[error("this client disconnected")]
     ByUs,
@@ -154,7 +186,12 @@ impl Lost {
     /// the protocol.
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::Closed | Self::Io { .. } | Self::PingTimeout { .. } => true,
+            Self::Closed
+            | Self::Io { .. }
+            | Self::PingTimeout { .. }
+            | Self::Unreachable { .. }
+            | Self::NoAnswer { .. }
+            | Self::Login { .. } => true,
             Self::Disconnected { reason, .. } => may_pass(*reason),
             Self::Refused(refusal) => refusal.may_pass(),
             Self::Violation(_) | Self::NotMqtt { .. } | Self::ByUs => false,
@@ -236,7 +273,19 @@ pub enum Rejected {
     /// A request that the server would close the connection for.
     #[error("not allowed: {0}")]
     Violation(Violation),
-    /// Too many SUBSCRIBE and UNSUBSCRIBE wait for their answer.
+    /// There is no connection, and the policy keeps nothing for the next.
+    #[error("there is no connection")]
+    Offline,
+    /// A reason code that cannot stand in the acknowledgement of a message, or that does not refuse it.
+    #[error("{reason} does not refuse a message")]
+    Reason {
+        /// The reason code.
+        reason: ReasonCode,
+    },
+    /// Re-authentication without an authentication method, or while another is under way.
+    #[error("there is nothing to authenticate now")]
+    Authentication,
+    /// Too many requests wait for their answer.
     #[error("{maximum} requests wait for their answer already")]
     TooManyRequests {
         /// The limit.
@@ -269,6 +318,19 @@ pub enum DeliveryError {
     /// It was accepted while there was no connection, and the server cannot take it.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// Its time to live was over before it could be sent.
+    #[error("the message waited too long to be sent")]
+    Expired,
+    /// The outbox was full: see [`Overflow`](crate::Overflow).
+    #[error("the message was dropped: the outbox is full")]
+    Dropped,
+    /// The connection was lost, and the policy keeps nothing. The server may have the message or not.
+    #[error("the connection was lost before the message was acknowledged: {0}")]
+    ConnectionLost(Lost),
+    /// The server lost the session, and the policy publishes nothing again. The server may have the
+    /// message or not.
+    #[error("the server lost the session before it acknowledged the message")]
+    SessionLost,
     /// The client was closed first. At QoS 1 and 2 the server may have it or not.
     #[error("the client was closed before the message was acknowledged: {0}")]
     Closed(Lost),
@@ -281,6 +343,36 @@ pub enum RequestError {
     /// It cannot be sent.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// The server refused every filter of a SUBSCRIBE.
+    #[error("the server refused the subscription: {}", .0.reasons.first().copied().unwrap_or(ReasonCode::Unspecified))]
+    Refused(crate::SubAck),
+    /// The connection was lost before the answer, and the policy asks for nothing again.
+    #[error("the connection was lost before the answer: {0}")]
+    ConnectionLost(Lost),
+    /// The client is closed.
+    #[error("the client is closed: {0}")]
+    Closed(Lost),
+}
+
+/// Why a request got no response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// It cannot be sent.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// It was not delivered.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+    /// The response topic could not be subscribed to.
+    #[error("cannot subscribe to the response topic: {0}")]
+    Subscribe(RequestError),
+    /// Nobody subscribes to the topic of the request.
+    #[error("nobody subscribes to the topic of the request")]
+    NobodyListens,
+    /// There was no response in time.
+    #[error("there was no response in time")]
+    Timeout,
     /// The client is closed.
     #[error("the client is closed: {0}")]
     Closed(Lost),

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use martlet_codec::{FilterBuf, PacketId, PropertiesBuf, Qos, ReasonCode, SubscribeOptions, Version};
+use martlet_codec::{
+    FilterBuf, PacketId, PropertiesBuf, Qos, ReasonCode, SubscribeOptions, TopicBuf, Version,
+};
 
 use crate::error::{Lost, Refusal};
+use crate::streams::Buffer;
 
 /// What was agreed when a connection came up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,18 +75,28 @@ pub struct Subscribe {
     pub filters: Vec<(FilterBuf, SubscribeOptions)>,
     /// Properties: a subscription identifier, user properties.
     pub properties: PropertiesBuf,
+    /// The buffer of the stream of its messages; none: as many as the
+    /// [`inbox`](crate::Options::inbox) takes, and the client reads no more at it.
+    pub buffer: Option<Buffer>,
 }
 
 impl Subscribe {
     /// One filter at a QoS.
-    pub fn to(filter: FilterBuf, qos: Qos) -> Self {
+    pub fn to(filter: impl Into<FilterBuf>, qos: Qos) -> Self {
         Self::default().and(filter, SubscribeOptions::qos(qos))
     }
 
     /// One filter more.
     #[must_use]
-    pub fn and(mut self, filter: FilterBuf, options: SubscribeOptions) -> Self {
-        self.filters.push((filter, options));
+    pub fn and(mut self, filter: impl Into<FilterBuf>, options: SubscribeOptions) -> Self {
+        self.filters.push((filter.into(), options));
+        self
+    }
+
+    /// The same with another buffer for the stream of its messages.
+    #[must_use]
+    pub const fn buffer(mut self, buffer: Buffer) -> Self {
+        self.buffer = Some(buffer);
         self
     }
 
@@ -106,19 +119,38 @@ pub struct Unsubscribe {
 
 impl Unsubscribe {
     /// One filter.
-    pub fn from(filter: FilterBuf) -> Self {
+    pub fn from(filter: impl Into<FilterBuf>) -> Self {
         Self {
-            filters: vec![filter],
+            filters: vec![filter.into()],
             ..Self::default()
         }
     }
+}
+
+/// Where a client stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It makes a connection.
+    Connecting,
+    /// There is a connection that the server has agreed to.
+    Online(Connected),
+    /// It waits before the next attempt.
+    Offline {
+        /// Why there is no connection.
+        cause: Lost,
+        /// The wait, from when it was lost.
+        retry_in: Duration,
+    },
+    /// For good.
+    Closed(Lost),
 }
 
 /// What happens to a connection, for those who want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connection came up again.
+    /// A connection came up.
     Connected(Connected),
     /// The connection was lost. `retry_in`: when the next attempt starts; `None`: the client is closed.
     Lost {
@@ -127,7 +159,7 @@ pub enum Event {
         /// The wait.
         retry_in: Option<Duration>,
     },
-    /// An attempt to reconnect failed.
+    /// An attempt to connect failed.
     RetryFailed {
         /// Why, in words.
         error: String,
@@ -143,6 +175,14 @@ pub enum Event {
         /// Why.
         reason: ReasonCode,
     },
+    /// A message came that no stream wanted in time, see
+    /// [`Options::unclaimed_for`](crate::Options::unclaimed_for): it was acknowledged and dropped.
+    Unclaimed {
+        /// Its topic name.
+        topic: TopicBuf,
+    },
+    /// The server took a re-authentication.
+    Reauthenticated,
     /// Messages of QoS 0 were dropped because the application did not take them.
     Dropped {
         /// How many since the last such event.

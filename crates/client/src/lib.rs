@@ -1,19 +1,20 @@
 //! An MQTT client for 3.1, 3.1.1 and 5.0 with one API.
 //!
-//! [`Client::connect`] makes a connection that runs by itself: nobody has to poll it. The [`Client`]
-//! publishes and subscribes, is cheap to clone and may be used from any task. What arrives comes out of
-//! [`Messages`].
+//! [`Client::start`] and [`Client::connect`] make a connection that runs by itself: nobody has to poll it.
+//! The [`Client`] publishes and subscribes, is cheap to clone and may be used from any task. Each
+//! [`Subscription`] is a stream of its own with a bounded buffer of its own. [`blocking`] has the same for
+//! programs without a runtime, and [`poll`] for programs that move the bytes themselves.
 //!
-//! Below it stands [`engine::Engine`], which knows all the rules and no socket, clock, thread or
-//! randomness; the driver between the two only moves bytes.
+//! Below them stands [`engine::Engine`], which knows all the rules and no socket, clock, thread or
+//! randomness; the drivers only move bytes.
 //!
 //! ```no_run
-//! use martlet_client::{Client, Message, Options, Subscribe, FilterBuf, Qos, TopicBuf};
+//! use martlet_client::{Client, Message, Options, Subscribe, Qos, filter, topic};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let (client, mut messages, _) = Client::connect(Options::new("localhost", 1883)).await?;
-//! client.subscribe(Subscribe::to(FilterBuf::new("S013/#")?, Qos::AtLeastOnce)).await?;
-//! let message = Message::new(TopicBuf::new("S013/MOT01/RECM")?, "DRVZ+1000").qos(Qos::AtLeastOnce);
+//! let (client, _) = Client::connect(Options::new("localhost", 1883)).await?;
+//! let mut messages = client.subscribe(Subscribe::to(filter!("S013/#"), Qos::AtLeastOnce)).await?;
+//! let message = Message::new(topic!("S013/MOT01/RECM"), "DRVZ+1000").qos(Qos::AtLeastOnce);
 //! client.publish(message).await?.await?;
 //! if let Some(message) = messages.recv().await {
 //!     println!("{} {:?}", message.topic, message.payload);
@@ -23,23 +24,43 @@
 //! ```
 
 pub mod api;
+pub mod auth;
+pub mod blocking;
+pub mod delivery;
 pub mod engine;
 pub mod error;
 pub mod event;
 pub mod limits;
 pub mod message;
 pub mod options;
+pub mod policy;
+#[cfg(unix)]
+pub mod poll;
+pub mod streams;
+pub mod subscription;
 mod transport;
 pub mod url;
 
+mod carry;
+mod dial;
 mod driver;
+mod filters;
+mod hub;
 mod shared;
 
-pub use api::{Client, Delivery, Events, Messages};
-pub use error::{ConnectError, DeliveryError, Lost, PublishError, Refusal, Rejected, RequestError};
-pub use event::{Acked, Connected, Event, SubAck, Subscribe, UnsubAck, Unsubscribe};
+pub use api::{Client, Events, States};
+pub use auth::Login;
+pub use delivery::Delivery;
+pub use engine::{Leftover, Stats};
+pub use error::{
+    ConnectError, DeliveryError, Lost, PublishError, Refusal, Rejected, RequestError, ResponseError,
+};
+pub use event::{Acked, Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 pub use message::{Incoming, Message};
-pub use options::{Options, OptionsError, Protocol, Reconnect};
+pub use options::{Options, OptionsError, Protocol};
+pub use policy::{Overflow, Policy, Reconnect};
+pub use streams::{Buffer, BufferOverflow};
+pub use subscription::{Offer, Receipt, Subscription};
 pub use url::UrlError;
 
 pub use martlet_net::client::{ClientTls as Tls, DialError, Proxy, WebSocketRequest as WebSocket};
@@ -54,6 +75,44 @@ pub mod tls {
 
 pub use bytes::Bytes;
 pub use martlet_codec::{
-    BadTopic, FilterBuf, PacketId, Place, Properties, PropertiesBuf, PropertyId, Qos, ReasonCode,
-    RetainHandling, SubscribeOptions, TopicBuf, Value, Version, Violation,
+    BadTopic, Filter, FilterBuf, PacketId, Place, Properties, PropertiesBuf, PropertyId, Qos, ReasonCode,
+    RetainHandling, SubscribeOptions, Topic, TopicBuf, Value, Version, Violation,
 };
+
+/// A topic name that the compiler has checked.
+///
+/// ```
+/// use martlet_client::{Topic, topic};
+///
+/// const RECM: Topic<'static> = topic!("S013/MOT01/RECM");
+/// assert_eq!(RECM.as_str(), "S013/MOT01/RECM");
+/// ```
+///
+/// ```compile_fail
+/// martlet_client::topic!("S013/+/RECM");
+/// ```
+#[macro_export]
+macro_rules! topic {
+    ($name:expr) => {
+        const { $crate::Topic::literal($name) }
+    };
+}
+
+/// A topic filter that the compiler has checked.
+///
+/// ```
+/// use martlet_client::{Filter, Topic, filter, topic};
+///
+/// const RECM: Filter<'static> = filter!("S013/+/RECM");
+/// assert!(RECM.matches(topic!("S013/MOT01/RECM")));
+/// ```
+///
+/// ```compile_fail
+/// martlet_client::filter!("S013/#/RECM");
+/// ```
+#[macro_export]
+macro_rules! filter {
+    ($filter:expr) => {
+        const { $crate::Filter::literal($filter) }
+    };
+}

@@ -39,6 +39,19 @@ pub const REQUESTS_MAX: usize = 1_000;
 /// `Event::Missed`.
 pub const EVENTS_MAX: usize = 256;
 
+/// Servers of one client. At it: further ones are not kept.
+pub const SERVERS_MAX: usize = 100;
+
+/// How long received messages wait for a stream that wants them. At it: they are acknowledged and
+/// dropped, `Event::Unclaimed`.
+pub const UNCLAIMED_FOR_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Messages of QoS 0 that wait for a stream that wants them. At it: the oldest is dropped.
+pub const UNCLAIMED_QOS0_MAX: usize = 1_000;
+
+/// Requests that wait for their response. At it: `Rejected::TooManyRequests`.
+pub const RESPONSES_MAX: usize = 1_000;
+
 /// One field of MQTT.
 pub const FIELD_BYTES_MAX: usize = 65_535;
 

@@ -1,7 +1,9 @@
 //! Messages: what an application publishes, and what it receives.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use martlet_codec::{PacketId, Properties, PropertiesBuf, Qos, TopicBuf};
+use martlet_codec::{PacketId, Properties, PropertiesBuf, PropertyId, Qos, TopicBuf};
 
 /// A message to publish, or the will of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,9 @@ pub struct Message {
     /// Properties of PUBLISH (or of a will). A Topic Alias among them is defined at the first message
     /// with it and stands for the topic name from the second on; it is forgotten with the connection.
     pub properties: PropertiesBuf,
+    /// How long the message may wait to be sent for the first time; `None`:
+    /// [`Options::time_to_live`](crate::Options::time_to_live) counts.
+    pub time_to_live: Option<Duration>,
 }
 
 impl Message {
@@ -28,6 +33,7 @@ impl Message {
             qos: Qos::AtMostOnce,
             retain: false,
             properties: PropertiesBuf::new(),
+            time_to_live: None,
         }
     }
 
@@ -49,6 +55,13 @@ impl Message {
     #[must_use]
     pub fn properties(mut self, properties: PropertiesBuf) -> Self {
         self.properties = properties;
+        self
+    }
+
+    /// The same message, dropped if it was not sent after that time.
+    #[must_use]
+    pub const fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = Some(time_to_live);
         self
     }
 }
@@ -79,4 +92,15 @@ impl Incoming {
     pub fn properties(&self) -> Properties<'_> {
         self.properties.as_properties()
     }
+}
+
+/// The same properties without those.
+pub(crate) fn without(properties: &PropertiesBuf, ids: &[PropertyId]) -> PropertiesBuf {
+    let mut kept = PropertiesBuf::new();
+    for (id, value) in properties.as_properties().iter() {
+        if !ids.contains(&id) {
+            kept.push(id, value);
+        }
+    }
+    kept
 }

@@ -1,16 +1,19 @@
 //! How to reach a server and what to tell it: plain data, checked when a client is made of it.
 
 use std::fmt;
+use std::future::Future;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use martlet_codec::{Place, PropertiesBuf, PropertyId, Version, Violation};
+use martlet_codec::{Place, PropertiesBuf, PropertyId, TopicBuf, Version, Violation};
 
+use crate::auth::{Authenticator, CredentialsProvider, Login};
 use crate::limits;
-use crate::message::Message;
+use crate::message::{Message, without};
+use crate::policy::{OutboxLimits, Overflow, Policy, Reconnect};
 
 /// Which versions of MQTT a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +21,10 @@ pub enum Protocol {
     /// 5.0, and 3.1.1 where the server knows no better.
     #[default]
     Auto,
+    /// 5.0, then 3.1.1, then 3.1 where the server knows no better.
+    Any,
+    /// 3.1.1, and 3.1 where the server knows no better.
+    AutoV3,
     /// 5.0 only.
     V5,
     /// 3.1.1 only.
@@ -27,46 +34,29 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The versions in the order in which they are tried.
+    const fn versions(self) -> &'static [Version] {
+        match self {
+            Self::Auto => &[Version::V5, Version::V3_1_1],
+            Self::Any => &[Version::V5, Version::V3_1_1, Version::V3_1],
+            Self::AutoV3 => &[Version::V3_1_1, Version::V3_1],
+            Self::V5 => &[Version::V5],
+            Self::V3_1_1 => &[Version::V3_1_1],
+            Self::V3_1 => &[Version::V3_1],
+        }
+    }
+
     /// The version to try first.
     pub const fn first(self) -> Version {
-        match self {
-            Self::Auto | Self::V5 => Version::V5,
-            Self::V3_1_1 => Version::V3_1_1,
-            Self::V3_1 => Version::V3_1,
-        }
+        self.versions()[0]
     }
 
     /// The version to try when a server does not speak `refused`.
-    pub const fn fallback(self, refused: Version) -> Option<Version> {
-        if matches!(self, Self::Auto) && refused.level() == self.first().level() {
-            Some(Version::V3_1_1)
-        } else {
-            None
-        }
+    pub fn fallback(self, refused: Version) -> Option<Version> {
+        let mut versions = self.versions().iter().copied();
+        versions.find(|version| *version == refused)?;
+        versions.next()
     }
-}
-
-/// What happens when a connection that was once up is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Reconnect {
-    /// The client is closed.
-    #[default]
-    Never,
-    /// Try again after a wait that doubles from `first` to `max` with each failure. A connection that
-    /// was lost before it lasted for `reset_after` counts as a failure too.
-    ///
-    /// What no new connection can mend closes the client, see [`Lost::may_pass`](crate::Lost::may_pass).
-    ///
-    /// Messages that are not acknowledged are kept; a session that the server lost is subscribed again.
-    After {
-        /// The wait before the first attempt.
-        first: Duration,
-        /// The longest wait.
-        max: Duration,
-        /// How long a connection must last for the wait to begin at `first` again.
-        reset_after: Duration,
-    },
 }
 
 /// How to reach a server and what to tell it.
@@ -97,8 +87,7 @@ pub struct Options {
     pub(crate) will: Option<Message>,
     pub(crate) properties: PropertiesBuf,
     pub(crate) inflight_max: u16,
-    pub(crate) outbox_messages_max: usize,
-    pub(crate) outbox_bytes_max: usize,
+    pub(crate) outbox: OutboxLimits,
     pub(crate) inbox_messages_max: usize,
     pub(crate) inbox_bytes_max: usize,
     pub(crate) packet_bytes_max: u32,
@@ -108,6 +97,13 @@ pub struct Options {
     pub(crate) reconnect: Reconnect,
     pub(crate) packet_log: Option<PacketLog>,
     pub(crate) transport: crate::transport::Transport,
+    pub(crate) more_servers: Vec<(String, u16)>,
+    pub(crate) policy: Policy,
+    pub(crate) aliases_out_max: u16,
+    pub(crate) unclaimed_for: Duration,
+    pub(crate) response_topic: Option<TopicBuf>,
+    pub(crate) credentials: Option<CredentialsProvider>,
+    pub(crate) authenticator: Option<Authenticator>,
 }
 
 /// Called with the client identifier and each packet in mosquitto's words, see [`Options::packet_log`].
@@ -129,8 +125,12 @@ impl Options {
             will: None,
             properties: PropertiesBuf::new(),
             inflight_max: limits::INFLIGHT_MAX_DEFAULT,
-            outbox_messages_max: limits::OUTBOX_MESSAGES_MAX_DEFAULT,
-            outbox_bytes_max: limits::OUTBOX_BYTES_MAX_DEFAULT,
+            outbox: OutboxLimits {
+                messages_max: limits::OUTBOX_MESSAGES_MAX_DEFAULT,
+                bytes_max: limits::OUTBOX_BYTES_MAX_DEFAULT,
+                overflow: Overflow::Wait,
+                time_to_live: None,
+            },
             inbox_messages_max: limits::INBOX_MESSAGES_MAX_DEFAULT,
             inbox_bytes_max: limits::INBOX_BYTES_MAX_DEFAULT,
             packet_bytes_max: martlet_codec::limits::PACKET_BYTES_CEILING,
@@ -140,19 +140,50 @@ impl Options {
             reconnect: Reconnect::Never,
             packet_log: None,
             transport: crate::transport::Transport::default(),
+            more_servers: Vec::new(),
+            policy: Policy::KEEP_ALL,
+            aliases_out_max: 0,
+            unclaimed_for: limits::UNCLAIMED_FOR_DEFAULT,
+            response_topic: None,
+            credentials: None,
+            authenticator: None,
         }
     }
 
-    /// `host:port`, with `[]` around an IPv6 address; or the path of a Unix socket.
+    /// `host:port` of the first server, with `[]` around an IPv6 address; or the path of a Unix socket.
     pub fn address(&self) -> String {
+        self.address_of(0)
+    }
+
+    /// Host name and port of a server, the first of the list for a number that it does not have.
+    pub(crate) fn server(&self, number: usize) -> (&str, u16) {
+        let other = number.checked_sub(1).and_then(|n| self.more_servers.get(n));
+        other.map_or((&self.host, self.port), |(host, port)| (host, *port))
+    }
+
+    pub(crate) fn address_of(&self, server: usize) -> String {
         if let Some(path) = self.unix_path() {
             return path.display().to_string();
         }
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
+        let (host, port) = self.server(server);
+        if host.contains(':') {
+            format!("[{host}]:{port}")
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{host}:{port}")
         }
+    }
+
+    pub(crate) fn servers(&self) -> usize {
+        1 + self.more_servers.len()
+    }
+
+    /// Another server to try when those before it cannot be reached or refuse. At most 100 are kept.
+    #[must_use]
+    pub fn or_server(mut self, host: impl Into<String>, port: u16) -> Self {
+        if self.servers() < limits::SERVERS_MAX {
+            self.more_servers.push((host.into(), port));
+        }
+        self
     }
 
     /// The version or versions to speak.
@@ -265,9 +296,87 @@ impl Options {
     /// socket) before [`publish`](crate::Client::publish) waits for room.
     #[must_use]
     pub const fn outbox(mut self, messages_max: usize, bytes_max: usize) -> Self {
-        self.outbox_messages_max = messages_max;
-        self.outbox_bytes_max = bytes_max;
+        self.outbox.messages_max = messages_max;
+        self.outbox.bytes_max = bytes_max;
         self
+    }
+
+    /// What happens to a message for which the outbox has no room. Default: `publish` waits.
+    #[must_use]
+    pub const fn overflow(mut self, overflow: Overflow) -> Self {
+        self.outbox.overflow = overflow;
+        self
+    }
+
+    /// How long a message may wait to be sent for the first time; after it the message is dropped, see
+    /// [`DeliveryError::Expired`](crate::DeliveryError::Expired). Default: as long as it takes.
+    #[must_use]
+    pub const fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.outbox.time_to_live = Some(time_to_live);
+        self
+    }
+
+    /// What the client does where interfaces differ. Default [`Policy::KEEP_ALL`].
+    #[must_use]
+    pub const fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How many topic aliases the client chooses by itself for the topics that it publishes to most, 0
+    /// (the default) is none. Version 5; the server's limit may lower it. With them, aliases among the
+    /// properties of messages are not used.
+    #[must_use]
+    pub const fn topic_aliases(mut self, maximum: u16) -> Self {
+        self.aliases_out_max = maximum;
+        self
+    }
+
+    /// How long received messages that no stream wants are kept, unacknowledged, for a stream that may
+    /// still be made: messages of a resumed session come before an application has subscribed again.
+    /// After it they are acknowledged and dropped, told by [`Event::Unclaimed`](crate::Event::Unclaimed).
+    /// Default 30 s.
+    #[must_use]
+    pub const fn unclaimed_for(mut self, time: Duration) -> Self {
+        self.unclaimed_for = time;
+        self
+    }
+
+    /// Under which topic name the responses to [`Client::request`](crate::Client::request) come, without
+    /// the last level, which the client adds. Default: the Response Information of the server, else
+    /// `martlet/response`.
+    #[must_use]
+    pub fn response_topic(mut self, topic: impl Into<TopicBuf>) -> Self {
+        self.response_topic = Some(topic.into());
+        self
+    }
+
+    /// Asks for user name and password before each attempt to connect, such as a token that must be
+    /// renewed; the number of the attempt, from 1, is handed over. An error ends the attempt.
+    #[must_use]
+    pub fn credentials<F, L>(mut self, provider: F) -> Self
+    where
+        F: Fn(u32) -> L + Send + Sync + 'static,
+        L: Future<Output = Result<Login, String>> + Send + 'static,
+    {
+        self.credentials = Some(Arc::new(move |attempt| Box::pin(provider(attempt))));
+        self
+    }
+
+    /// Enhanced authentication by that method. Version 5. `step` is called with `None` for the data of
+    /// CONNECT (or of a re-authentication) and with the data of each AUTH of the server, and returns the
+    /// data of the answer; an error ends the attempt. It runs on the connection's task and must not block.
+    #[must_use]
+    pub fn authenticator(
+        self,
+        method: &str,
+        step: impl Fn(Option<&[u8]>) -> Result<Bytes, String> + Send + Sync + 'static,
+    ) -> Self {
+        let mut options = self;
+        options.remove(PropertyId::AuthenticationMethod);
+        options.properties.text(PropertyId::AuthenticationMethod, method);
+        options.authenticator = Some(Arc::new(step));
+        options
     }
 
     /// How many received messages, and bytes of them, wait for the application before the client
@@ -300,7 +409,8 @@ impl Options {
         self
     }
 
-    /// What happens when the connection is lost.
+    /// What happens when the connection is lost, and with [`Client::start`](crate::Client::start) when the
+    /// first attempt fails. Default: the client is closed.
     #[must_use]
     pub const fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.reconnect = reconnect;
@@ -375,14 +485,8 @@ impl Options {
         self
     }
 
-    fn remove(&mut self, id: PropertyId) {
-        let mut kept = PropertiesBuf::new();
-        for (other, value) in self.properties.as_properties().iter() {
-            if other != id {
-                kept.push(other, value);
-            }
-        }
-        self.properties = kept;
+    pub(crate) fn remove(&mut self, id: PropertyId) {
+        self.properties = without(&self.properties, &[id]);
     }
 }
 

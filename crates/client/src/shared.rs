@@ -1,215 +1,63 @@
-//! What the handles of a client and its connection share: the engine behind a lock, and those who wait
-//! for it.
+//! What the handles of a client and its connection share: the engine and the streams behind a lock, and
+//! those who wait for them.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use martlet_codec::{PropertiesBuf, ReasonCode};
+use martlet_codec::{FilterBuf, PropertiesBuf, ReasonCode};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
-use tokio::time::Instant;
 
-use crate::api::Delivery;
-use crate::engine::{self, Engine, Token, Unacked};
-use crate::error::{DeliveryError, Lost, PublishError, Refusal, RequestError};
-use crate::event::{Acked, Connected, Event, SubAck, Subscribe, UnsubAck, Unsubscribe};
-use crate::limits;
+use crate::delivery::Delivery;
+use crate::engine::{Engine, Leftover, Stats, Task, Token, Unacked};
+use crate::error::{ConnectError, Lost, PublishError, Rejected, RequestError, ResponseError};
+use crate::event::{Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::filters::Slot;
+use crate::hub::{Answer, Hub, Unsubscribing, connect_error};
 use crate::message::{Incoming, Message};
 use crate::options::{Options, PacketLog};
+use crate::policy::Overflow;
+use crate::streams::{Buffer, BufferOverflow, Queued};
 
 /// The client's state behind its handles.
 pub(crate) struct Shared {
-    state: Mutex<State>,
+    hub: Mutex<Hub>,
     /// Wakes the connection: there is something to write, or a reason to look again.
     pub(crate) wake: Notify,
     /// A message has its end, or the connection has.
     ended: Notify,
     /// Held by the publisher that waits for room, so that others queue up behind it in their order.
     turn: tokio::sync::Mutex<()>,
-    closed: watch::Sender<Option<Lost>>,
+    state: watch::Sender<State>,
     start: Instant,
+    pub(crate) options: Options,
     packet_log: Option<PacketLog>,
 }
 
-/// What the connection's task must know.
-#[derive(Debug)]
-pub(crate) enum Link {
-    /// The server has agreed.
-    Connected(Box<Connected>),
-    /// The server said no; `again`: ask again at once, in another version.
-    Refused { refusal: Refusal, again: bool },
-    /// The connection has ended.
-    Lost { cause: Lost, again: bool },
-}
-
-pub(crate) struct State {
-    pub(crate) engine: Engine,
-    /// What the connection's task has not looked at.
-    pub(crate) links: VecDeque<Link>,
-    deliveries: BTreeMap<Token, oneshot::Sender<Result<Acked, DeliveryError>>>,
-    subscribes: BTreeMap<Token, oneshot::Sender<Result<SubAck, RequestError>>>,
-    unsubscribes: BTreeMap<Token, oneshot::Sender<Result<UnsubAck, RequestError>>>,
-    inbox: Inbox,
-    /// Publishers that wait for room.
-    publishers: usize,
-    connected: Option<Connected>,
-    events: Option<broadcast::Sender<Event>>,
-}
-
-/// Received messages that the application has not taken.
-struct Inbox {
-    messages: VecDeque<(Incoming, Option<Unacked>)>,
-    bytes: usize,
-    messages_max: usize,
-    bytes_max: usize,
-    /// Nobody will take messages any more.
-    is_abandoned: bool,
-    dropped: u64,
-    reader: Option<Waker>,
-}
-
-impl Inbox {
-    fn is_above(&self, factor: usize) -> bool {
-        self.messages.len() >= self.messages_max.saturating_mul(factor)
-            || self.bytes >= self.bytes_max.saturating_mul(factor)
-    }
-
-    fn size(message: &Incoming) -> usize {
-        message.topic.as_str().len()
-            + message.payload.len()
-            + message.properties.as_properties().as_bytes().len()
-    }
-
-    /// Takes a message in; `false`: there was no room even for one that may be dropped.
-    fn push(&mut self, message: Incoming, unacked: Option<Unacked>) {
-        if unacked.is_none() && self.is_above(limits::INBOX_STRETCH) {
-            self.dropped += 1;
-            return;
-        }
-        self.bytes += Self::size(&message);
-        self.messages.push_back((message, unacked));
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-    }
-
-    fn pop(&mut self) -> Option<(Incoming, Option<Unacked>)> {
-        let (message, unacked) = self.messages.pop_front()?;
-        self.bytes -= Self::size(&message);
-        Some((message, unacked))
-    }
-}
-
-impl State {
-    /// Hands the engine's events to those who wait for them. The one place where messages are
-    /// given to their readers.
-    fn dispatch(&mut self, now_ms: u64) -> bool {
-        let mut has_ended = false;
-        while let Some(event) = self.engine.poll_event() {
-            match event {
-                engine::Event::Message { message, unacked } if self.inbox.is_abandoned => {
-                    drop(message);
-                    if let Some(unacked) = unacked {
-                        self.engine.acknowledge(now_ms, unacked);
-                    }
-                }
-                engine::Event::Message { message, unacked } => self.inbox.push(message, unacked),
-                engine::Event::Published { token, end } => {
-                    has_ended = true;
-                    answer(self.deliveries.remove(&token), end);
-                }
-                engine::Event::Subscribed { token, end } => answer(self.subscribes.remove(&token), end),
-                engine::Event::Unsubscribed { token, end } => answer(self.unsubscribes.remove(&token), end),
-                engine::Event::ResubscribeRefused { filter, reason } => {
-                    self.tell(Event::ResubscribeRefused { filter, reason });
-                }
-                engine::Event::Connected(connected) => {
-                    self.connected = Some(connected.clone());
-                    self.links.push_back(Link::Connected(Box::new(connected)));
-                }
-                engine::Event::Refused { refusal, retry_with } => {
-                    let again = retry_with.is_some();
-                    self.links.push_back(Link::Refused { refusal, again });
-                }
-                engine::Event::Lost { cause, retry_with } => {
-                    has_ended = true;
-                    let again = retry_with.is_some();
-                    self.links.push_back(Link::Lost { cause, again });
-                }
-            }
-        }
-        has_ended
-    }
-
-    fn tell(&self, event: Event) {
-        if let Some(events) = &self.events {
-            // An error says that nobody listens.
-            let _ = events.send(event);
-        }
-    }
-
-    /// Whether the connection is to be read: not while the inbox is full, but for an application that
-    /// waits for the server, which would wait for ever.
-    pub(crate) fn wants_reading(&self) -> bool {
-        !self.inbox.is_above(1) || self.publishers > 0 || self.engine.awaits_answer()
-    }
-
-    fn take(&mut self, now_ms: u64) -> Option<Incoming> {
-        let (message, unacked) = self.inbox.pop()?;
-        if let Some(unacked) = unacked {
-            self.engine.acknowledge(now_ms, unacked);
-        }
-        let messages = std::mem::take(&mut self.inbox.dropped);
-        if messages > 0 {
-            self.tell(Event::Dropped { messages });
-        }
-        Some(message)
-    }
-}
-
-fn answer<T>(waiting: Option<oneshot::Sender<T>>, answer: T) {
-    if let Some(waiting) = waiting {
-        // An error says that nobody waits any more.
-        let _ = waiting.send(answer);
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options) -> Self {
-        let start = Instant::now();
+    /// `retries_first`: see [`Engine::start`].
+    pub(crate) fn new(options: Options, retries_first: bool) -> Self {
         let seed = RandomState::new().hash_one(0_u8);
-        let packet_log = options.packet_log.clone();
-        let inbox = Inbox {
-            messages: VecDeque::new(),
-            bytes: 0,
-            messages_max: options.inbox_messages_max.max(1),
-            bytes_max: options.inbox_bytes_max.max(1),
-            is_abandoned: false,
-            dropped: 0,
-            reader: None,
-        };
-        let state = State {
-            engine: Engine::new(options, seed),
-            links: VecDeque::new(),
-            deliveries: BTreeMap::new(),
-            subscribes: BTreeMap::new(),
-            unsubscribes: BTreeMap::new(),
-            inbox,
-            publishers: 0,
-            connected: None,
-            events: Some(broadcast::Sender::new(limits::EVENTS_MAX)),
-        };
+        let mut engine = Engine::new(options.clone(), seed);
+        engine.start(0, retries_first);
+        let hub = Hub::new(engine, &options);
         Self {
-            state: Mutex::new(state),
+            hub: Mutex::new(hub),
             wake: Notify::new(),
             ended: Notify::new(),
             turn: tokio::sync::Mutex::new(()),
-            closed: watch::Sender::new(None),
-            start,
-            packet_log,
+            state: watch::Sender::new(State::Connecting),
+            start: Instant::now(),
+            packet_log: options.packet_log.clone(),
+            options,
         }
     }
 
@@ -222,35 +70,58 @@ impl Shared {
         self.start + Duration::from_millis(at_ms)
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Hub> {
+        self.hub.lock()
     }
 
     /// Calls the engine and hands out what comes of it.
-    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut State, u64) -> T) -> T {
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Hub, u64) -> T) -> T {
         let now_ms = self.now_ms();
-        let mut state = self.lock();
-        let result = call(&mut state, now_ms);
-        let has_ended = state.dispatch(now_ms);
-        let closed = state.engine.closed().cloned();
-        if let Some(cause) = closed
-            && self.closed.borrow().is_none()
-        {
-            self.closed.send_replace(Some(cause));
-            state.events = None;
-            if let Some(reader) = state.inbox.reader.take() {
-                reader.wake();
-            }
-            self.ended.notify_waiters();
-        }
+        let mut hub = self.lock();
+        let result = call(&mut hub, now_ms);
+        let has_ended = hub.dispatch(now_ms, &self.options);
+        self.publish_state(&mut hub);
         if has_ended {
             self.ended.notify_waiters();
         }
         result
     }
 
+    /// Tells the watchers where the client stands, if that has changed.
+    fn publish_state(&self, hub: &mut Hub) {
+        if let Some(cause) = hub.engine.closed() {
+            if matches!(*self.state.borrow(), State::Closed(_)) {
+                return;
+            }
+            self.state.send_replace(State::Closed(cause.clone()));
+            hub.events = None;
+            hub.streams.wake_all();
+            self.ended.notify_waiters();
+            return;
+        }
+        if let Some(news) = hub.news.take() {
+            self.state.send_if_modified(|state| {
+                let has_changed = *state != news;
+                *state = news;
+                has_changed
+            });
+        }
+    }
+
+    /// What is to be done about the connection.
+    pub(crate) fn task(&self) -> Task {
+        self.with(|hub, now_ms| {
+            let task = hub.engine.task(now_ms);
+            if let Task::Dial { server } = task {
+                hub.server = server;
+                hub.news = Some(State::Connecting);
+            }
+            task
+        })
+    }
+
     /// As [`with`](Self::with), from outside the connection's task, which may have something to do then.
-    fn command<T>(&self, call: impl FnOnce(&mut State, u64) -> T) -> T {
+    fn command<T>(&self, call: impl FnOnce(&mut Hub, u64) -> T) -> T {
         let result = self.with(call);
         self.wake.notify_one();
         result
@@ -260,33 +131,87 @@ impl Shared {
     pub(crate) fn tell_packet_log(&self) {
         let Some(log) = &self.packet_log else { return };
         loop {
-            let mut state = self.lock();
-            let Some(line) = state.engine.poll_packet_log() else {
+            let mut hub = self.lock();
+            let Some(line) = hub.engine.poll_packet_log() else {
                 return;
             };
-            let client_id = state.engine.client_id().to_owned();
-            drop(state);
+            let client_id = hub.engine.client_id().to_owned();
+            drop(hub);
             log(&client_id, &line);
         }
     }
 
-    pub(crate) fn tell(&self, event: Event) {
-        self.lock().tell(event);
+    /// Hands the server's questions to the application's authenticator, without the lock.
+    pub(crate) fn answer_challenges(&self) {
+        let Some(step) = &self.options.authenticator else {
+            return;
+        };
+        loop {
+            let Some(data) = self.lock().challenges.pop_front() else {
+                return;
+            };
+            let next = step(data.as_deref());
+            self.with(|hub, now_ms| {
+                let said = next.and_then(|data| {
+                    let put = hub.engine.authenticate(now_ms, &data);
+                    put.map_err(|error| error.to_string())
+                });
+                if let Err(text) = said {
+                    hub.engine.cannot_authenticate(now_ms, text);
+                }
+            });
+        }
+    }
+
+    /// Waits until there is a connection that a server has agreed to, or the client is closed.
+    pub(crate) async fn connected(&self) -> Result<Connected, ConnectError> {
+        let mut state = self.state.subscribe();
+        let is_decided = |state: &State| matches!(state, State::Online(_) | State::Closed(_));
+        let state = state.wait_for(is_decided).await.map(|state| state.clone());
+        match state {
+            Ok(State::Online(connected)) => Ok(connected),
+            Ok(State::Closed(cause)) => Err(self.why_not(&cause)),
+            _ => Err(self.why_not(&Lost::ByUs)),
+        }
+    }
+
+    /// Waits until a server has agreed for the first time, though it may have ended the connection since.
+    pub(crate) async fn agreed(&self) -> Result<Connected, ConnectError> {
+        let mut state = self.state.subscribe();
+        loop {
+            if let Some(connected) = &self.lock().agreed {
+                return Ok(connected.clone());
+            }
+            // Not looked at under the lock of the state: others take that one behind the hub's.
+            let now = state.borrow_and_update().clone();
+            if let State::Closed(cause) = now {
+                return Err(self.why_not(&cause));
+            }
+            if state.changed().await.is_err() {
+                return Err(self.why_not(&Lost::ByUs));
+            }
+        }
+    }
+
+    fn why_not(&self, cause: &Lost) -> ConnectError {
+        let mut hub = self.lock();
+        let error = hub.failed.take();
+        error.unwrap_or_else(|| connect_error(&self.options, hub.server, cause))
     }
 
     fn accept(&self, message: Message) -> Result<Delivery, PublishError> {
-        self.command(|state, now_ms| {
-            let accepted = state.engine.publish(now_ms, message)?;
+        self.command(|hub, now_ms| {
+            let accepted = hub.engine.publish(now_ms, message)?;
             let (sender, end) = oneshot::channel();
-            state.deliveries.insert(accepted.token, sender);
-            Ok(Delivery {
-                packet_id: accepted.packet_id,
-                end,
-            })
+            hub.deliveries.insert(accepted.token, sender);
+            Ok(Delivery::new(accepted, end))
         })
     }
 
     pub(crate) async fn publish(&self, mut message: Message) -> Result<Delivery, PublishError> {
+        if self.options.outbox.overflow == Overflow::Reject {
+            return self.accept(message);
+        }
         let _turn = self.turn.lock().await;
         loop {
             let ended = self.ended.notified();
@@ -308,24 +233,72 @@ impl Shared {
         }
     }
 
-    pub(crate) async fn subscribe(&self, subscribe: Subscribe) -> Result<SubAck, RequestError> {
-        let answer = self.command(|state, now_ms| {
-            let token = state.engine.subscribe(now_ms, subscribe)?;
-            let (sender, answer) = oneshot::channel();
-            state.subscribes.insert(token, sender);
-            Ok::<_, RequestError>(answer)
-        })?;
+    /// The buffer of a stream for which nobody asks another.
+    pub(crate) fn buffer(&self) -> Buffer {
+        Buffer {
+            messages_max: self.options.inbox_messages_max,
+            overflow: BufferOverflow::Wait,
+        }
+    }
+
+    /// Opens the stream, then asks for its messages.
+    pub(crate) fn begin_subscribe(
+        &self,
+        subscribe: Subscribe,
+    ) -> Result<(Slot, Answer<SubAck>), RequestError> {
+        let buffer = subscribe.buffer.unwrap_or(self.buffer());
+        let filters: Vec<FilterBuf> = subscribe
+            .filters
+            .iter()
+            .map(|(filter, _)| filter.clone())
+            .collect();
+        self.command(|hub, now_ms| {
+            let answer = hub.ask(now_ms, subscribe)?;
+            Ok((hub.streams.open(filters, buffer, true), answer))
+        })
+    }
+
+    /// Subscribes without a stream.
+    pub(crate) async fn subscribe_bare(&self, subscribe: Subscribe) -> Result<SubAck, RequestError> {
+        let answer = self.command(|hub, now_ms| hub.ask(now_ms, subscribe))?;
         answer.await.unwrap_or(Err(RequestError::Closed(Lost::ByUs)))
     }
 
     pub(crate) async fn unsubscribe(&self, unsubscribe: Unsubscribe) -> Result<UnsubAck, RequestError> {
-        let answer = self.command(|state, now_ms| {
-            let token = state.engine.unsubscribe(now_ms, unsubscribe)?;
-            let (sender, answer) = oneshot::channel();
-            state.unsubscribes.insert(token, sender);
-            Ok::<_, RequestError>(answer)
+        let waiting = self.command(|hub, now_ms| {
+            let filters = unsubscribe.filters.clone();
+            let token = hub.engine.unsubscribe(now_ms, unsubscribe)?;
+            let (answer, waiting) = oneshot::channel();
+            hub.unsubscribes.insert(token, Unsubscribing { filters, answer });
+            Ok::<_, RequestError>(waiting)
         })?;
-        answer.await.unwrap_or(Err(RequestError::Closed(Lost::ByUs)))
+        waiting.await.unwrap_or(Err(RequestError::Closed(Lost::ByUs)))
+    }
+
+    pub(crate) async fn request(
+        &self,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<Incoming, ResponseError> {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let (token, answer) = self.command(|hub, now_ms| {
+            let token = hub.engine.request_response(now_ms, message, timeout_ms)?;
+            let (sender, answer) = oneshot::channel();
+            hub.responses.insert(token, sender);
+            Ok::<_, ResponseError>((token, answer))
+        })?;
+        let _waits = Requesting { shared: self, token };
+        answer.await.unwrap_or(Err(ResponseError::Closed(Lost::ByUs)))
+    }
+
+    pub(crate) fn reauthenticate(&self) -> Result<(), RequestError> {
+        let step = self
+            .options
+            .authenticator
+            .as_ref()
+            .ok_or(Rejected::Authentication)?;
+        let data = step(None).map_err(|text| RequestError::Closed(Lost::Login { text }))?;
+        self.command(|hub, now_ms| hub.engine.reauthenticate(now_ms, &data))
     }
 
     pub(crate) async fn flush(&self) -> Result<(), RequestError> {
@@ -333,7 +306,7 @@ impl Shared {
     }
 
     /// Waits until every message accepted so far has its end, or until `enough`.
-    async fn wait_for_ends(&self, enough: impl Fn(&State) -> bool) -> Result<(), RequestError> {
+    async fn wait_for_ends(&self, enough: impl Fn(&Hub) -> bool) -> Result<(), RequestError> {
         let Some(newest) = self.lock().deliveries.last_key_value().map(|(token, _)| *token) else {
             return Ok(());
         };
@@ -342,12 +315,12 @@ impl Shared {
             tokio::pin!(ended);
             ended.as_mut().enable();
             {
-                let state = self.lock();
-                if let Some(cause) = state.engine.closed() {
+                let hub = self.lock();
+                if let Some(cause) = hub.engine.closed() {
                     return Err(RequestError::Closed(cause.clone()));
                 }
-                let oldest = state.deliveries.first_key_value().map(|(token, _)| *token);
-                if oldest.is_none_or(|oldest| oldest > newest) || enough(&state) {
+                let oldest = hub.deliveries.first_key_value().map(|(token, _)| *token);
+                if oldest.is_none_or(|oldest| oldest > newest) || enough(&hub) {
                     return Ok(());
                 }
             }
@@ -359,37 +332,117 @@ impl Shared {
         &self,
         reason: ReasonCode,
         properties: PropertiesBuf,
-    ) -> Result<(), RequestError> {
-        self.wait_for_ends(|state| !state.engine.is_online()).await?;
-        self.disconnect_now(reason, properties).await.map(|_| ())
+    ) -> Result<Leftover, RequestError> {
+        self.wait_for_ends(|hub| !hub.engine.is_online()).await?;
+        self.disconnect_now(reason, properties).await
     }
 
     pub(crate) async fn disconnect_now(
         &self,
         reason: ReasonCode,
         properties: PropertiesBuf,
-    ) -> Result<usize, RequestError> {
-        let left = self.command(|state, now_ms| state.engine.disconnect(now_ms, reason, &properties))?;
+    ) -> Result<Leftover, RequestError> {
+        self.command(|hub, now_ms| hub.engine.disconnect(now_ms, reason, &properties))?;
         self.closed().await;
-        Ok(left)
+        Ok(self.leftover())
+    }
+
+    pub(crate) fn leftover(&self) -> Leftover {
+        self.lock().engine.leftover()
     }
 
     /// Nobody holds the client any more.
     pub(crate) fn abandoned(&self) {
-        self.command(|state, now_ms| {
+        self.command(|hub, now_ms| {
             // An error says that it is closed already.
-            let _ = state
+            let _ = hub
                 .engine
                 .disconnect(now_ms, ReasonCode::Success, &PropertiesBuf::new());
         });
     }
 
-    /// Nobody will take messages any more: they are acknowledged and dropped.
-    pub(crate) fn abandon_inbox(&self) {
-        self.command(|state, now_ms| {
-            state.inbox.is_abandoned = true;
-            while state.take(now_ms).is_some() {}
+    /// Opens a stream for messages of an earlier subscription.
+    pub(crate) fn open(&self, filters: Vec<FilterBuf>, buffer: Buffer) -> Slot {
+        self.command(|hub, _| hub.streams.open(filters, buffer, false))
+    }
+
+    /// Opens the stream of what no other wants.
+    pub(crate) fn open_rest(&self, buffer: Buffer) -> Slot {
+        self.command(|hub, _| hub.streams.open_rest(buffer))
+    }
+
+    /// The server does not serve some filters of a stream.
+    pub(crate) fn not_granted(&self, slot: Slot, filters: &[FilterBuf]) {
+        self.command(|hub, _| {
+            for filter in filters {
+                hub.streams.remove_filter(slot, filter);
+            }
         });
+    }
+
+    /// The handle of a stream was dropped.
+    pub(crate) fn abandon(&self, slot: Slot) {
+        self.command(|hub, now_ms| {
+            for unacked in hub.streams.abandon(slot) {
+                hub.engine.acknowledge(now_ms, unacked);
+            }
+        });
+    }
+
+    /// The next message of a stream, which the caller settles; `None`: nothing comes any more.
+    pub(crate) fn poll_take(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Option<Queued>> {
+        let mut hub = self.lock();
+        if let Some(queued) = self.take_from(&mut hub, slot) {
+            return Poll::Ready(Some(queued));
+        }
+        if hub.engine.closed().is_some() || hub.streams.is_over(slot) {
+            return Poll::Ready(None);
+        }
+        hub.streams.wait(slot, context.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn try_take(&self, slot: Slot) -> Option<Queued> {
+        self.take_from(&mut self.lock(), slot)
+    }
+
+    fn take_from(&self, hub: &mut Hub, slot: Slot) -> Option<Queued> {
+        let was_full = hub.streams.is_full();
+        let queued = hub.take(slot)?;
+        if was_full && !hub.streams.is_full() {
+            self.wake.notify_one();
+        }
+        Some(queued)
+    }
+
+    pub(crate) fn put_back(&self, slot: Slot, queued: Queued) {
+        self.lock().streams.put_back(slot, queued);
+    }
+
+    /// The application has a message.
+    pub(crate) fn acknowledge(&self, unacked: Option<Arc<Unacked>>) {
+        if let Some(unacked) = unacked.and_then(Arc::into_inner) {
+            self.settle(|hub, now_ms| hub.engine.acknowledge(now_ms, unacked));
+        }
+    }
+
+    /// The application refuses a message; what another stream has too is not refused.
+    pub(crate) fn refuse(&self, unacked: Option<Arc<Unacked>>, reason: ReasonCode) -> Result<(), Rejected> {
+        match unacked.and_then(Arc::into_inner) {
+            Some(unacked) => self.settle(|hub, now_ms| hub.engine.refuse(now_ms, unacked, reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn settle<T>(&self, call: impl FnOnce(&mut Hub, u64) -> T) -> T {
+        let (result, has_work) = self.with(|hub, now_ms| {
+            let result = call(hub, now_ms);
+            (result, !hub.engine.output().is_empty())
+        });
+        if has_work {
+            self.wake.notify_one();
+        }
+        result
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
@@ -399,45 +452,22 @@ impl Shared {
         }
     }
 
-    pub(crate) fn connected(&self) -> Connected {
-        self.lock()
-            .connected
-            .clone()
-            .expect("a client is made when it is connected")
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn stats(&self) -> (Stats, usize) {
+        let hub = self.lock();
+        (hub.engine.stats(), hub.streams.messages())
     }
 
     pub(crate) async fn closed(&self) -> Lost {
-        let mut closed = self.closed.subscribe();
-        match closed.wait_for(Option::is_some).await {
-            Ok(cause) => cause.clone().unwrap_or(Lost::ByUs),
-            Err(_) => Lost::ByUs,
+        let mut state = self.state.subscribe();
+        let closed = state.wait_for(|state| matches!(state, State::Closed(_))).await;
+        match closed.as_deref() {
+            Ok(State::Closed(cause)) => cause.clone(),
+            _ => Lost::ByUs,
         }
-    }
-
-    pub(crate) fn poll_incoming(&self, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        {
-            let mut state = self.lock();
-            if state.inbox.messages.is_empty() {
-                if state.engine.closed().is_some() {
-                    return Poll::Ready(None);
-                }
-                state.inbox.reader = Some(context.waker().clone());
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(self.take_incoming())
-    }
-
-    pub(crate) fn take_incoming(&self) -> Option<Incoming> {
-        let (message, has_work) = self.with(|state, now_ms| {
-            let was_full = state.inbox.is_above(1);
-            let message = state.take(now_ms);
-            (message, was_full || !state.engine.output().is_empty())
-        });
-        if has_work {
-            self.wake.notify_one();
-        }
-        message
     }
 }
 
@@ -446,7 +476,7 @@ struct Waiting<'a>(&'a Shared);
 
 impl<'a> Waiting<'a> {
     fn new(shared: &'a Shared) -> Self {
-        shared.command(|state, _| state.publishers += 1);
+        shared.command(|hub, _| hub.publishers += 1);
         Self(shared)
     }
 }
@@ -454,6 +484,20 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.lock().publishers -= 1;
+    }
+}
+
+/// A request whose response is waited for.
+struct Requesting<'a> {
+    shared: &'a Shared,
+    token: Token,
+}
+
+impl Drop for Requesting<'_> {
+    fn drop(&mut self) {
+        let mut hub = self.shared.lock();
+        hub.engine.forget_request(self.token);
+        hub.responses.remove(&self.token);
     }
 }
 

@@ -49,6 +49,38 @@ impl<'a> Filter<'a> {
         })
     }
 
+    /// A filter that is checked when a constant is evaluated; a bad one does not compile.
+    pub const fn literal(filter: &'static str) -> Filter<'static> {
+        let bytes = filter.as_bytes();
+        assert!(
+            !bytes.is_empty() && bytes.len() <= TOPIC_BYTES_MAX,
+            "a topic filter has 1 to 65535 bytes"
+        );
+        let start = pattern_start(bytes);
+        let mut i = start;
+        while i < bytes.len() {
+            assert!(
+                bytes[i] >= 0x20 && bytes[i] != 0x7f,
+                "a topic filter has no control character"
+            );
+            let starts_level = i == start || bytes[i - 1] == b'/';
+            let is_last = i + 1 == bytes.len();
+            assert!(
+                bytes[i] != b'#' || (starts_level && is_last),
+                "'#' must be the last character, alone or behind a '/'"
+            );
+            assert!(
+                bytes[i] != b'+' || (starts_level && (is_last || bytes[i + 1] == b'/')),
+                "'+' must stand alone between two '/'"
+            );
+            i += 1;
+        }
+        Filter {
+            text: filter,
+            pattern_start: start as u16,
+        }
+    }
+
     /// The whole text, as subscribed.
     pub const fn as_str(self) -> &'a str {
         self.text
@@ -101,6 +133,33 @@ impl<'a> Filter<'a> {
             pattern_start: self.pattern_start,
         }
     }
+}
+
+/// Where the filter begins behind `$share/GROUP/`; 0 where it is not shared.
+const fn pattern_start(bytes: &[u8]) -> usize {
+    let share = SHARE.as_bytes();
+    let mut i = 0;
+    while i < share.len() {
+        // `$share` alone is no filter either.
+        let alone = i + 1 == share.len() && i == bytes.len();
+        assert!(!alone, "a shared subscription is '$share/GROUP/FILTER'");
+        if i >= bytes.len() || bytes[i] != share[i] {
+            return 0;
+        }
+        i += 1;
+    }
+    while i < bytes.len() && bytes[i] != b'/' {
+        assert!(
+            bytes[i] >= 0x20 && bytes[i] != 0x7f && bytes[i] != b'+' && bytes[i] != b'#',
+            "a group of a shared subscription has no wildcard and no control character"
+        );
+        i += 1;
+    }
+    assert!(
+        i > share.len() && i + 1 < bytes.len(),
+        "a shared subscription is '$share/GROUP/FILTER', neither empty"
+    );
+    i + 1
 }
 
 fn check_wildcards(pattern: &[u8]) -> Result<(), BadTopic> {
@@ -244,6 +303,44 @@ mod tests {
         ];
         for (filter, expected) in cases {
             assert_eq!(Filter::new(filter).map(|_| ()), *expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn literals_are_checked_by_the_compiler() {
+        const RECM: Filter<'static> = Filter::literal("S013/+/RECM");
+        const SHARED: Filter<'static> = Filter::literal("$share/g/a/#");
+        assert_eq!(RECM, Filter::new("S013/+/RECM").unwrap());
+        assert_eq!(SHARED, Filter::new("$share/g/a/#").unwrap());
+        assert_eq!(SHARED.share_group(), Some("g"));
+    }
+
+    #[test]
+    fn a_literal_is_a_filter_as_the_run_time_says() {
+        for text in [
+            "#",
+            "a/b",
+            "+/+/#",
+            "/",
+            "$shared/x",
+            "$share/g//",
+            "",
+            "a+",
+            "+a",
+            "#/a",
+            "a#",
+            "$share",
+            "$share/",
+            "$share/g",
+            "$share/g/",
+            "$share//f",
+            "$share/g+/f",
+            "$share/g/f#",
+            "a\0",
+            "$shar",
+        ] {
+            let literal = std::panic::catch_unwind(|| Filter::literal(text)).ok();
+            assert_eq!(literal, Filter::new(text).ok(), "{text:?}");
         }
     }
 

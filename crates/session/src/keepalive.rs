@@ -35,6 +35,8 @@ impl KeepAlive {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PingTimer {
     interval_ms: u64,
+    /// How long an answer may take: half a keep alive, with the whole one the 1.5 times that a server waits.
+    answer_ms: u64,
     sent_ms: u64,
     heard_ms: u64,
     pinged_ms: Option<u64>,
@@ -54,8 +56,14 @@ pub enum PingAction {
 impl PingTimer {
     /// Starts now; 0 seconds is off.
     pub fn new(keep_alive_s: u16, now_ms: u64) -> Self {
+        Self::early(keep_alive_s, 100, now_ms)
+    }
+
+    /// The same, but pings after that many hundredths of the keep alive, 1 to 100.
+    pub fn early(keep_alive_s: u16, percent: u8, now_ms: u64) -> Self {
         Self {
-            interval_ms: u64::from(keep_alive_s) * 1_000,
+            interval_ms: u64::from(keep_alive_s) * 10 * u64::from(percent.clamp(1, 100)),
+            answer_ms: (u64::from(keep_alive_s) * 500).max(1_000),
             sent_ms: now_ms,
             heard_ms: now_ms,
             pinged_ms: None,
@@ -79,7 +87,7 @@ impl PingTimer {
             return None;
         }
         Some(match self.pinged_ms {
-            Some(pinged_ms) => pinged_ms + self.answer_ms(),
+            Some(pinged_ms) => pinged_ms + self.answer_ms,
             None => self.sent_ms.min(self.heard_ms) + self.interval_ms,
         })
     }
@@ -96,11 +104,6 @@ impl PingTimer {
         self.pinged_ms = Some(now_ms);
         self.sent_ms = now_ms;
         PingAction::Ping
-    }
-
-    /// Half a keep alive for the answer: together the 1.5 times that a server waits.
-    fn answer_ms(&self) -> u64 {
-        (self.interval_ms / 2).max(1_000)
     }
 }
 
@@ -128,6 +131,15 @@ mod tests {
         assert_eq!(timer.action(20_000), PingAction::Ping);
         assert_eq!(timer.action(25_000), PingAction::Lost);
         assert_eq!(PingTimer::new(0, 0).action(u64::MAX), PingAction::Wait);
+    }
+
+    #[test]
+    fn an_early_ping_has_as_long_for_its_answer() {
+        let mut timer = PingTimer::early(100, 75, 0);
+        assert_eq!(timer.action(74_999), PingAction::Wait);
+        assert_eq!(timer.action(75_000), PingAction::Ping);
+        assert_eq!(timer.action(124_999), PingAction::Wait);
+        assert_eq!(timer.action(125_000), PingAction::Lost);
     }
 
     #[test]

@@ -51,10 +51,24 @@ impl Broker {
 
     /// The same on a data folder that outlives it; none: on one of its own.
     pub fn start_on(name: &str, data: Option<&Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_by(name, |port, folder| {
+            let own = folder.join("data");
+            let mut command = command(port, folder, data.unwrap_or(&own));
+            command.args(arguments).envs(variables.iter().copied());
+            command
+        })
+    }
+
+    /// Starts Debian's mosquitto, for what is to work with other brokers too.
+    pub fn start_mosquitto(name: &str) -> Self {
+        Self::start_by(name, mosquitto)
+    }
+
+    fn start_by(name: &str, command: impl Fn(u16, &Path) -> Command) -> Self {
         // Somebody else may take the port between our look and the broker's: then try another.
         let mut said = String::new();
         for _ in 0..3 {
-            let mut broker = Self::spawn(name, data, arguments, variables);
+            let mut broker = Self::spawn(name, &command);
             if broker.accepts() {
                 return broker;
             }
@@ -98,12 +112,10 @@ impl Broker {
         self.other_port
     }
 
-    fn spawn(name: &str, data: Option<&Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    fn spawn(name: &str, command: &impl Fn(u16, &Path) -> Command) -> Self {
         let folder = folder_of(name);
         let port = free_port();
-        let own = folder.join("data");
-        let mut command = command(port, &folder, data.unwrap_or(&own));
-        command.args(arguments).envs(variables.iter().copied());
+        let mut command = command(port, &folder);
         Self::run_in(folder, port, &mut command)
     }
 
@@ -193,19 +205,23 @@ pub fn on_mosquitto() -> bool {
 
 fn command(port: u16, folder: &Path, data: &Path) -> Command {
     if on_mosquitto() {
-        let config = folder.join("mosquitto.conf");
-        let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
-             max_packet_size 2000000\nmax_inflight_messages 1000\nmax_queued_messages 10000\n"
-        );
-        std::fs::write(&config, text).expect("cannot write mosquitto's configuration");
-        let mut command = Command::new("mosquitto");
-        command.args(["-v", "-c"]).arg(config);
-        return command;
+        return mosquitto(port, folder);
     }
     let mut command = bare();
     command.args(["--bind", "127.0.0.1", "-p", &port.to_string()]);
     command.arg("--data-dir").arg(data);
+    command
+}
+
+fn mosquitto(port: u16, folder: &Path) -> Command {
+    let config = folder.join("mosquitto.conf");
+    let text = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
+         max_packet_size 2000000\nmax_inflight_messages 1000\nmax_queued_messages 10000\n"
+    );
+    std::fs::write(&config, text).expect("cannot write mosquitto's configuration");
+    let mut command = Command::new("mosquitto");
+    command.args(["-v", "-c"]).arg(config);
     command
 }
 

@@ -1,11 +1,15 @@
 //! CONNECT, CONNACK, and what becomes of the session between two connections.
 
 use martlet_codec::{ConnAck, Connect, Packet, PropertyId, ReasonCode, Version, Violation, Will};
-use martlet_session::{AliasesIn, ClientAgreed, PingTimer, Received, Speech};
+use martlet_session::{AliasesIn, AliasesOut, ClientAgreed, PingTimer, Received, Speech};
 
+use super::attempts::ms;
+use super::authenticate::Authentication;
 use super::{Engine, Event, Phase};
+use crate::auth::Login;
 use crate::error::{Lost, Refusal};
 use crate::event::Connected;
+use crate::policy::{self, Unfinished};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -48,8 +52,15 @@ impl Engine {
         if matches!(self.phase, Phase::Closed(_)) {
             return false;
         }
-        assert!(self.phase == Phase::Offline, "one connection at a time");
+        assert!(
+            matches!(self.phase, Phase::Offline | Phase::Dialing),
+            "one connection at a time"
+        );
         self.now_ms = now_ms;
+        self.attempts.begun();
+        if self.phase == Phase::Offline {
+            self.connect_by_ms = Some(now_ms + ms(self.options.connect_timeout));
+        }
         self.phase = Phase::Connecting;
         self.reading = true;
         self.wire.reset();
@@ -94,6 +105,12 @@ impl Engine {
             self.refused(connack);
             return Ok(());
         }
+        // [MQTT5-4.12.0-5]
+        let method = connack.properties.text(PropertyId::AuthenticationMethod);
+        if method.is_some() && method != self.auth_method() {
+            return Err(Violation::AuthMethodUnknown);
+        }
+        self.authentication = Authentication::Idle;
         let version = self.wire.version;
         let agreed = ClientAgreed::read(version, connack, self.options.keep_alive_s);
         let first = self.agreed.is_none();
@@ -111,9 +128,16 @@ impl Engine {
         if let Some(expiry_s) = connack.properties.session_expiry_s() {
             self.session_expiry_s = expiry_s;
         }
+        let information = connack.properties.text(PropertyId::ResponseInformation);
+        self.responses.information = information.map(str::to_owned);
         self.agreed = Some(agreed);
+        self.attempts.up(self.now_ms);
+        self.connect_by_ms = None;
+        self.stats.connections += 1;
+        self.aliases_chosen = AliasesOut::new(self.options.aliases_out_max.min(agreed.topic_alias_maximum));
         self.wire.packet_bytes_max = agreed.packet_bytes_max;
-        self.ping = PingTimer::new(agreed.keep_alive_s, self.now_ms);
+        let percent = self.options.policy.ping_percent;
+        self.ping = PingTimer::early(agreed.keep_alive_s, percent, self.now_ms);
         let asked = self.options.properties.as_properties();
         let aliases_in_max = if agreed.speech.properties {
             asked.topic_alias_maximum().unwrap_or(0)
@@ -147,11 +171,17 @@ impl Engine {
         if !resumed {
             self.received = Received::default();
             self.untaken.clear();
-            self.publish_again();
+            match self.options.policy.unfinished {
+                Unfinished::Keep => self.publish_again(),
+                Unfinished::KeepWithSession | Unfinished::Fail => self.fail_inflight(),
+            }
         }
         self.inflight.resume(window);
         if !session_present {
-            self.renew_subscriptions();
+            match self.options.policy.subscriptions {
+                policy::Subscriptions::Renew => self.renew_subscriptions(),
+                policy::Subscriptions::Forget => self.forget_subscriptions(),
+            }
         }
         self.send_requests();
         self.pump();
@@ -167,9 +197,32 @@ impl Engine {
         };
         let not_spoken = connack.reason == ReasonCode::UnsupportedProtocolVersion;
         let retry_with = self.fall_back(not_spoken);
+        let retry_at_ms = self.next_attempt(retry_with.is_some(), refusal.may_pass());
         self.phase = Phase::Offline;
+        self.connect_by_ms = None;
+        self.authentication = Authentication::default();
         self.partial = Vec::new();
-        self.events.push_back(Event::Refused { refusal, retry_with });
+        self.events.push_back(Event::Refused {
+            refusal: refusal.clone(),
+            retry_with,
+            retry_at_ms,
+        });
+        if retry_at_ms.is_none() {
+            self.close(&Lost::Refused(refusal));
+        }
+    }
+
+    /// Before a connection was up another server may speak what this one does not.
+    pub(super) fn first_version(&mut self) {
+        if self.agreed.is_none() {
+            self.wire.version = self.options.protocol.first();
+        }
+    }
+
+    /// Who the client says it is from the next CONNECT on.
+    pub fn login(&mut self, login: Login) {
+        self.options.user_name = login.user_name;
+        self.options.password = login.password;
     }
 
     /// The version to try next when the server may not speak this one. Once a connection was up its

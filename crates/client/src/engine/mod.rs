@@ -1,43 +1,53 @@
-//! The rules of a client, pure: commands, bytes and the time go in; bytes, events and the next deadline
-//! come out. No socket, clock, thread or randomness is known here.
+//! The rules of a client, pure: commands, bytes and the time go in; bytes, events, what to do about the
+//! connection and the next deadline come out. No socket, clock, thread or randomness is known here.
 //!
-//! A driver makes a connection and calls [`Engine::connect`]; it feeds what it reads to
-//! [`Engine::input`], writes what lies in [`Engine::output`] and says so by [`Engine::written`], calls
-//! [`Engine::timeout`] at [`Engine::deadline`] and [`Engine::lost`] when the connection ends. After each
-//! call it empties [`Engine::poll_event`].
+//! A driver asks [`Engine::task`] what to do. To [dial](Task::Dial) it makes a connection and calls
+//! [`Engine::connect`], or [`Engine::unreachable`]; while there is a connection it feeds what it reads to
+//! [`Engine::input`], writes what lies in [`Engine::output`] and says so by [`Engine::written`], and calls
+//! [`Engine::lost`] when the connection ends. It calls [`Engine::timeout`] at [`Engine::deadline`]. After
+//! each call it empties [`Engine::poll_event`].
 //!
-//! Packet identifiers, resending, de-duplication, aliases and the renewal of subscriptions exist here
-//! only.
+//! When to connect again and to which server, packet identifiers, resending, de-duplication, aliases and
+//! the renewal of subscriptions exist here only.
 
+mod attempts;
+mod authenticate;
 mod connect;
+mod connection;
 mod event;
+mod outbox;
 mod packet_id;
 mod packet_log;
 mod publish;
 mod receive;
 mod request;
-
+mod respond;
 mod wire;
 
 use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use martlet_codec::{
-    Decoded, Disconnect, Limits, Packet, PacketId, Place, Properties, PropertiesBuf, PropertyId, ReasonCode,
-    TopicBuf, Violation,
-};
+use martlet_codec::{Decoded, Disconnect, Limits, Packet, PacketId, TopicBuf, Violation};
 use martlet_session::keepalive::PingAction;
-use martlet_session::{AliasesIn, ClientAgreed, Inflight, Output, PingTimer, Received, Speech, Ticket};
+use martlet_session::{
+    AliasesIn, AliasesOut, ClientAgreed, Inflight, Output, PingTimer, Received, Speech, Ticket,
+};
 
-pub use event::{Event, Token, Unacked};
+pub use event::{Event, Leftover, Stats, Task, Token, Unacked};
+pub use publish::Accepted;
+pub use receive::may_refuse;
 
-use crate::error::{Lost, Rejected, RequestError};
-use crate::limits;
+use crate::error::{Lost, Rejected};
 use crate::options::Options;
+use crate::policy::Offline;
+use attempts::{Attempts, ms};
+use authenticate::Authentication;
+use outbox::{Outbox, Pending};
 use packet_id::PacketIds;
-use publish::{Flow, Outbox, Pending};
+use publish::Flow;
 use request::{Request, Subscriptions};
+use respond::Responses;
 use wire::Wire;
 
 /// A client's rules and state, over all of its connections.
@@ -53,6 +63,10 @@ pub struct Engine {
     client_id: String,
     /// The expiry that the last CONNECT or CONNACK named.
     session_expiry_s: u32,
+    attempts: Attempts,
+    /// By when CONNACK must have come.
+    connect_by_ms: Option<u64>,
+    authentication: Authentication,
     /// The start of a packet whose rest has not come.
     partial: Vec<u8>,
     wire: Wire,
@@ -71,8 +85,12 @@ pub struct Engine {
     leaving: VecDeque<(u64, Pending)>,
     /// The topic aliases that the application defined on this connection.
     aliases_out: HashMap<u16, TopicBuf, FixedState>,
+    /// Those that are chosen here.
+    aliases_chosen: AliasesOut,
+    leftover: Leftover,
     requests: VecDeque<Request>,
     subscriptions: Subscriptions,
+    responses: Responses,
     // Receiving.
     received: Received,
     aliases_in: AliasesIn,
@@ -80,6 +98,7 @@ pub struct Engine {
     untaken: HashMap<PacketId, Ticket, FixedState>,
     last_ticket: u64,
     events: VecDeque<Event>,
+    stats: Stats,
 }
 
 /// Where a client stands.
@@ -87,6 +106,8 @@ pub struct Engine {
 enum Phase {
     /// There is no connection.
     Offline,
+    /// The driver makes one.
+    Dialing,
     /// CONNECT was sent.
     Connecting,
     /// CONNACK has come.
@@ -98,8 +119,8 @@ enum Phase {
 }
 
 impl Engine {
-    /// A client that is not connected. `seed` is for what must differ between clients: the client
-    /// identifier that version 3 makes up.
+    /// A client that is not connected. `seed` is for what must differ between clients: the waits between
+    /// attempts, the response topic, and the client identifier that version 3 makes up.
     pub fn new(mut options: Options, seed: u64) -> Self {
         options.bound_inbox();
         let version = options.protocol.first();
@@ -108,6 +129,13 @@ impl Engine {
             client_id = connect::made_up_client_id(seed);
         }
         Self {
+            attempts: Attempts::new(options.reconnect, options.servers(), seed),
+            connect_by_ms: None,
+            authentication: Authentication::default(),
+            aliases_chosen: AliasesOut::default(),
+            leftover: Leftover::default(),
+            responses: Responses::default(),
+            stats: Stats::default(),
             phase: Phase::Offline,
             now_ms: 0,
             agreed: None,
@@ -195,7 +223,7 @@ impl Engine {
     fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Violation> {
         match (&self.phase, packet) {
             (Phase::Connecting, Packet::ConnAck(connack)) => self.connack(connack),
-            (Phase::Connecting, Packet::Auth(_)) => Err(self.auth()),
+            (Phase::Connecting, Packet::Auth(auth)) => self.auth_came(auth),
             (Phase::Connecting, _) => Err(Violation::BeforeConnAck),
             (_, Packet::ConnAck(_)) => Err(Violation::SecondConnAck),
             (_, Packet::Publish(publish)) => self.publish_came(publish),
@@ -210,20 +238,10 @@ impl Engine {
             (_, Packet::UnsubAck(unsuback)) => self.unsuback_came(unsuback),
             (_, Packet::PingResp) => Ok(()),
             (_, Packet::Disconnect(disconnect)) => self.disconnect_came(disconnect),
-            (_, Packet::Auth(_)) => Err(self.auth()),
+            (_, Packet::Auth(auth)) => self.auth_came(auth),
             (_, Packet::Connect(_) | Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::PingReq) => {
                 Err(Violation::Direction)
             }
-        }
-    }
-
-    /// AUTH is answered by nothing yet: it is refused, by the reason that fits.
-    fn auth(&self) -> Violation {
-        let asked = self.options.properties.as_properties();
-        if asked.text(PropertyId::AuthenticationMethod).is_some() {
-            Violation::AuthMethodUnknown
-        } else {
-            Violation::AuthWithoutMethod
         }
     }
 
@@ -253,16 +271,28 @@ impl Engine {
     /// The time has come that [`deadline`](Self::deadline) named.
     pub fn timeout(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        match self.phase {
-            Phase::Online => {}
-            Phase::Leaving { by_ms } if now_ms >= by_ms => return self.close(&Lost::ByUs),
-            _ => return,
+        if !self.has_connection() {
+            self.not_left();
         }
+        self.expire_messages();
+        self.expire_requests();
+        match self.phase {
+            Phase::Online => self.keep_alive(),
+            Phase::Leaving { by_ms } if now_ms >= by_ms => self.close(&Lost::ByUs),
+            Phase::Dialing | Phase::Connecting if self.connect_by_ms.is_some_and(|at| now_ms >= at) => {
+                let after_ms = ms(self.options.connect_timeout);
+                self.ended(Lost::NoAnswer { after_ms });
+            }
+            _ => {}
+        }
+    }
+
+    fn keep_alive(&mut self) {
         if !self.reading {
             // The answer may lie in the socket that nobody reads: no reason to doubt the server.
-            self.ping.heard(now_ms);
+            self.ping.heard(self.now_ms);
         }
-        match self.ping.action(now_ms) {
+        match self.ping.action(self.now_ms) {
             PingAction::Wait => {}
             PingAction::Ping => self.wire.packet(&Packet::PingReq),
             PingAction::Lost => {
@@ -279,11 +309,30 @@ impl Engine {
 
     /// When [`timeout`](Self::timeout) is to be called.
     pub fn deadline(&self) -> Option<u64> {
-        match self.phase {
+        let of_phase = match self.phase {
             Phase::Online => self.ping.deadline_ms(),
             Phase::Leaving { by_ms } => Some(by_ms),
-            _ => None,
+            Phase::Offline => self.attempts.next_ms(),
+            Phase::Dialing | Phase::Connecting => self.connect_by_ms,
+            Phase::Closed(_) => return None,
+        };
+        let others = [self.outbox.next_expiry_ms(), self.responses.next_timeout_ms()];
+        others.into_iter().flatten().chain(of_phase).min()
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            outbox_messages: self.outbox.messages(),
+            outbox_bytes: self.outbox.bytes(),
+            unsent_messages: self.outbox.unsent() + self.leaving.len(),
+            ..self.stats
         }
+    }
+
+    /// What was left when the client closed; the messages are handed out once.
+    pub fn leftover(&mut self) -> Leftover {
+        std::mem::take(&mut self.leftover)
     }
 
     /// The driver begins or ceases to read from the server. While it does not, no PINGRESP is missed.
@@ -328,58 +377,6 @@ impl Engine {
         self.wire.log.as_mut()?.pop_front()
     }
 
-    /// Sends DISCONNECT behind all that lies in the output; the driver writes that out and closes.
-    /// Returns how many accepted messages are left without an end. Without a connection the client is
-    /// closed at once.
-    pub fn disconnect(
-        &mut self,
-        now_ms: u64,
-        reason: ReasonCode,
-        properties: &PropertiesBuf,
-    ) -> Result<usize, RequestError> {
-        self.now_ms = now_ms;
-        match &self.phase {
-            Phase::Closed(cause) => return Err(RequestError::Closed(cause.clone())),
-            Phase::Leaving { .. } => return Err(RequestError::Closed(Lost::ByUs)),
-            Phase::Offline | Phase::Connecting => {
-                let left = self.unfinished();
-                self.close(&Lost::ByUs);
-                return Ok(left);
-            }
-            Phase::Online => {}
-        }
-        self.check_disconnect(reason, properties.as_properties())?;
-        let left = self.unfinished();
-        self.wire.packet(&Packet::Disconnect(Disconnect {
-            reason,
-            properties: properties.as_properties(),
-        }));
-        self.phase = self.leaving_from_now();
-        Ok(left)
-    }
-
-    const fn leaving_from_now(&self) -> Phase {
-        let by_ms = self.now_ms + limits::LEAVE_TIMEOUT_MS;
-        Phase::Leaving { by_ms }
-    }
-
-    fn check_disconnect(&self, reason: ReasonCode, properties: Properties<'_>) -> Result<(), Rejected> {
-        if !Speech::of(self.wire.version).properties {
-            // Version 3 has one DISCONNECT; a wish for the will can be had by no DISCONNECT only.
-            return self.needs_version_5(!properties.is_empty(), "properties of DISCONNECT");
-        }
-        let place = Place::Packet(martlet_codec::packet::PacketType::Disconnect);
-        Properties::check(properties.as_bytes(), place).map_err(Rejected::Violation)?;
-        if !reason.allowed_in(martlet_codec::packet::PacketType::Disconnect) {
-            return Err(Rejected::Violation(Violation::AckReasonCode));
-        }
-        // [MQTT5-3.1.2-23]
-        if self.session_expiry_s == 0 && properties.session_expiry_s().is_some_and(|s| s > 0) {
-            return Err(Rejected::Violation(Violation::SessionExpiryFromZero));
-        }
-        Ok(())
-    }
-
     fn needs_version_5(&self, needed: bool, what: &'static str) -> Result<(), Rejected> {
         let version = self.wire.version;
         if needed && !Speech::of(version).properties {
@@ -388,45 +385,38 @@ impl Engine {
         Ok(())
     }
 
-    /// The connection has ended outside: closed by the server, or failed.
-    pub fn lost(&mut self, now_ms: u64, cause: Lost) {
-        self.now_ms = now_ms;
-        match self.phase {
-            Phase::Connecting | Phase::Online => self.ended(cause),
-            Phase::Leaving { .. } => self.close(&Lost::ByUs),
-            Phase::Offline | Phase::Closed(_) => {}
+    /// Whether commands are taken.
+    fn check_open(&self) -> Result<(), Lost> {
+        match &self.phase {
+            Phase::Closed(cause) => Err(cause.clone()),
+            Phase::Leaving { .. } => Err(Lost::ByUs),
+            Phase::Offline | Phase::Dialing | Phase::Connecting | Phase::Online => Ok(()),
         }
     }
 
-    /// This connection is over. What belongs to it goes; what belongs to the session stays.
-    fn ended(&mut self, cause: Lost) {
-        let retry_with = self.fall_back(cause == Lost::Closed);
-        self.phase = Phase::Offline;
-        self.drop_renewals();
-        self.partial = Vec::new();
-        self.aliases_out.clear();
-        self.aliases_in = AliasesIn::default();
-        self.received.disconnect();
-        for request in &mut self.requests {
-            request.sent = false;
+    /// Whether the policy takes nothing without a connection.
+    fn refuses_offline(&self) -> bool {
+        match self.options.policy.offline {
+            Offline::Keep => false,
+            Offline::KeepOnceConnected => self.agreed.is_none(),
+            Offline::Refuse => self.phase != Phase::Online,
         }
-        self.events.push_back(Event::Lost { cause, retry_with });
-    }
-
-    /// Ends the client for good: whatever has no end yet ends with `cause`.
-    pub fn close(&mut self, cause: &Lost) {
-        if matches!(self.phase, Phase::Closed(_)) {
-            return;
-        }
-        self.phase = Phase::Closed(cause.clone());
-        self.close_messages(cause);
-        self.close_requests(cause);
     }
 
     /// Whether there is a connection on which something may still come: what comes behind our
     /// DISCONNECT is not looked at.
     fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Online)
+    }
+
+    /// Whether the driver makes a connection.
+    pub fn is_dialing(&self) -> bool {
+        self.phase == Phase::Dialing
+    }
+
+    /// Whether there is a connection that the driver moves bytes on.
+    pub fn has_connection(&self) -> bool {
+        self.is_connected() || self.is_leaving()
     }
 
     /// Whether our DISCONNECT lies in the output: once that is written, the driver closes.
@@ -454,7 +444,10 @@ impl Engine {
 
     /// Whether an answer of the server is waited for.
     pub fn awaits_answer(&self) -> bool {
-        !self.flows.is_empty() || !self.requests.is_empty() || self.phase == Phase::Connecting
+        !self.flows.is_empty()
+            || !self.requests.is_empty()
+            || !self.responses.is_empty()
+            || self.phase == Phase::Connecting
     }
 
     fn token(&mut self) -> Token {

@@ -1,20 +1,22 @@
 //! Messages on their way to the server: accepted, sent in order within the window, acknowledged.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU16;
 
 use martlet_codec::packet::PacketType;
 use martlet_codec::{
-    Ack, Address, Delivery, Packet, PacketId, Place, PropertiesBuf, PropertyId, Publish, Qos, ReasonCode,
-    TopicBuf, Violation,
+    Ack, Address, Delivery, Extras, Packet, PacketId, Place, PropertiesBuf, PropertyId, Publish, Qos,
+    ReasonCode, Violation,
 };
 use martlet_session::{Acked as Flowed, ClientAgreed, Resend};
-use std::num::NonZeroU16;
 
+use super::attempts::ms;
+use super::outbox::{Outbox, Pending, size};
 use super::{Engine, Event, Phase, Token};
 use crate::error::{DeliveryError, Lost, PublishError, Rejected};
 use crate::event::Acked;
-use crate::limits;
 use crate::message::Message;
+use crate::policy::Overflow;
 
 /// A message that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,37 +27,6 @@ pub struct Accepted {
     pub packet_id: Option<PacketId>,
 }
 
-/// An accepted message that may have to be sent, or sent again.
-#[derive(Debug)]
-pub(super) struct Pending {
-    token: Token,
-    packet_id: Option<PacketId>,
-    /// What stands for the packet identifier in the log.
-    number: PacketId,
-    message: Message,
-}
-
-impl Pending {
-    fn delivery(&self) -> Delivery {
-        match (self.message.qos, self.packet_id) {
-            (Qos::AtLeastOnce, Some(id)) => Delivery::AtLeastOnce(id),
-            (Qos::ExactlyOnce, Some(id)) => Delivery::ExactlyOnce(id),
-            _ => Delivery::AtMostOnce,
-        }
-    }
-
-    fn publish<'a>(&'a self, dup: bool, address: Address<'a>) -> Publish<'a> {
-        Publish {
-            dup,
-            retain: self.message.retain,
-            delivery: self.delivery(),
-            address,
-            properties: self.message.properties.as_properties(),
-            payload: &self.message.payload,
-        }
-    }
-}
-
 /// A message of QoS 1 or 2 without an end.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -63,41 +34,6 @@ pub(super) struct Flow {
     bytes: usize,
     /// What its PUBREC said beyond success.
     pubrec: Option<(ReasonCode, PropertiesBuf)>,
-}
-
-/// Accepted messages that were not sent yet, and the count of all that have no end.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    qos0: VecDeque<Pending>,
-    acknowledged: VecDeque<Pending>,
-    messages: usize,
-    bytes: usize,
-}
-
-impl Outbox {
-    pub(super) const fn messages(&self) -> usize {
-        self.messages
-    }
-
-    /// The next message: the oldest, but QoS 0 does not wait for a window that is full.
-    fn pop(&mut self, window_has_room: bool) -> Option<Pending> {
-        let token = |queue: &VecDeque<Pending>| queue.front().map(|pending| pending.token);
-        match (token(&self.qos0), token(&self.acknowledged)) {
-            (Some(zero), Some(other)) if window_has_room && other < zero => self.acknowledged.pop_front(),
-            (None, Some(_)) if window_has_room => self.acknowledged.pop_front(),
-            _ => self.qos0.pop_front(),
-        }
-    }
-
-    fn ended(&mut self, bytes: usize) {
-        self.messages -= 1;
-        self.bytes -= bytes;
-    }
-}
-
-fn size(message: &Message) -> usize {
-    let properties = message.properties.as_properties().as_bytes();
-    message.topic.as_str().len() + properties.len() + message.payload.len()
 }
 
 /// Whether the server takes the message; its size is looked at when it is encoded.
@@ -146,34 +82,29 @@ fn check(message: &Message) -> Result<(), Rejected> {
 
 impl Engine {
     /// Accepts a message. It leaves as soon as there is a connection and the window allows; its end is
-    /// told by [`Event::Published`]. Where there is no room it comes back in [`PublishError::Full`].
+    /// told by [`Event::Published`]. Where there is no room, [`Overflow`] decides: the message comes back in
+    /// [`PublishError::Full`], or it or older ones are dropped.
     pub fn publish(&mut self, now_ms: u64, message: Message) -> Result<Accepted, PublishError> {
         self.now_ms = now_ms;
-        match &self.phase {
-            Phase::Closed(cause) => return Err(PublishError::Closed(cause.clone())),
-            Phase::Leaving { .. } => return Err(PublishError::Closed(Lost::ByUs)),
-            Phase::Offline | Phase::Connecting | Phase::Online => {}
-        }
+        self.check_open().map_err(PublishError::Closed)?;
         check(&message)?;
         if let (Phase::Online, Some(agreed)) = (&self.phase, &self.agreed) {
             check_server(agreed, &message)?;
-            check_alias(agreed, &message)?;
-            let delivery = match message.qos {
-                Qos::AtMostOnce => Delivery::AtMostOnce,
-                _ => Delivery::AtLeastOnce(PacketId::MIN),
-            };
-            let publish = Publish {
-                dup: false,
-                retain: false,
-                delivery,
-                address: address(&self.aliases_out, &message),
-                properties: message.properties.as_properties(),
-                payload: &message.payload,
-            };
-            let bytes = publish.encoded_len(self.wire.version, martlet_codec::Extras::NONE);
-            self.wire.fits(bytes)?;
+            if self.options.aliases_out_max == 0 {
+                check_alias(agreed, &message)?;
+            }
+            self.wire.fits(self.publish_bytes(&message))?;
+        } else if self.refuses_offline() {
+            return Err(Rejected::Offline.into());
         }
-        if !self.has_room(size(&message)) {
+        let bytes = size(&message);
+        if self.options.outbox.overflow == Overflow::DropOldest {
+            self.make_room(bytes);
+        }
+        if !self.outbox.has_room(&self.options.outbox, bytes) {
+            if self.options.outbox.overflow == Overflow::DropNewest {
+                return Ok(self.dropped_newest());
+            }
             return Err(PublishError::Full(Box::new(message)));
         }
         let packet_id = match message.qos {
@@ -184,39 +115,76 @@ impl Engine {
             },
         };
         let token = self.token();
-        let bytes = size(&message);
-        self.outbox.messages += 1;
-        self.outbox.bytes += bytes;
-        let pending = Pending {
-            token,
-            packet_id,
-            number: packet_id.unwrap_or_else(|| self.ids.step()),
-            message,
-        };
+        let time_to_live = message.time_to_live.or(self.options.outbox.time_to_live);
+        let expires_ms = time_to_live.map(|time| now_ms.saturating_add(ms(time)));
         if let Some(id) = packet_id {
-            self.outbox.acknowledged.push_back(pending);
             let flow = Flow {
                 token,
                 bytes,
                 pubrec: None,
             };
             self.flows.insert(id, flow);
-        } else {
-            self.outbox.qos0.push_back(pending);
         }
+        let number = packet_id.unwrap_or_else(|| self.ids.step());
+        let pending = Pending {
+            token,
+            packet_id,
+            number,
+            message,
+        };
+        self.outbox.push(pending, expires_ms);
+        self.stats.accepted += 1;
         self.pump();
         Ok(Accepted { token, packet_id })
     }
 
-    /// Whether a message of that size would be accepted; one always fits an empty outbox.
-    fn has_room(&self, bytes: usize) -> bool {
-        let messages_max = self
-            .options
-            .outbox_messages_max
-            .clamp(1, limits::OUTBOX_MESSAGES_CEILING);
-        self.outbox.messages == 0
-            || (self.outbox.messages < messages_max
-                && self.outbox.bytes + bytes <= self.options.outbox_bytes_max)
+    /// The bytes of the PUBLISH with its full topic name.
+    fn publish_bytes(&self, message: &Message) -> usize {
+        let delivery = match message.qos {
+            Qos::AtMostOnce => Delivery::AtMostOnce,
+            _ => Delivery::AtLeastOnce(PacketId::MIN),
+        };
+        let publish = Publish {
+            dup: false,
+            retain: false,
+            delivery,
+            address: self.manual_address(message),
+            properties: message.properties.as_properties(),
+            payload: &message.payload,
+        };
+        publish.encoded_len(self.wire.version, Extras::NONE)
+    }
+
+    /// Drops the oldest messages that were not sent, until one of that size fits or none is left.
+    fn make_room(&mut self, bytes: usize) {
+        if !self.outbox.could_have_room(&self.options.outbox, bytes) {
+            return;
+        }
+        while !self.outbox.has_room(&self.options.outbox, bytes) {
+            let Some(oldest) = self.outbox.pop(true) else {
+                return;
+            };
+            self.stats.dropped += 1;
+            self.unsent(&oldest, DeliveryError::Dropped);
+        }
+    }
+
+    fn dropped_newest(&mut self) -> Accepted {
+        let token = self.token();
+        self.stats.dropped += 1;
+        self.published(token, Err(DeliveryError::Dropped));
+        Accepted {
+            token,
+            packet_id: None,
+        }
+    }
+
+    /// Ends the messages that have waited too long to be sent.
+    pub(super) fn expire_messages(&mut self) {
+        while let Some(pending) = self.outbox.pop_expired(self.now_ms) {
+            self.stats.expired += 1;
+            self.unsent(&pending, DeliveryError::Expired);
+        }
     }
 
     /// Sends what may be sent: first again what a resumed session left unfinished, then new messages.
@@ -231,18 +199,12 @@ impl Engine {
     }
 
     fn send(&mut self, pending: Pending) {
-        let agreed = self.agreed.as_ref().expect("the connection is up");
-        let message = &pending.message;
-        let address = address(&self.aliases_out, message);
-        let publish = pending.publish(false, address);
-        let sent = check_server(agreed, message)
-            .and_then(|()| check_alias(agreed, message))
-            .and_then(|()| self.wire.publish(&publish, &message.payload, pending.number));
+        let sent = match self.options.aliases_out_max {
+            0 => self.send_as_asked(&pending),
+            _ => self.send_short(&pending),
+        };
         if let Err(rejected) = sent {
-            return self.unsendable(&pending, rejected);
-        }
-        if let Address::Define(_, alias) = address {
-            self.aliases_out.insert(alias.get(), message.topic.clone());
+            return self.unsent(&pending, DeliveryError::Rejected(rejected));
         }
         match pending.packet_id {
             None => self.leaving.push_back((self.wire.end(), pending)),
@@ -252,6 +214,40 @@ impl Engine {
                     .send_as(id, pending.message.qos, payload_bytes, Some(pending));
             }
         }
+    }
+
+    /// With the alias that the message names, if it does.
+    fn send_as_asked(&mut self, pending: &Pending) -> Result<(), Rejected> {
+        let agreed = self.agreed.as_ref().expect("the connection is up");
+        let message = &pending.message;
+        check_server(agreed, message)?;
+        check_alias(agreed, message)?;
+        let address = self.manual_address(message);
+        let publish = pending.publish(false, address);
+        self.wire.publish(&publish, &message.payload, pending.number)?;
+        if let Address::Define(_, alias) = address {
+            self.aliases_out.insert(alias.get(), message.topic.clone());
+        }
+        Ok(())
+    }
+
+    /// With an alias that is chosen here, where the server takes some.
+    fn send_short(&mut self, pending: &Pending) -> Result<(), Rejected> {
+        let agreed = self.agreed.as_ref().expect("the connection is up");
+        let message = &pending.message;
+        check_server(agreed, message)?;
+        let topic = message.topic.as_topic();
+        // Once it is given out, an alias must reach the server: nothing is given out to what may not fit.
+        let longest = pending.publish(false, Address::Define(topic, NonZeroU16::MIN));
+        let fits = self
+            .wire
+            .fits(longest.encoded_len(self.wire.version, Extras::NONE));
+        let address = match fits {
+            Ok(()) => self.aliases_chosen.address(topic),
+            Err(_) => Address::Name(topic),
+        };
+        let publish = pending.publish(false, address);
+        self.wire.publish(&publish, &message.payload, pending.number)
     }
 
     fn resend(&mut self) {
@@ -272,7 +268,10 @@ impl Engine {
                     let sent = check_server(&agreed, message)
                         .and_then(|()| self.wire.publish(&publish, &message.payload, pending.number));
                     match sent {
-                        Ok(()) => continue,
+                        Ok(()) => {
+                            self.stats.resent += 1;
+                            continue;
+                        }
                         Err(rejected) => (id, rejected),
                     }
                 }
@@ -282,21 +281,17 @@ impl Engine {
         }
     }
 
-    /// A message that was accepted without a connection, and that this server cannot take.
-    fn unsendable(&mut self, pending: &Pending, rejected: Rejected) {
-        let end = Err(DeliveryError::Rejected(rejected));
+    /// A message that is not sent any more.
+    fn unsent(&mut self, pending: &Pending, error: DeliveryError) {
         match pending.packet_id {
-            Some(id) => self.finish(id, end),
-            None => self.qos0_ended(pending, end),
+            Some(id) => self.finish(id, Err(error)),
+            None => self.qos0_ended(pending, Err(error)),
         }
     }
 
     fn qos0_ended(&mut self, pending: &Pending, end: Result<Acked, DeliveryError>) {
         self.outbox.ended(size(&pending.message));
-        self.events.push_back(Event::Published {
-            token: pending.token,
-            end,
-        });
+        self.published(pending.token, end);
     }
 
     /// A message of QoS 1 or 2 has its end.
@@ -306,10 +301,18 @@ impl Engine {
         };
         self.ids.free(id);
         self.outbox.ended(flow.bytes);
-        self.events.push_back(Event::Published {
-            token: flow.token,
-            end,
-        });
+        self.published(flow.token, end);
+    }
+
+    /// A message has its end: the one place that says so.
+    fn published(&mut self, token: Token, end: Result<Acked, DeliveryError>) {
+        if end.is_ok() {
+            self.stats.delivered += 1;
+        }
+        let Some(end) = self.request_published(token, end) else {
+            return;
+        };
+        self.events.push_back(Event::Published { token, end });
     }
 
     /// The output was written up to `end`: so far messages of QoS 0 have left.
@@ -327,8 +330,50 @@ impl Engine {
     /// What lay in the output of the last connection has not left: it goes first on the next.
     pub(super) fn not_left(&mut self) {
         while let Some((_, pending)) = self.leaving.pop_back() {
-            self.outbox.qos0.push_front(pending);
+            self.outbox.push_front(pending);
         }
+    }
+
+    /// The connection was lost and the policy keeps nothing: everything ends, in the order of acceptance.
+    pub(super) fn fail_messages(&mut self, cause: &Lost) {
+        let ends = self.all_unfinished();
+        for (token, _) in ends {
+            self.published(token, Err(DeliveryError::ConnectionLost(cause.clone())));
+        }
+    }
+
+    /// The server has lost the session and the policy publishes nothing again: what was under way ends.
+    pub(super) fn fail_inflight(&mut self) {
+        let unfinished: Vec<_> = self.inflight.restart().collect();
+        for (id, kept) in unfinished {
+            match kept {
+                Some(_) => self.finish(id, Err(DeliveryError::SessionLost)),
+                None => self.finish_qos2(id),
+            }
+        }
+    }
+
+    /// Takes all messages that have no end, in the order of acceptance, with those that were never sent
+    /// whole.
+    fn all_unfinished(&mut self) -> Vec<(Token, Option<Message>)> {
+        self.not_left();
+        let mut all: Vec<(Token, Option<Message>)> = Vec::with_capacity(self.outbox.messages());
+        while let Some(pending) = self.outbox.pop(true) {
+            if let Some(id) = pending.packet_id {
+                self.flows.remove(&id);
+                self.ids.free(id);
+            }
+            all.push((pending.token, Some(pending.message)));
+        }
+        let ids = &mut self.ids;
+        all.extend(self.flows.drain().map(|(id, flow)| {
+            ids.free(id);
+            (flow.token, None)
+        }));
+        all.sort_unstable_by_key(|(token, _)| *token);
+        self.inflight.restart().for_each(drop);
+        self.outbox = Outbox::default();
+        all
     }
 
     /// The server has lost the session: what it may not have is published again as new. Where PUBREC
@@ -343,7 +388,7 @@ impl Engine {
             }
         }
         while let Some(pending) = again.pop_back() {
-            self.outbox.acknowledged.push_front(pending);
+            self.outbox.push_front(pending);
         }
     }
 
@@ -400,23 +445,32 @@ impl Engine {
         self.finish(id, Ok(acked));
     }
 
-    /// Nothing is sent any more: all that has no end ends with `cause`, in the order of acceptance.
+    /// Nothing is sent any more: all that has no end ends with `cause`, in the order of acceptance, and
+    /// is kept for [`leftover`](Self::leftover).
     pub(super) fn close_messages(&mut self, cause: &Lost) {
-        let flows = self.flows.drain().map(|(id, flow)| {
-            self.ids.free(id);
-            flow.token
-        });
-        let mut tokens: Vec<Token> = flows.collect();
-        tokens.extend(self.leaving.drain(..).map(|(_, pending)| pending.token));
-        tokens.extend(self.outbox.qos0.drain(..).map(|pending| pending.token));
-        tokens.sort_unstable();
-        self.outbox = Outbox::default();
-        self.inflight.restart().for_each(drop);
-        self.events
-            .extend(tokens.into_iter().map(|token| Event::Published {
-                token,
-                end: Err(DeliveryError::Closed(cause.clone())),
-            }));
+        for (token, unsent) in self.all_unfinished() {
+            match unsent {
+                Some(message) => self.leftover.unsent.push(message),
+                None => self.leftover.unacknowledged += 1,
+            }
+            self.published(token, Err(DeliveryError::Closed(cause.clone())));
+        }
+    }
+
+    /// How the message is addressed on this connection: by the alias that it names, once that is defined.
+    fn manual_address<'a>(&self, message: &'a Message) -> Address<'a> {
+        let topic = message.topic.as_topic();
+        if self.options.aliases_out_max > 0 {
+            return Address::Name(topic);
+        }
+        let alias = message.properties.as_properties().topic_alias();
+        match alias.and_then(NonZeroU16::new) {
+            None => Address::Name(topic),
+            Some(alias) if self.aliases_out.get(&alias.get()) == Some(&message.topic) => {
+                Address::Alias(alias)
+            }
+            Some(alias) => Address::Define(topic, alias),
+        }
     }
 }
 
@@ -430,18 +484,5 @@ fn outcome(ack: &Ack<'_>) -> Result<Acked, DeliveryError> {
         Err(DeliveryError::Refused(acked))
     } else {
         Ok(acked)
-    }
-}
-
-type Aliases = hashbrown::HashMap<u16, TopicBuf, foldhash::fast::FixedState>;
-
-/// How the message is addressed on this connection: by the alias that it names, once that is defined.
-fn address<'a>(aliases: &Aliases, message: &'a Message) -> Address<'a> {
-    let topic = message.topic.as_topic();
-    let alias = message.properties.as_properties().topic_alias();
-    match alias.and_then(NonZeroU16::new) {
-        None => Address::Name(topic),
-        Some(alias) if aliases.get(&alias.get()) == Some(&message.topic) => Address::Alias(alias),
-        Some(alias) => Address::Define(topic, alias),
     }
 }

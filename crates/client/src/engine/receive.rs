@@ -1,11 +1,14 @@
 //! Messages that come: new or repeated, and acknowledged in their order once they were taken.
 
+use bytes::Bytes;
+use martlet_codec::packet::PacketType;
 use martlet_codec::{Ack, Delivery, Packet, PacketId, PropertyId, Publish, ReasonCode, Violation};
 use martlet_session::{AckKind, Arrival, Owed, Speech, Ticket};
 
 use super::{Engine, Event, Phase, Unacked};
+use crate::error::Rejected;
 use crate::message::Incoming;
-use bytes::Bytes;
+use crate::policy::Acknowledge;
 
 impl Engine {
     pub(super) fn publish_came(&mut self, publish: &Publish<'_>) -> Result<(), Violation> {
@@ -42,7 +45,19 @@ impl Engine {
             topic_alias: publish.properties.topic_alias(),
             properties: publish.properties.to_buf(),
         };
-        self.events.push_back(Event::Message { message, unacked });
+        self.stats.received += 1;
+        let unacked = match (self.options.policy.acknowledge, unacked) {
+            (Acknowledge::Arrived, Some(unacked)) => {
+                self.acknowledge(self.now_ms, unacked);
+                None
+            }
+            (_, unacked) => unacked,
+        };
+        match (self.response_came(message), unacked) {
+            (Some(message), unacked) => self.events.push_back(Event::Message { message, unacked }),
+            (None, Some(unacked)) => self.acknowledge(self.now_ms, unacked),
+            (None, None) => {}
+        }
         Ok(())
     }
 
@@ -68,11 +83,26 @@ impl Engine {
     /// The application has taken the message: its acknowledgement leaves as soon as those before it
     /// have. Of a message that came on an earlier connection nothing is sent: the server sends it again.
     pub fn acknowledge(&mut self, now_ms: u64, unacked: Unacked) {
+        self.settle(now_ms, unacked, None);
+    }
+
+    /// The application refuses the message, for a reason of 0x80 and above that an acknowledgement may
+    /// say. Version 3 cannot say it: there the message is acknowledged.
+    pub fn refuse(&mut self, now_ms: u64, unacked: Unacked, reason: ReasonCode) -> Result<(), Rejected> {
+        if !may_refuse(reason) {
+            return Err(Rejected::Reason { reason });
+        }
+        let can_say = Speech::of(self.wire.version).properties;
+        self.settle(now_ms, unacked, can_say.then_some(reason));
+        Ok(())
+    }
+
+    fn settle(&mut self, now_ms: u64, unacked: Unacked, refusal: Option<ReasonCode>) {
         self.now_ms = now_ms;
         if self.untaken.get(&unacked.packet_id) == Some(&unacked.ticket) {
             self.untaken.remove(&unacked.packet_id);
         }
-        self.received.settle(unacked.ticket, None);
+        self.received.settle(unacked.ticket, refusal);
         self.acknowledge_ready();
     }
 
@@ -96,6 +126,11 @@ impl Engine {
         self.wire
             .packet(&Packet::PubComp(Ack::new(ack.packet_id, reason)));
     }
+}
+
+/// Whether an acknowledgement can say that reason to refuse a message.
+pub fn may_refuse(reason: ReasonCode) -> bool {
+    reason.is_error() && reason.allowed_in(PacketType::PubAck)
 }
 
 fn owed(kind: AckKind, id: PacketId) -> Owed {

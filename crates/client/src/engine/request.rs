@@ -82,6 +82,7 @@ impl Subscriptions {
                     renewals.push(Subscribe {
                         filters: vec![request],
                         properties: (*subscription.properties).clone(),
+                        buffer: None,
                     });
                 }
             }
@@ -170,10 +171,9 @@ impl Engine {
     }
 
     fn check_request(&self) -> Result<(), RequestError> {
-        match &self.phase {
-            Phase::Closed(cause) => return Err(RequestError::Closed(cause.clone())),
-            Phase::Leaving { .. } => return Err(RequestError::Closed(Lost::ByUs)),
-            Phase::Offline | Phase::Connecting | Phase::Online => {}
+        self.check_open().map_err(RequestError::Closed)?;
+        if self.phase != Phase::Online && self.refuses_offline() {
+            return Err(Rejected::Offline.into());
         }
         if self.requests.len() >= limits::REQUESTS_MAX {
             return Err(too_many_requests().into());
@@ -263,20 +263,27 @@ impl Engine {
     }
 
     fn failed(&mut self, token: Token, what: &What, error: &RequestError) {
-        self.events.push_back(match what {
-            What::Subscribe(_) => Event::Subscribed {
+        let error = error.clone();
+        match what {
+            What::Subscribe(_) => self.subscribed(token, Err(error)),
+            What::Unsubscribe(_) => self.events.push_back(Event::Unsubscribed {
                 token,
-                end: Err(error.clone()),
-            },
-            What::Unsubscribe(_) => Event::Unsubscribed {
-                token,
-                end: Err(error.clone()),
-            },
-        });
+                end: Err(error),
+            }),
+        }
+    }
+
+    fn subscribed(&mut self, token: Token, end: Result<SubAck, RequestError>) {
+        if let Some(end) = self.own_suback(token, end) {
+            self.events.push_back(Event::Subscribed { token, end });
+        }
     }
 
     fn renewal_refused(&mut self, filter: FilterBuf, reason: ReasonCode) {
         self.subscriptions.by_filter.remove(filter.as_str());
+        if self.is_response_filter(filter.as_str()) {
+            return self.responses_unsubscribed();
+        }
         self.events
             .push_back(Event::ResubscribeRefused { filter, reason });
     }
@@ -299,6 +306,17 @@ impl Engine {
         }
         first.append(&mut self.requests);
         self.requests = first;
+    }
+
+    /// The server has no subscriptions, and the policy leaves them to the application.
+    pub(super) fn forget_subscriptions(&mut self) {
+        self.subscriptions.by_filter.clear();
+        self.responses_unsubscribed();
+    }
+
+    /// The connection was lost and the policy asks for nothing again.
+    pub(super) fn fail_requests(&mut self, cause: &Lost) {
+        self.end_requests(&RequestError::ConnectionLost(cause.clone()));
     }
 
     /// The connection ended: the next one makes new renewals, if it needs any.
@@ -362,7 +380,7 @@ impl Engine {
                 reasons,
                 properties: suback.properties.to_buf(),
             });
-            self.events.push_back(Event::Subscribed { token, end });
+            self.subscribed(token, end);
         }
         Ok(())
     }
@@ -399,10 +417,14 @@ impl Engine {
 
     /// Nothing is answered any more.
     pub(super) fn close_requests(&mut self, cause: &Lost) {
+        self.end_requests(&RequestError::Closed(cause.clone()));
+    }
+
+    fn end_requests(&mut self, error: &RequestError) {
         for request in std::mem::take(&mut self.requests) {
             self.ids.free(request.packet_id);
             if let Some(token) = request.token {
-                self.failed(token, &request.what, &RequestError::Closed(cause.clone()));
+                self.failed(token, &request.what, error);
             }
         }
     }

@@ -1,9 +1,11 @@
 //! An engine on the bench: the test is its driver, its clock and its server.
 
+use std::time::Duration;
+
 use martlet_client::engine::{Engine, Event, Token, Unacked};
 use martlet_client::{
     Bytes, FilterBuf, Incoming, Lost, Message, Options, PacketId, Properties, PropertiesBuf, PropertyId,
-    Protocol, PublishError, Qos, ReasonCode, Subscribe, TopicBuf, Version, Violation,
+    Protocol, PublishError, Qos, ReasonCode, Reconnect, Subscribe, TopicBuf, Version, Violation,
 };
 use martlet_codec::{Ack, Address, ConnAck, Decoded, Delivery, Limits, Packet, Publish, Topic};
 
@@ -19,7 +21,10 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn options(protocol: Protocol) -> Options {
-    Options::new("bench", 1883).protocol(protocol).client_id("c")
+    Options::new("bench", 1883)
+        .protocol(protocol)
+        .client_id("c")
+        .reconnect(Reconnect::fixed(Duration::from_secs(1)))
 }
 
 pub(crate) fn id(n: u16) -> PacketId {
@@ -190,10 +195,10 @@ impl Bench {
         }
     }
 
-    /// How the connection ended, if that is all that happened.
+    /// How the connection ended, which is told before all that ends with it.
     pub(crate) fn lost(&mut self) -> Lost {
-        match self.event() {
-            Event::Lost { cause, .. } => cause,
+        match self.events().into_iter().next() {
+            Some(Event::Lost { cause, .. }) => cause,
             other => panic!("{other:?}"),
         }
     }
@@ -268,6 +273,10 @@ pub(crate) fn in_words(packet: &Packet<'_>) -> String {
             format!("UNSUBSCRIBE {} {}", s.packet_id, filters.join(" "))
         }
         Packet::Disconnect(d) => format!("DISCONNECT {:02x}", d.reason.as_u8()),
+        Packet::Auth(a) => {
+            let method = a.properties.text(PropertyId::AuthenticationMethod);
+            format!("AUTH {:02x} {}", a.reason.as_u8(), method.unwrap_or_default())
+        }
         other => format!("{:?}", other.packet_type()).to_uppercase(),
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use martlet_client::{
-    Client, ConnectError, Connected, DeliveryError, Event, FilterBuf, Lost, Message, Messages, Options,
-    PropertiesBuf, Protocol, PublishError, Qos, ReasonCode, Reconnect, RequestError, Subscribe, TopicBuf,
+    Client, ConnectError, Connected, DeliveryError, Event, FilterBuf, Lost, Message, Options, PropertiesBuf,
+    Protocol, PublishError, Qos, ReasonCode, Reconnect, RequestError, Subscribe, Subscription, TopicBuf,
     Version,
 };
 use martlet_codec::{ConnAck, Delivery, Disconnect, Packet, Properties, Publish, ReasonCodes, SubAck};
@@ -13,9 +13,10 @@ use tokio::join;
 use crate::bench::*;
 use crate::fake::{Fake, Peer, within};
 
-async fn connected(options: Options, fake: &Fake) -> (Client, Messages, Connected, Peer) {
+async fn connected(options: Options, fake: &Fake) -> (Client, Subscription, Connected, Peer) {
     let (connected, peer) = join!(within(Client::connect(options)), fake.agree(false));
-    let (client, messages, connected) = connected.unwrap();
+    let (client, connected) = connected.unwrap();
+    let messages = client.rest();
     (client, messages, connected, peer)
 }
 
@@ -38,11 +39,7 @@ fn subscribe(filter: &str) -> Subscribe {
     Subscribe::to(FilterBuf::new(filter).unwrap(), Qos::AtLeastOnce)
 }
 
-const AT_ONCE: Reconnect = Reconnect::After {
-    first: Duration::from_millis(1),
-    max: Duration::from_millis(10),
-    reset_after: Duration::from_secs(20),
-};
+const AT_ONCE: Reconnect = Reconnect::doubled(Duration::from_millis(1), Duration::from_millis(10));
 
 #[tokio::test]
 async fn each_qos_there_and_back() {
@@ -64,7 +61,7 @@ async fn each_qos_there_and_back() {
         peer.send(&pubcomp(n)).await;
         assert_eq!(within(delivery).await.unwrap().reason, ReasonCode::Success);
 
-        let asked = client.subscribe(subscribe("#"));
+        let asked = client.subscribe_bare(subscribe("#"));
         let answer = async {
             let words = peer.read().await.unwrap();
             let n = words.split(' ').nth(1).unwrap().parse().unwrap();
@@ -185,7 +182,7 @@ async fn an_old_server_is_asked_again_in_3_1_1() {
             drop(peer);
             fake.agree(false).await
         });
-        assert_eq!(connected.unwrap().2.version, Version::V3_1_1);
+        assert_eq!(connected.unwrap().1.version, Version::V3_1_1);
     }
 }
 
@@ -249,7 +246,7 @@ async fn pain_9_a_lost_connection_ends_every_wait() {
     let waits = async {
         join!(
             client.publish(message("b", qos(1))),
-            client.subscribe(subscribe("a")),
+            client.subscribe_bare(subscribe("a")),
             client.flush(),
             messages.recv(),
             client.closed(),
@@ -286,7 +283,7 @@ async fn pain_11_dropped_futures_take_nothing_with_them() {
     // A SUBSCRIBE that was begun goes out, and its answer disturbs nobody.
     tokio::select! {
         biased;
-        _ = client.subscribe(subscribe("a")) => panic!("nobody answered"),
+        _ = client.subscribe_bare(subscribe("a")) => panic!("nobody answered"),
         () = std::future::ready(()) => {}
     }
     peer.expect("SUBSCRIBE 1 a").await;
@@ -336,7 +333,7 @@ async fn pain_4_and_18_a_connection_is_made_again_by_the_policy() {
     let (client, mut messages, _, mut peer) = connected(options, &fake).await;
     let mut events = client.events();
     join!(
-        async { within(client.subscribe(subscribe("a"))).await.unwrap() },
+        async { within(client.subscribe_bare(subscribe("a"))).await.unwrap() },
         async {
             peer.expect("SUBSCRIBE 1 a").await;
             peer.send(&granted(1)).await;
@@ -400,8 +397,12 @@ async fn pain_5_messages_of_a_resumed_session_have_a_place_before_anybody_subscr
         peer
     };
     let (connected, mut peer) = join!(within(Client::connect(options)), server);
-    let (_client, mut messages, connected) = connected.unwrap();
+    let (client, connected) = connected.unwrap();
     assert!(connected.session_present);
+    // Nobody wants it yet: it waits and is not acknowledged.
+    let mut others = client.expect(FilterBuf::new("other").unwrap());
+    assert!(others.try_recv().is_none());
+    let mut messages = client.expect(FilterBuf::new("old").unwrap());
     assert_eq!(within(messages.recv()).await.unwrap().topic.as_str(), "old");
     peer.expect("PUBACK 5").await;
 }
@@ -447,7 +448,7 @@ async fn disconnect_now_tells_what_is_left() {
         drop(peer);
     };
     let (left, ()) = within(async { join!(gone, server) }).await;
-    assert_eq!(left, Ok(1));
+    assert_eq!(left.unwrap().unacknowledged, 1);
     assert_eq!(within(delivery).await, Err(DeliveryError::Closed(Lost::ByUs)));
 }
 
@@ -549,7 +550,7 @@ async fn the_packet_log_names_the_client_as_soon_as_the_server_has_named_it() {
         .await;
         peer
     });
-    assert_eq!(connected.unwrap().2.client_id, "auto-1");
+    assert_eq!(connected.unwrap().1.client_id, "auto-1");
     let lines: Vec<String> = lines.try_iter().take(2).collect();
     assert_eq!(lines, [" sending CONNECT", "auto-1 received CONNACK (0)"]);
 }
@@ -594,11 +595,8 @@ async fn what_no_retry_can_mend_closes_the_client() {
 /// The waits before the first attempts after connections that were lost at once.
 async fn waits(reset_after: Duration) -> Vec<Duration> {
     let fake = Fake::bind().await;
-    let reconnect = Reconnect::After {
-        first: Duration::from_millis(1),
-        max: Duration::from_millis(4),
-        reset_after,
-    };
+    let reconnect =
+        Reconnect::doubled(Duration::from_millis(1), Duration::from_millis(4)).reset_after(reset_after);
     let (client, _messages, _, peer) = connected(fake.options().reconnect(reconnect), &fake).await;
     let mut events = client.events();
     drop(peer);

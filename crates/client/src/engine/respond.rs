@@ -1,0 +1,234 @@
+//! Requests: a message with a response topic, and the response that carries its correlation data
+//! (MQTT 5.0, section 4.10).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+use martlet_codec::{FilterBuf, PropertyId, Qos, ReasonCode, TopicBuf, Value};
+
+use super::{Engine, Event, Token};
+use crate::error::{DeliveryError, Lost, PublishError, Rejected, RequestError, ResponseError};
+use crate::event::{Acked, SubAck, Subscribe};
+use crate::limits;
+use crate::message::{Incoming, Message, without};
+
+/// Requests that have no response yet.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    /// Where responses come; chosen once, for the life of the client.
+    topic: Option<TopicBuf>,
+    /// The SUBSCRIBE for it that has no answer yet.
+    asked: Option<Token>,
+    is_subscribed: bool,
+    /// The Response Information of the server.
+    pub(super) information: Option<String>,
+    waiting: HashSet<Token, FixedState>,
+    /// The request of each message that has no end yet, even if nobody waits for the response any more.
+    published: HashMap<Token, Token, FixedState>,
+    timeouts: BinaryHeap<Reverse<(u64, Token)>>,
+}
+
+impl Responses {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// When the next request has waited too long; a time that may be too early, never too late.
+    pub(super) fn next_timeout_ms(&self) -> Option<u64> {
+        self.timeouts.peek().map(|Reverse((at_ms, _))| *at_ms)
+    }
+}
+
+/// Timeouts of requests that have their response, beyond the number of those that have none. At it: they
+/// are cleaned up.
+const TIMEOUTS_SPARE: usize = 64;
+
+impl Engine {
+    /// Publishes a message that asks for a response; the response, or why there is none, is told by
+    /// [`Event::Responded`]. Response topic and correlation data are set here. Version 5.
+    pub fn request_response(
+        &mut self,
+        now_ms: u64,
+        mut message: Message,
+        timeout_ms: u64,
+    ) -> Result<Token, ResponseError> {
+        self.now_ms = now_ms;
+        self.check_open().map_err(ResponseError::Closed)?;
+        if self.responses.waiting.len() >= limits::RESPONSES_MAX {
+            let maximum = limits::RESPONSES_MAX;
+            return Err(publish_error(Rejected::TooManyRequests { maximum }));
+        }
+        self.needs_version_5(true, "requests with a response")
+            .map_err(publish_error)?;
+        let topic = self.response_topic();
+        self.subscribe_to_responses(&topic)?;
+        let token = self.token();
+        let ours = [PropertyId::ResponseTopic, PropertyId::CorrelationData];
+        message.properties = without(&message.properties, &ours);
+        message
+            .properties
+            .text(PropertyId::ResponseTopic, topic.as_str())
+            .push(PropertyId::CorrelationData, Value::Binary(&token.0.to_be_bytes()));
+        // The message may end while it is accepted, so the request must be known before.
+        let message_token = Token(self.last_token + 1);
+        self.responses.published.insert(message_token, token);
+        self.responses.waiting.insert(token);
+        if let Err(error) = self.publish(now_ms, message) {
+            self.responses.published.remove(&message_token);
+            self.responses.waiting.remove(&token);
+            return Err(error.into());
+        }
+        self.remember_timeout(now_ms.saturating_add(timeout_ms), token);
+        Ok(token)
+    }
+
+    /// Nobody waits for the response any more.
+    pub fn forget_request(&mut self, token: Token) {
+        self.responses.waiting.remove(&token);
+    }
+
+    fn remember_timeout(&mut self, at_ms: u64, token: Token) {
+        let Responses {
+            timeouts, waiting, ..
+        } = &mut self.responses;
+        if timeouts.len() > waiting.len() + TIMEOUTS_SPARE {
+            timeouts.retain(|Reverse((_, token))| waiting.contains(token));
+        }
+        timeouts.push(Reverse((at_ms, token)));
+    }
+
+    /// Where responses come.
+    fn response_topic(&mut self) -> TopicBuf {
+        if let Some(topic) = &self.responses.topic {
+            return topic.clone();
+        }
+        let told = self.responses.information.as_deref();
+        let base = match (&self.options.response_topic, told) {
+            (Some(topic), _) => topic.as_str(),
+            (None, Some(told)) => told.trim_end_matches('/'),
+            (None, None) => "martlet/response",
+        };
+        let name = |base: &str| TopicBuf::new(format!("{base}/{:016x}", self.seed));
+        // What the server says may be no topic name.
+        let topic = name(base).or_else(|_| name("martlet/response"));
+        let topic = topic.expect("the fixed base is a topic name");
+        self.responses.topic = Some(topic.clone());
+        topic
+    }
+
+    fn subscribe_to_responses(&mut self, topic: &TopicBuf) -> Result<(), ResponseError> {
+        if self.responses.is_subscribed || self.responses.asked.is_some() {
+            return Ok(());
+        }
+        let filter = FilterBuf::new(topic.as_str()).expect("a topic name is a filter");
+        let subscribe = Subscribe::to(filter, Qos::AtLeastOnce);
+        let asked = self.subscribe(self.now_ms, subscribe);
+        self.responses.asked = Some(asked.map_err(ResponseError::Subscribe)?);
+        Ok(())
+    }
+
+    /// Takes the answer to our own SUBSCRIBE, and gives back any other.
+    pub(super) fn own_suback(
+        &mut self,
+        token: Token,
+        end: Result<SubAck, RequestError>,
+    ) -> Option<Result<SubAck, RequestError>> {
+        if self.responses.asked != Some(token) {
+            return Some(end);
+        }
+        self.responses.asked = None;
+        let refused = match end {
+            Ok(suback) if suback.reasons.iter().any(|reason| reason.is_error()) => {
+                RequestError::Refused(suback)
+            }
+            Ok(_) => {
+                self.responses.is_subscribed = true;
+                return None;
+            }
+            Err(error) => error,
+        };
+        self.fail_responses(|| ResponseError::Subscribe(refused.clone()));
+        None
+    }
+
+    /// The subscription to the response topic is gone with the session.
+    pub(super) fn responses_unsubscribed(&mut self) {
+        self.responses.is_subscribed = false;
+    }
+
+    /// Whether that filter is our own.
+    pub(super) fn is_response_filter(&self, filter: &str) -> bool {
+        let topic = self.responses.topic.as_ref();
+        topic.is_some_and(|topic| topic.as_str() == filter)
+    }
+
+    /// The end of a message; comes back if it belongs to no request.
+    pub(super) fn request_published(
+        &mut self,
+        message: Token,
+        end: Result<Acked, DeliveryError>,
+    ) -> Option<Result<Acked, DeliveryError>> {
+        let Some(token) = self.responses.published.remove(&message) else {
+            return Some(end);
+        };
+        let error = match end {
+            Ok(acked) if acked.reason == ReasonCode::NoMatchingSubscribers => ResponseError::NobodyListens,
+            Ok(_) => return None,
+            Err(error) => error.into(),
+        };
+        self.responded(token, Err(error));
+        None
+    }
+
+    /// Takes a message on the response topic; any other comes back.
+    pub(super) fn response_came(&mut self, message: Incoming) -> Option<Incoming> {
+        if self.responses.topic.as_ref() != Some(&message.topic) {
+            return Some(message);
+        }
+        let data = message.properties().binary(PropertyId::CorrelationData);
+        let token = data.and_then(|data| data.try_into().ok()).map(u64::from_be_bytes);
+        if let Some(token) = token {
+            self.responded(Token(token), Ok(message));
+        }
+        None
+    }
+
+    fn responded(&mut self, token: Token, end: Result<Incoming, ResponseError>) {
+        // A response that comes late, or twice, is nobody's.
+        if self.responses.waiting.remove(&token) {
+            self.events.push_back(Event::Responded { token, end });
+        }
+    }
+
+    /// Ends the requests that have waited too long.
+    pub(super) fn expire_requests(&mut self) {
+        while self
+            .responses
+            .next_timeout_ms()
+            .is_some_and(|at_ms| at_ms <= self.now_ms)
+        {
+            if let Some(Reverse((_, token))) = self.responses.timeouts.pop() {
+                self.responded(token, Err(ResponseError::Timeout));
+            }
+        }
+    }
+
+    fn fail_responses(&mut self, error: impl Fn() -> ResponseError) {
+        let mut tokens: Vec<Token> = self.responses.waiting.iter().copied().collect();
+        tokens.sort_unstable();
+        for token in tokens {
+            self.responded(token, Err(error()));
+        }
+    }
+
+    /// No response is waited for any more.
+    pub(super) fn close_responses(&mut self, cause: &Lost) {
+        self.fail_responses(|| ResponseError::Closed(cause.clone()));
+    }
+}
+
+fn publish_error(rejected: Rejected) -> ResponseError {
+    PublishError::Rejected(rejected).into()
+}

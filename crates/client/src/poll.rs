@@ -1,0 +1,485 @@
+//! A driver without a runtime and without a thread of its own: whoever calls [`Pump::turn`] moves the
+//! bytes, for as long as it likes. For programs with an event loop of their own, and for interfaces
+//! whose callers drive the connection.
+//!
+//! ```no_run
+//! use martlet_client::{Message, Options, Qos, poll::Pump, topic};
+//! use std::time::Duration;
+//!
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, mut pump) = Pump::new(Options::new("localhost", 1883))?;
+//! let message = Message::new(topic!("S013/MOT01/RECM"), "DRVZ+1000").qos(Qos::AtLeastOnce);
+//! let delivery = client.try_publish(message)?;
+//! match pump.run(delivery, Duration::from_secs(5)) {
+//!     Some(end) => println!("{:?}", end?.reason),
+//!     None => println!("not within five seconds"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use martlet_net::client::DialError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::api::Client;
+use crate::carry::{Standing, discard, login, look, read, unreachable, write};
+use crate::dial::failed;
+use crate::engine::Task;
+use crate::error::{ConnectError, Lost};
+use crate::limits;
+use crate::options::{Options, OptionsError};
+use crate::shared::Shared;
+
+/// Runs the connection of a client in [`turn`](Self::turn). Dropped, the connection is cut.
+pub struct Pump {
+    shared: Arc<Shared>,
+    link: Link,
+    bell: Arc<Bell>,
+    ear: UnixStream,
+}
+
+/// How far a connection is.
+enum Link {
+    None,
+    Login {
+        server: usize,
+        login: Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>,
+    },
+    Dialing(Dialing),
+    Up {
+        stream: TcpStream,
+        /// Whether something waits to be written.
+        is_blocked: bool,
+        reads: bool,
+    },
+    /// Our DISCONNECT has left: what comes is read until the server closes.
+    Leaving {
+        stream: TcpStream,
+        by: Instant,
+    },
+}
+
+/// A connection that is being made.
+struct Dialing {
+    server: usize,
+    socket: Socket,
+    others: VecDeque<SocketAddr>,
+}
+
+/// Wakes a thread that waits in `poll`.
+struct Bell(UnixStream);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // When the pipe is full it has been rung before.
+        let _ = (&self.0).write(&[1]);
+    }
+}
+
+/// Why a pump cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PumpError {
+    /// The options cannot be said on the wire.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The system gives no more file descriptors.
+    #[error("cannot make a socket pair")]
+    Pair(#[source] io::Error),
+}
+
+impl std::fmt::Debug for Pump {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pump").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.shared.with(|hub, _| hub.engine.close(&Lost::ByUs));
+    }
+}
+
+impl Pump {
+    /// A client and what runs it. Nothing happens before the first [`turn`](Self::turn). The client may
+    /// be used on any thread; all its futures can be waited for on any executor, or by [`run`](Self::run).
+    ///
+    /// Failures of the first attempt to connect are followed by others as
+    /// [`Options::reconnect`] says.
+    pub fn new(options: Options) -> Result<(Client, Self), PumpError> {
+        options.check()?;
+        let (bell, ear) = UnixStream::pair().map_err(PumpError::Pair)?;
+        for end in [&bell, &ear] {
+            end.set_nonblocking(true).map_err(PumpError::Pair)?;
+        }
+        let shared = Arc::new(Shared::new(options, true));
+        let pump = Self {
+            shared: Arc::clone(&shared),
+            link: Link::None,
+            bell: Arc::new(Bell(bell)),
+            ear,
+        };
+        Ok((Client::of(shared), pump))
+    }
+
+    /// Does what there is to do, waits at most so long for the network, a deadline or a command of another
+    /// thread, and does what there is to do then. With no time it never waits, but for the look-up of a
+    /// host name, which the system does in its own time. Returns `false` once the client is closed.
+    pub fn turn(&mut self, wait_max: Duration) -> bool {
+        self.step();
+        if !self.is_open() {
+            return false;
+        }
+        if !wait_max.is_zero() {
+            self.wait(wait_max);
+            self.step();
+        }
+        self.is_open()
+    }
+
+    /// Turns until the future is ready, at most so long: `None` says that it is not. It may be one of this
+    /// client's, such as [`Client::publish`] or a [`Delivery`](crate::Delivery).
+    pub fn run<F: Future>(&mut self, future: F, wait_max: Duration) -> Option<F::Output> {
+        let end = Instant::now().checked_add(wait_max);
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return Some(output);
+            }
+            let left = end.map_or(wait_max, |end| end.saturating_duration_since(Instant::now()));
+            let is_over = left.is_zero();
+            if !self.turn(left) || is_over {
+                // What the last turn has brought counts.
+                return match future.as_mut().poll(&mut context) {
+                    Poll::Ready(output) => Some(output),
+                    Poll::Pending => None,
+                };
+            }
+        }
+    }
+
+    /// The socket of the connection, for an event loop that calls [`turn`](Self::turn) without time when it
+    /// is ready; `None` between connections.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.link {
+            Link::None | Link::Login { .. } => None,
+            Link::Dialing(dialing) => Some(dialing.socket.as_fd()),
+            Link::Up { stream, .. } | Link::Leaving { stream, .. } => Some(stream.as_fd()),
+        }
+    }
+
+    /// Whether to turn when the socket can be read.
+    pub const fn wants_read(&self) -> bool {
+        match &self.link {
+            Link::None | Link::Login { .. } | Link::Dialing(_) => false,
+            Link::Up { reads, .. } => *reads,
+            Link::Leaving { .. } => true,
+        }
+    }
+
+    /// Whether to turn when the socket can be written. Commands may make it so: turn after them.
+    pub fn wants_write(&self) -> bool {
+        match &self.link {
+            Link::None | Link::Login { .. } | Link::Leaving { .. } => false,
+            Link::Dialing(_) => true,
+            Link::Up { is_blocked, .. } => *is_blocked || !self.shared.lock().engine.output().is_empty(),
+        }
+    }
+
+    /// When to turn at the latest, whatever the socket does.
+    pub fn deadline(&self) -> Option<Instant> {
+        let at = self
+            .shared
+            .lock()
+            .deadline()
+            .map(|at_ms| self.shared.instant(at_ms));
+        match &self.link {
+            Link::Leaving { by, .. } => Some(at.map_or(*by, |at| at.min(*by))),
+            _ => at,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.link, Link::Leaving { .. }) || self.shared.lock().engine.closed().is_none()
+    }
+
+    /// Waits for the socket, the bell, the deadline or the end of the time.
+    fn wait(&mut self, wait_max: Duration) {
+        let until_deadline = self
+            .deadline()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        // A deadline has a resolution of milliseconds: rather a little too late than twice.
+        let until_deadline = until_deadline.map(|time| time + Duration::from_millis(1));
+        let mut time = until_deadline.map_or(wait_max, |time| time.min(wait_max));
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let mut command = pin!(self.shared.wake.notified());
+        if command.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            time = Duration::ZERO;
+        }
+        let mut interest = PollFlags::empty();
+        interest.set(PollFlags::IN, self.wants_read());
+        interest.set(PollFlags::OUT, self.wants_write());
+        let mut fds = vec![PollFd::new(&self.ear, PollFlags::IN)];
+        if let Some(socket) = self.socket() {
+            fds.push(PollFd::from_borrowed_fd(socket, interest));
+        }
+        let time = Timespec::try_from(time).ok();
+        match poll(&mut fds, time.as_ref()) {
+            // A signal: the caller turns again.
+            Ok(_) | Err(Errno::INTR) => {}
+            // Nothing that another try could not mend, and no reason to spin.
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+        self.hush();
+    }
+
+    /// Takes what was rung.
+    fn hush(&self) {
+        let mut rung = [0; 64];
+        while matches!((&self.ear).read(&mut rung), Ok(n) if n == rung.len()) {}
+    }
+
+    /// Does all that can be done without waiting.
+    fn step(&mut self) {
+        self.shared.with(|hub, now_ms| {
+            if hub.deadline().is_some_and(|at_ms| at_ms <= now_ms) {
+                hub.engine.timeout(now_ms);
+            }
+        });
+        for _ in 0..STEPS_MAX {
+            if !self.advance() {
+                break;
+            }
+        }
+        self.shared.tell_packet_log();
+    }
+
+    /// One step; whether another may follow at once.
+    fn advance(&mut self) -> bool {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::None => self.begin(),
+            Link::Login { server, login } => self.login(server, login),
+            Link::Dialing(dialing) => self.dialing(dialing),
+            Link::Up { stream, reads, .. } => self.carry(stream, reads),
+            Link::Leaving { stream, by } => self.leave(stream, by),
+        }
+    }
+
+    fn begin(&mut self) -> bool {
+        match self.shared.task() {
+            Task::Dial { server } => {
+                let number = u32::try_from(self.shared.stats().0.attempts).unwrap_or(u32::MAX);
+                let login = Box::pin(login(Arc::clone(&self.shared), server, number));
+                self.link = Link::Login { server, login };
+                true
+            }
+            Task::Carry => {
+                self.shared
+                    .with(|hub, now_ms| hub.engine.lost(now_ms, Lost::Closed));
+                true
+            }
+            Task::Wait | Task::End => false,
+        }
+    }
+
+    fn login(
+        &mut self,
+        server: usize,
+        mut login: Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>,
+    ) -> bool {
+        if !self.shared.lock().engine.is_dialing() {
+            return true;
+        }
+        let waker = Waker::from(Arc::clone(&self.bell));
+        match login.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => {
+                self.link = Link::Login { server, login };
+                false
+            }
+            Poll::Ready(Ok(())) => self.look_up(server),
+            Poll::Ready(Err(error)) => {
+                unreachable(&self.shared, error);
+                true
+            }
+        }
+    }
+
+    /// The addresses of the host, of which the first is tried.
+    fn look_up(&mut self, server: usize) -> bool {
+        if !self.shared.options.is_plain_tcp() {
+            let error = DialError::Request(ONLY_TCP.to_owned());
+            unreachable(&self.shared, ConnectError::Transport(Box::new(error)));
+            return true;
+        }
+        let (host, port) = self.shared.options.server(server);
+        let not_found = |source| ConnectError::HostNotFound {
+            host: host.to_owned(),
+            source,
+        };
+        let found = (host, port).to_socket_addrs();
+        let first = found.map(Iterator::collect::<VecDeque<_>>).and_then(|mut found| {
+            let first = found.pop_front().ok_or(io::ErrorKind::NotFound)?;
+            Ok((first, found))
+        });
+        match first {
+            Ok((first, others)) => self.dial(server, first, others),
+            Err(source) => unreachable(&self.shared, not_found(source)),
+        }
+        true
+    }
+
+    fn dial(&mut self, server: usize, address: SocketAddr, others: VecDeque<SocketAddr>) {
+        match dial(&self.shared.options, server, address) {
+            Ok(socket) => {
+                self.link = Link::Dialing(Dialing {
+                    server,
+                    socket,
+                    others,
+                });
+            }
+            Err(error) => self.not_reached(server, others, error),
+        }
+    }
+
+    /// Tries the next address, if there is one.
+    fn not_reached(&mut self, server: usize, mut others: VecDeque<SocketAddr>, error: ConnectError) {
+        match others.pop_front() {
+            Some(next) => self.dial(server, next, others),
+            None => unreachable(&self.shared, error),
+        }
+    }
+
+    fn dialing(&mut self, dialing: Dialing) -> bool {
+        if !self.shared.lock().engine.is_dialing() {
+            return true;
+        }
+        let Dialing {
+            server,
+            socket,
+            others,
+        } = dialing;
+        match is_connected(&socket) {
+            Ok(false) => {
+                self.link = Link::Dialing(Dialing {
+                    server,
+                    socket,
+                    others,
+                });
+                return false;
+            }
+            Ok(true) => {
+                // An option of the system's; without it the connection works too.
+                let _ = socket.set_tcp_nodelay(self.shared.options.no_delay);
+                if self.shared.with(|hub, now_ms| hub.engine.connect(now_ms)) {
+                    self.link = Link::Up {
+                        stream: socket.into(),
+                        is_blocked: false,
+                        reads: true,
+                    };
+                }
+            }
+            Err(source) => {
+                let error = failed(&self.shared.options, server, source);
+                self.not_reached(server, others, error);
+            }
+        }
+        true
+    }
+
+    fn carry(&mut self, mut stream: TcpStream, reads: bool) -> bool {
+        let shared = &self.shared;
+        if reads {
+            read(shared, &mut stream);
+        }
+        shared.answer_challenges();
+        let is_blocked = write(shared, &mut stream);
+        match look(shared) {
+            Standing::Open(turn) => {
+                self.link = Link::Up {
+                    stream,
+                    is_blocked,
+                    reads: turn.reads,
+                };
+                // It was not read, and is to be now.
+                turn.reads && !reads
+            }
+            Standing::Left => {
+                // An error says that the connection is gone already.
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let by = Instant::now() + limits::CLOSE_TIMEOUT;
+                self.link = Link::Leaving { stream, by };
+                true
+            }
+            // The last bytes may still leave, if that goes at once.
+            Standing::Over => {
+                let _ = write(shared, &mut stream);
+                true
+            }
+        }
+    }
+
+    fn leave(&mut self, mut stream: TcpStream, by: Instant) -> bool {
+        // An error or a server that does not close: there is nothing more to be done.
+        if Instant::now() < by && matches!(discard(&mut stream), Ok(false)) {
+            self.link = Link::Leaving { stream, by };
+            return false;
+        }
+        self.shared.with(|hub, _| hub.engine.close(&Lost::ByUs));
+        true
+    }
+}
+
+const ONLY_TCP: &str = "a client that is pumped speaks plain TCP only; TLS, WebSocket, Unix sockets and proxies need \
+                        Client::start or Client::connect, on tokio";
+
+/// Steps of one turn, at most: attempts that fail at once do not keep the caller.
+const STEPS_MAX: usize = 16;
+
+/// A socket that is being connected.
+fn dial(options: &Options, server: usize, address: SocketAddr) -> Result<Socket, ConnectError> {
+    let failed = |source| failed(options, server, source);
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    if let Some(bind) = options.bind_address {
+        let local = SocketAddr::new(bind, 0);
+        let bound = socket.bind(&local.into());
+        bound.map_err(|source| ConnectError::Bind { bind, source })?;
+    }
+    match socket.connect(&address.into()) {
+        Ok(()) => Ok(socket),
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => Ok(socket),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether the connection is made, `false` while it is being made.
+fn is_connected(socket: &Socket) -> io::Result<bool> {
+    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+    let none = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    if poll(&mut fds, Some(&none))? == 0 {
+        return Ok(false);
+    }
+    match socket.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(true),
+    }
+}
