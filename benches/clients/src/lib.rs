@@ -3,6 +3,7 @@
 //! `PROGRAM publish|receive QOS MESSAGES PORT` connects to a broker on the loopback interface, does that, and prints how
 //! much CPU time it took: nanoseconds a message, of the whole process. One that receives prints `ready` first.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,7 @@ pub const TOPIC: &str = "bench/clients/one";
 pub const PAYLOAD_BYTES: usize = 64;
 
 /// Messages of QoS 1 and 2 under way.
-pub const INFLIGHT: u16 = 100;
+pub const INFLIGHT: NonZeroU16 = NonZeroU16::new(100).unwrap();
 
 /// Messages between the application and the connection.
 pub const QUEUE: usize = 1_000;

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result};
 use clients::{Args, INFLIGHT, Meter, PAYLOAD_BYTES, QUEUE, Role, TOPIC};
-use martlet_client::{Client, FilterBuf, Message, Messages, Options, Protocol, Qos, Subscribe, TopicBuf};
+use martlet_client::{Client, FilterBuf, Message, Options, Protocol, Qos, Subscribe, TopicBuf};
+
+/// Of messages between the application and the connection.
+const BYTES: usize = 64 << 20;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -10,13 +13,13 @@ async fn main() -> Result<()> {
     let options = Options::new("127.0.0.1", args.port)
         .client_id(args.client_id())
         .protocol(Protocol::V3_1_1)
-        .inflight_max(INFLIGHT)
-        .outbox_messages_max(QUEUE)
-        .inbox_messages_max(QUEUE);
-    let (client, messages, _) = Client::connect(options).await?;
+        .max_inflight(INFLIGHT)
+        .outbox(QUEUE, BYTES)
+        .inbox(QUEUE, BYTES);
+    let (client, _) = Client::connect(options).await?;
     match args.role {
         Role::Publish => publish(&client, args).await,
-        Role::Receive => receive(&client, messages, args).await,
+        Role::Receive => receive(&client, args).await,
     }
 }
 
@@ -35,8 +38,8 @@ async fn publish(client: &Client, args: Args) -> Result<()> {
     Ok(())
 }
 
-async fn receive(client: &Client, mut messages: Messages, args: Args) -> Result<()> {
-    client
+async fn receive(client: &Client, args: Args) -> Result<()> {
+    let mut messages = client
         .subscribe(Subscribe::to(FilterBuf::new(TOPIC)?, qos(args.qos)))
         .await?;
     println!("ready");

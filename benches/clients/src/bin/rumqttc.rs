@@ -11,7 +11,7 @@ async fn main() -> Result<()> {
     let args = Args::read()?;
     let mut options = MqttOptions::new(args.client_id(), "127.0.0.1", args.port);
     options.set_keep_alive(Duration::from_secs(60));
-    options.set_inflight(INFLIGHT);
+    options.set_inflight(INFLIGHT.get());
     let (client, mut connection) = AsyncClient::new(options, QUEUE);
     while !matches!(connection.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
     match args.role {
