@@ -92,9 +92,14 @@ async fn carry(shared: &Shared, mut stream: Stream) {
         shared.tell_packet_log();
         match look(shared) {
             Standing::Open(turn) => wait(shared, &mut stream, &turn, is_blocked).await,
-            // What layers hold of it leaves first.
-            Standing::Left if is_blocked => wait(shared, &mut stream, &LEAVING, is_blocked).await,
             Standing::Left => {
+                // What layers hold of it leaves first; a server that takes nothing more is not waited for.
+                let last = async {
+                    while write(shared, &mut stream) {
+                        wait(shared, &mut stream, &LEAVING, true).await;
+                    }
+                };
+                let _ = timeout(limits::CLOSE_TIMEOUT, last).await;
                 leave(stream).await;
                 return shared.with(|hub, _| hub.engine.close(&Lost::ByUs));
             }
