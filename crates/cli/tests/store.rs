@@ -123,7 +123,7 @@ fn a_snapshot_that_is_damaged() {
     session.matches("store_snapshot");
 }
 
-/// What the broker says of a store that it cannot have.
+/// What the broker says of a store that it cannot have. The folders are relative: a long value is shown cut.
 #[test]
 fn what_keeps_the_broker_from_its_store() {
     let mut session = Session::new("store-start");
@@ -149,14 +149,14 @@ fn what_keeps_the_broker_from_its_store() {
     std::fs::write(dir.join("a.conf"), "# ours\ndata_dir held\n").unwrap();
     for line in [
         "martlet broker --bind 127.0.0.1:0 --data-dir held",
-        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/silent",
-        "martlet broker --bind 127.0.0.1:0 -c DIR/a.conf",
-        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/lines",
-        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/lines/below",
+        "martlet broker --bind 127.0.0.1:0 --data-dir silent",
+        "martlet broker --bind 127.0.0.1:0 -c a.conf",
+        "martlet broker --bind 127.0.0.1:0 --data-dir lines",
+        "martlet broker --bind 127.0.0.1:0 --data-dir lines/below",
         "martlet broker --bind 127.0.0.1:0",
-        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/late",
-        "martlet broker --bind 127.0.0.1:0 --data-dir DIR/half",
-        "martlet store check --data-dir DIR/half",
+        "martlet broker --bind 127.0.0.1:0 --data-dir late",
+        "martlet broker --bind 127.0.0.1:0 --data-dir half",
+        "martlet store check --data-dir half",
         "martlet help S101",
         "martlet help S102",
         "martlet help S103",
@@ -199,7 +199,7 @@ fn what_is_refused() {
     let held = RealDisk::open(&session.dir.join("held"), "martlet broker, process 7").unwrap();
     for line in [
         "martlet store check",
-        "martlet store check --data-dir DIR/lines",
+        "martlet store check --data-dir lines",
         "martlet store check --data-dir DIR/empty",
         "martlet store repair --data-dir DIR/empty",
         "martlet store check --data-dir DIR/held",
