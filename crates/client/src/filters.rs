@@ -1,8 +1,8 @@
 //! Which streams want a topic: filters as a tree by level, so that a look-up costs as much as the topic
 //! has levels, however many filters there are.
 
-use std::collections::HashMap;
-
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use martlet_codec::{Filter, Topic};
 
 /// Names a stream.
@@ -16,7 +16,7 @@ pub(crate) struct FilterTree {
 
 #[derive(Debug, Default)]
 struct Node {
-    levels: HashMap<Box<str>, Node>,
+    levels: HashMap<Box<str>, Node, FixedState>,
     any: Option<Box<Node>>,
     /// Of filters that end here.
     here: Vec<Slot>,

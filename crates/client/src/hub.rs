@@ -2,6 +2,7 @@
 //! those who watch the connection. Knows no lock and no clock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +39,8 @@ pub(crate) struct Hub {
     pub(crate) agreed: Option<Connected>,
     /// Whether that connection is still there.
     is_online: bool,
+    /// Whether a message or a connection has ended since those who wait for that were told.
+    pub(crate) has_ended: bool,
     /// What became of the connection, for the watchers, since they were told last.
     pub(crate) news: Option<State>,
     pub(crate) events: Option<broadcast::Sender<Event>>,
@@ -66,20 +69,29 @@ impl Hub {
             publishers: 0,
             agreed: None,
             is_online: false,
+            has_ended: false,
             news: None,
             events: Some(broadcast::Sender::new(limits::EVENTS_MAX)),
         }
     }
 
-    /// Hands the engine's events to those who wait for them. Whether a message or a connection has ended.
-    pub(crate) fn dispatch(&mut self, now_ms: u64, options: &Options) -> bool {
-        let mut has_ended = false;
+    /// Bytes came from the server.
+    pub(crate) fn input(&mut self, now_ms: u64, bytes: &[u8], options: &Options) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = self.engine.input_some(now_ms, rest);
+            self.dispatch(now_ms, options);
+        }
+    }
+
+    /// Hands the engine's events to those who wait for them.
+    pub(crate) fn dispatch(&mut self, now_ms: u64, options: &Options) {
         self.drop_unclaimed(now_ms);
         while let Some(event) = self.engine.poll_event() {
             match event {
                 engine::Event::Message { message, unacked } => self.message(now_ms, message, unacked),
                 engine::Event::Published { token, end } => {
-                    has_ended = true;
+                    self.has_ended = true;
                     answer(self.deliveries.remove(&token), end);
                 }
                 engine::Event::Subscribed { token, end } => answer(self.subscribes.remove(&token), end),
@@ -103,7 +115,7 @@ impl Hub {
                     retry_with,
                     retry_at_ms,
                 } => {
-                    has_ended = true;
+                    self.has_ended = true;
                     let cause = Lost::Refused(refusal);
                     self.lost(now_ms, cause, retry_with.is_some(), retry_at_ms, options);
                 }
@@ -112,25 +124,24 @@ impl Hub {
                     retry_with,
                     retry_at_ms,
                 } => {
-                    has_ended = true;
+                    self.has_ended = true;
                     self.lost(now_ms, cause, retry_with.is_some(), retry_at_ms, options);
                 }
             }
         }
-        has_ended
     }
 
     fn message(&mut self, now_ms: u64, message: Incoming, unacked: Option<Unacked>) {
         if let Some(unacked) = self.streams.deliver(now_ms, message, unacked) {
-            self.engine.acknowledge(now_ms, unacked);
+            self.engine.acknowledge(unacked);
         }
     }
 
     fn drop_unclaimed(&mut self, now_ms: u64) {
         while let Some(queued) = self.streams.pop_unclaimed(now_ms) {
             let topic = queued.message.topic.clone();
-            if let Some(unacked) = queued.settle() {
-                self.engine.acknowledge(now_ms, unacked);
+            if let Some(unacked) = queued.share.settle() {
+                self.engine.acknowledge(unacked);
             }
             self.tell(Event::Unclaimed { topic });
         }
@@ -224,6 +235,15 @@ impl Hub {
             self.tell(Event::Dropped { messages });
         }
         Some(queued)
+    }
+
+    /// Whether nothing comes any more to a stream that is empty; else its reader is woken when something does.
+    pub(crate) fn poll_end(&mut self, slot: Slot, context: &mut Context<'_>) -> Poll<()> {
+        if self.engine.closed().is_some() || self.streams.is_over(slot) {
+            return Poll::Ready(());
+        }
+        self.streams.wait(slot, context.waker());
+        Poll::Pending
     }
 
     /// Asks for subscriptions.

@@ -46,6 +46,7 @@ mod dial;
 mod driver;
 mod filters;
 mod hub;
+mod routes;
 mod shared;
 
 pub use api::{Client, Events, States};

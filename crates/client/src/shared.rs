@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use crate::delivery::Delivery;
-use crate::engine::{Engine, Leftover, Stats, Task, Token, Unacked};
+use crate::engine::{Engine, Leftover, Stats, Task, Token};
 use crate::error::{ConnectError, Lost, PublishError, Rejected, RequestError, ResponseError};
 use crate::event::{Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::filters::Slot;
@@ -19,7 +19,7 @@ use crate::hub::{Answer, Hub, Unsubscribing, connect_error};
 use crate::message::{Incoming, Message};
 use crate::options::{Options, PacketLog};
 use crate::policy::Overflow;
-use crate::streams::{Buffer, BufferOverflow, Queued};
+use crate::streams::{Buffer, BufferOverflow, Queued, Share};
 
 /// The client's state behind its handles.
 pub(crate) struct Shared {
@@ -79,9 +79,9 @@ impl Shared {
         let now_ms = self.now_ms();
         let mut hub = self.lock();
         let result = call(&mut hub, now_ms);
-        let has_ended = hub.dispatch(now_ms, &self.options);
+        hub.dispatch(now_ms, &self.options);
         self.publish_state(&mut hub);
-        if has_ended {
+        if std::mem::take(&mut hub.has_ended) {
             self.ended.notify_waiters();
         }
         result
@@ -382,9 +382,9 @@ impl Shared {
 
     /// The handle of a stream was dropped.
     pub(crate) fn abandon(&self, slot: Slot) {
-        self.command(|hub, now_ms| {
+        self.command(|hub, _| {
             for unacked in hub.streams.abandon(slot) {
-                hub.engine.acknowledge(now_ms, unacked);
+                hub.engine.acknowledge(unacked);
             }
         });
     }
@@ -395,15 +395,36 @@ impl Shared {
         if let Some(queued) = self.take_from(&mut hub, slot) {
             return Poll::Ready(Some(queued));
         }
-        if hub.engine.closed().is_some() || hub.streams.is_over(slot) {
-            return Poll::Ready(None);
-        }
-        hub.streams.wait(slot, context.waker().clone());
-        Poll::Pending
+        hub.poll_end(slot, context).map(|()| None)
     }
 
-    pub(crate) fn try_take(&self, slot: Slot) -> Option<Queued> {
-        self.take_from(&mut self.lock(), slot)
+    /// As [`poll_take`](Self::poll_take), and the message counts as dealt with.
+    pub(crate) fn poll_recv(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        let mut hub = self.lock();
+        if let Some(message) = self.recv_from(&mut hub, slot) {
+            return Poll::Ready(Some(message));
+        }
+        hub.poll_end(slot, context).map(|()| None)
+    }
+
+    pub(crate) fn try_recv(&self, slot: Slot) -> Option<Incoming> {
+        self.recv_from(&mut self.lock(), slot)
+    }
+
+    fn recv_from(&self, hub: &mut Hub, slot: Slot) -> Option<Incoming> {
+        let Queued { message, share } = self.take_from(hub, slot)?;
+        if let Some(unacked) = share.settle() {
+            hub.engine.acknowledge(unacked);
+            self.wake_to_write(hub);
+        }
+        Some(message)
+    }
+
+    /// Where there is something to write, the connection's task is to do so.
+    fn wake_to_write(&self, hub: &Hub) {
+        if !hub.engine.output().is_empty() {
+            self.wake.notify_one();
+        }
     }
 
     fn take_from(&self, hub: &mut Hub, slot: Slot) -> Option<Queued> {
@@ -420,29 +441,23 @@ impl Shared {
     }
 
     /// The application has a message.
-    pub(crate) fn acknowledge(&self, unacked: Option<Arc<Unacked>>) {
-        if let Some(unacked) = unacked.and_then(Arc::into_inner) {
-            self.settle(|hub, now_ms| hub.engine.acknowledge(now_ms, unacked));
+    pub(crate) fn acknowledge(&self, share: Share) {
+        if let Some(unacked) = share.settle() {
+            let mut hub = self.lock();
+            hub.engine.acknowledge(unacked);
+            self.wake_to_write(&hub);
         }
     }
 
     /// The application refuses a message; what another stream has too is not refused.
-    pub(crate) fn refuse(&self, unacked: Option<Arc<Unacked>>, reason: ReasonCode) -> Result<(), Rejected> {
-        match unacked.and_then(Arc::into_inner) {
-            Some(unacked) => self.settle(|hub, now_ms| hub.engine.refuse(now_ms, unacked, reason)),
-            None => Ok(()),
-        }
-    }
-
-    fn settle<T>(&self, call: impl FnOnce(&mut Hub, u64) -> T) -> T {
-        let (result, has_work) = self.with(|hub, now_ms| {
-            let result = call(hub, now_ms);
-            (result, !hub.engine.output().is_empty())
-        });
-        if has_work {
-            self.wake.notify_one();
-        }
-        result
+    pub(crate) fn refuse(&self, share: Share, reason: ReasonCode) -> Result<(), Rejected> {
+        let Some(unacked) = share.settle() else {
+            return Ok(());
+        };
+        let mut hub = self.lock();
+        let end = hub.engine.refuse(unacked, reason);
+        self.wake_to_write(&hub);
+        end
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {

@@ -12,6 +12,7 @@ use crate::engine::Unacked;
 use crate::filters::{FilterTree, Slot};
 use crate::limits;
 use crate::message::Incoming;
+use crate::routes::Routes;
 
 /// The buffer of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,48 @@ pub enum BufferOverflow {
     DropNewest,
 }
 
-/// A message and its acknowledgement, which all streams share that got it: it leaves with the last.
+/// A stream's part in the acknowledgement of a message, which leaves when all have settled theirs.
+#[derive(Debug, Default)]
+pub(crate) enum Share {
+    /// Nothing is to be acknowledged.
+    #[default]
+    None,
+    /// No other stream has it.
+    Whole(Unacked),
+    Part(Arc<Unacked>),
+}
+
+impl Share {
+    fn new(unacked: Option<Unacked>) -> Self {
+        unacked.map_or(Self::None, Self::Whole)
+    }
+
+    /// One more part.
+    fn split(&mut self) -> Self {
+        if let Self::Whole(unacked) = *self {
+            *self = Self::Part(Arc::new(unacked));
+        }
+        match self {
+            Self::Part(unacked) => Self::Part(Arc::clone(unacked)),
+            _ => Self::None,
+        }
+    }
+
+    /// What to acknowledge: none as long as another stream has a part.
+    pub(crate) fn settle(self) -> Option<Unacked> {
+        match self {
+            Self::None => None,
+            Self::Whole(unacked) => Some(unacked),
+            Self::Part(unacked) => Arc::into_inner(unacked),
+        }
+    }
+}
+
+/// A message that waits to be taken.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) message: Incoming,
-    pub(crate) unacked: Option<Arc<Unacked>>,
+    pub(crate) share: Share,
 }
 
 impl Queued {
@@ -50,11 +88,6 @@ impl Queued {
         message.topic.as_str().len()
             + message.payload.len()
             + message.properties.as_properties().as_bytes().len()
-    }
-
-    /// What to acknowledge when the message goes away here; none where another stream has it still.
-    pub(crate) fn settle(self) -> Option<Unacked> {
-        self.unacked.and_then(Arc::into_inner)
     }
 }
 
@@ -116,6 +149,7 @@ pub(crate) struct Streams {
     /// Messages of QoS 0 that were dropped since that was told last.
     dropped: u64,
     found: Vec<Slot>,
+    routes: Routes,
 }
 
 impl Streams {
@@ -134,6 +168,7 @@ impl Streams {
             blocking: 0,
             dropped: 0,
             found: Vec::new(),
+            routes: Routes::default(),
         }
     }
 
@@ -198,6 +233,7 @@ impl Streams {
     }
 
     fn insert(&mut self, filters: Vec<FilterBuf>, buffer: Buffer, is_subscribed: bool) -> Slot {
+        self.routes.forget();
         self.streams.insert(Stream {
             queue: VecDeque::new(),
             buffer,
@@ -228,19 +264,29 @@ impl Streams {
             return None;
         }
         let mut found = std::mem::take(&mut self.found);
-        self.filters.matches(message.topic.as_topic(), &mut found);
-        if found.is_empty() {
-            found.extend(self.rest);
-        }
-        let unacked = unacked.map(Arc::new);
-        let queued = Queued { message, unacked };
+        self.route(&message.topic, &mut found);
+        let share = Share::new(unacked);
+        let queued = Queued { message, share };
         let settled = self.hand_out(now_ms, &found, queued);
         found.clear();
         self.found = found;
         settled
     }
 
-    fn hand_out(&mut self, now_ms: u64, slots: &[Slot], queued: Queued) -> Option<Unacked> {
+    /// The streams that get a topic.
+    fn route(&mut self, topic: &TopicBuf, found: &mut Vec<Slot>) {
+        if let Some(slots) = self.routes.get(topic) {
+            found.extend_from_slice(slots);
+            return;
+        }
+        self.filters.matches(topic.as_topic(), found);
+        if found.is_empty() {
+            found.extend(self.rest);
+        }
+        self.routes.put(topic, found);
+    }
+
+    fn hand_out(&mut self, now_ms: u64, slots: &[Slot], mut queued: Queued) -> Option<Unacked> {
         let Some((last, others)) = slots.split_last() else {
             self.hold(now_ms, queued);
             return None;
@@ -248,14 +294,14 @@ impl Streams {
         for slot in others {
             let copy = Queued {
                 message: queued.message.clone(),
-                unacked: queued.unacked.clone(),
+                share: queued.share.split(),
             };
             if let Some(back) = self.push(*slot, copy) {
                 // The one that is left settles it.
                 drop(back);
             }
         }
-        self.push(*last, queued).and_then(Queued::settle)
+        self.push(*last, queued).and_then(|queued| queued.share.settle())
     }
 
     /// Keeps a message that no stream wants yet.
@@ -361,8 +407,11 @@ impl Streams {
     }
 
     /// Wakes that one when there is something to take.
-    pub(crate) fn wait(&mut self, slot: Slot, reader: Waker) {
-        self.streams[slot].reader = Some(reader);
+    pub(crate) fn wait(&mut self, slot: Slot, reader: &Waker) {
+        self.streams[slot]
+            .reader
+            .get_or_insert_with(|| reader.clone())
+            .clone_from(reader);
     }
 
     /// Wakes all readers: the client is closed.
@@ -385,6 +434,7 @@ impl Streams {
 
     /// That stream has nothing of that filter any more.
     pub(crate) fn remove_filter(&mut self, slot: Slot, filter: &FilterBuf) {
+        self.routes.forget();
         self.filters.remove(filter.as_filter(), slot);
         let stream = &mut self.streams[slot];
         stream.filters.retain(|other| other != filter);
@@ -404,6 +454,7 @@ impl Streams {
 
     /// Nothing comes any more: the reader takes what there is, an abandoned one goes at once.
     fn end(&mut self, slot: Slot) {
+        self.routes.forget();
         match self.streams[slot].state {
             StreamState::Abandoned => drop(self.streams.remove(slot)),
             StreamState::Open | StreamState::Over => {
@@ -420,7 +471,7 @@ impl Streams {
     pub(crate) fn abandon(&mut self, slot: Slot) -> Vec<Unacked> {
         let mut unacked = Vec::new();
         while let Some(queued) = self.pop(slot) {
-            unacked.extend(queued.settle());
+            unacked.extend(queued.share.settle());
         }
         let stream = &mut self.streams[slot];
         if stream.is_subscribed && stream.state == StreamState::Open {
@@ -428,6 +479,7 @@ impl Streams {
             stream.reader = None;
             return unacked;
         }
+        self.routes.forget();
         let stream = self.streams.remove(slot);
         for filter in &stream.filters {
             self.filters.remove(filter.as_filter(), slot);

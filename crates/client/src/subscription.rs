@@ -8,13 +8,12 @@ use std::task::{Context, Poll};
 
 use martlet_codec::{FilterBuf, ReasonCode};
 
-use crate::engine::Unacked;
 use crate::error::{Rejected, RequestError};
 use crate::event::{SubAck, Unsubscribe};
 use crate::filters::Slot;
 use crate::message::Incoming;
 use crate::shared::{Handle, Shared};
-use crate::streams::Queued;
+use crate::streams::{Queued, Share};
 
 /// The messages of some filters, in the order in which the server sent them, in a buffer of their own.
 ///
@@ -99,18 +98,11 @@ impl Subscription {
 
     /// A message that is there already, acknowledged as with [`recv`](Self::recv).
     pub fn try_recv(&mut self) -> Option<Incoming> {
-        let queued = self.shared().try_take(self.slot)?;
-        Some(self.taken(queued))
+        self.shared().try_recv(self.slot)
     }
 
     fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        let taken = self.shared().poll_take(self.slot, context);
-        taken.map(|queued| queued.map(|queued| self.taken(queued)))
-    }
-
-    fn taken(&self, queued: Queued) -> Incoming {
-        self.shared().acknowledge(queued.unacked);
-        queued.message
+        self.shared().poll_recv(self.slot, context)
     }
 
     /// Offers the next message: it is acknowledged when it is [accepted](Offer::accept), and offered again
@@ -135,7 +127,7 @@ impl Subscription {
         let queued = std::future::poll_fn(|context| self.shared().poll_take(self.slot, context)).await?;
         let receipt = Receipt {
             shared: Arc::clone(&self.handle.0),
-            unacked: queued.unacked,
+            share: queued.share,
         };
         Some((queued.message, receipt))
     }
@@ -176,7 +168,8 @@ impl Offer<'_> {
     /// The application has dealt with it: it is acknowledged.
     pub fn accept(mut self) -> Incoming {
         let queued = self.queued.take().expect("an offer has its message");
-        self.subscription.taken(queued)
+        self.subscription.shared().acknowledge(queued.share);
+        queued.message
     }
 
     /// The application will not deal with it, for a reason of 0x80 and above, which the server is told in
@@ -185,7 +178,7 @@ impl Offer<'_> {
     pub fn refuse(mut self, reason: ReasonCode) -> Result<(), Rejected> {
         check_refusal(reason)?;
         let queued = self.queued.take().expect("an offer has its message");
-        self.subscription.shared().refuse(queued.unacked, reason)
+        self.subscription.shared().refuse(queued.share, reason)
     }
 
     /// The same message is the next again.
@@ -218,7 +211,7 @@ impl Drop for Offer<'_> {
 #[derive(Debug)]
 pub struct Receipt {
     shared: Arc<Shared>,
-    unacked: Option<Arc<Unacked>>,
+    share: Share,
 }
 
 impl Receipt {
@@ -231,14 +224,14 @@ impl Receipt {
     /// 0x80 and above it is acknowledged, and the error says so.
     pub fn refuse(mut self, reason: ReasonCode) -> Result<(), Rejected> {
         check_refusal(reason)?;
-        self.shared.refuse(self.unacked.take(), reason)
+        self.shared.refuse(std::mem::take(&mut self.share), reason)
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.shared.acknowledge(self.unacked.take());
+            self.shared.acknowledge(std::mem::take(&mut self.share));
         }
     }
 }

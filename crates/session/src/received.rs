@@ -48,11 +48,28 @@ pub struct Received {
     /// Identifiers of QoS 2 before PUBREL; `true`: it holds a slot of this connection's receive maximum.
     unreleased: HashMap<PacketId, bool, FixedState>,
     /// In the order in which they must leave [MQTT5-4.6.0-2] [MQTT5-4.6.0-3].
-    owed: VecDeque<(Owed, Option<Ticket>)>,
+    owed: VecDeque<Waiting>,
+    /// Whether one waits for a ticket that is older than one in front of it: then their tickets do not ascend.
+    is_mixed: bool,
     /// Identifiers of QoS 2 whose batch was under way when the connection ended: free again if it fails.
     uncertain: Vec<(Ticket, PacketId)>,
     /// Slots of the receive maximum in use.
     used: u32,
+}
+
+/// An acknowledgement on its way.
+#[derive(Debug)]
+struct Waiting {
+    owed: Owed,
+    /// What it waits for; of one that waits for nothing, what the one in front of it does.
+    ticket: Ticket,
+    is_settled: bool,
+}
+
+impl Waiting {
+    fn waits_for(&self, ticket: Ticket) -> bool {
+        !self.is_settled && self.ticket == ticket
+    }
 }
 
 impl Received {
@@ -120,7 +137,33 @@ impl Received {
     /// Owes an acknowledgement that may leave once all before it have left and `ticket`, if there is
     /// one, is settled.
     pub fn owe(&mut self, owed: Owed, ticket: Option<Ticket>) {
-        self.owed.push_back((owed, ticket));
+        let last = self.owed.back().map(|last| last.ticket);
+        match last {
+            None => self.is_mixed = false,
+            Some(last) => self.is_mixed |= ticket.is_some_and(|ticket| ticket < last),
+        }
+        self.owed.push_back(Waiting {
+            owed,
+            ticket: ticket.or(last).unwrap_or(Ticket(0)),
+            is_settled: ticket.is_none(),
+        });
+    }
+
+    /// Where the acknowledgements are that may wait for that ticket.
+    fn places(&self, ticket: Ticket) -> std::ops::Range<usize> {
+        if self.is_mixed {
+            return 0..self.owed.len();
+        }
+        // Most wait at the front.
+        let start = match self.owed.front() {
+            Some(front) if front.ticket >= ticket => 0,
+            _ => self.owed.partition_point(|waiting| waiting.ticket < ticket),
+        };
+        let length = self
+            .owed
+            .range(start..)
+            .take_while(|waiting| waiting.ticket == ticket);
+        start..start + length.count()
     }
 
     /// The commit came to an end: with success the acknowledgements that wait for it say what they were
@@ -133,16 +176,19 @@ impl Received {
                 self.unreleased.remove(&id);
             }
         }
-        for (owed, waiting) in &mut self.owed {
-            if *waiting == Some(ticket) {
-                *waiting = None;
-                found = true;
-                if let Some(reason) = failure {
-                    owed.reason = reason;
-                    if owed.kind == AckKind::PubComp {
-                        // Nobody is told that it is free, and the store has it still.
-                        self.unreleased.entry(owed.id).or_insert(false);
-                    }
+        let places = self.places(ticket);
+        for waiting in self.owed.range_mut(places) {
+            if !waiting.waits_for(ticket) {
+                continue;
+            }
+            waiting.is_settled = true;
+            found = true;
+            if let Some(reason) = failure {
+                let owed = &mut waiting.owed;
+                owed.reason = reason;
+                if owed.kind == AckKind::PubComp {
+                    // Nobody is told that it is free, and the store has it still.
+                    self.unreleased.entry(owed.id).or_insert(false);
                 }
             }
         }
@@ -151,9 +197,8 @@ impl Received {
 
     /// What waits for that commit.
     pub fn owed_on(&self, ticket: Ticket) -> impl Iterator<Item = Owed> {
-        let waits =
-            move |(owed, waiting): &(Owed, Option<Ticket>)| (*waiting == Some(ticket)).then_some(*owed);
-        self.owed.iter().filter_map(waits)
+        let waiting = self.owed.range(self.places(ticket));
+        waiting.filter_map(move |waiting| waiting.waits_for(ticket).then_some(waiting.owed))
     }
 
     /// Whether nothing is owed, so that an acknowledgement that waits for nothing may leave at once.
@@ -168,10 +213,7 @@ impl Received {
 
     /// The next acknowledgement that may leave; it counts as sent.
     pub fn next_ready(&mut self) -> Option<Owed> {
-        let (owed, None) = *self.owed.front()? else {
-            return None;
-        };
-        self.owed.pop_front();
+        let Waiting { owed, .. } = self.owed.pop_front_if(|waiting| waiting.is_settled)?;
         self.sent(owed);
         Some(owed)
     }
@@ -192,8 +234,13 @@ impl Received {
 
     /// The connection ended: what was owed is gone with it, identifiers of QoS 2 stay.
     pub fn disconnect(&mut self) {
-        for (owed, ticket) in std::mem::take(&mut self.owed) {
-            match (owed.kind, ticket) {
+        for Waiting {
+            owed,
+            ticket,
+            is_settled,
+        } in std::mem::take(&mut self.owed)
+        {
+            match (owed.kind, (!is_settled).then_some(ticket)) {
                 (AckKind::PubRec, Some(ticket)) => self.uncertain.push((ticket, owed.id)),
                 // Nobody took it, and nobody was told.
                 (AckKind::PubRec, None) if owed.reason.is_error() => {
@@ -303,6 +350,29 @@ mod tests {
         assert_eq!(received.publish_qos1(2), Err(Violation::ReceiveMaximum));
         received.pubrel(id(2));
         received.publish_qos1(2).unwrap();
+    }
+
+    #[test]
+    fn a_ticket_settles_all_that_waits_for_it() {
+        let ticket = |n| Some(Ticket(n));
+        for (tickets, settled, left) in [
+            (vec![ticket(3), ticket(3), None, ticket(4)], 3, 1),
+            // A repetition waits for what the first one waits for.
+            (vec![ticket(3), ticket(4), ticket(3)], 3, 2),
+            (vec![None, ticket(1), ticket(2), ticket(1)], 1, 2),
+            (vec![ticket(5)], 4, 1),
+        ] {
+            let mut received = Received::default();
+            for (n, ticket) in (1..).zip(tickets) {
+                received.publish_qos1(10).unwrap();
+                received.owe(ack(AckKind::PubAck, n), ticket);
+            }
+            let waiting = received.owed_on(Ticket(settled)).count();
+            assert_eq!(received.settle(Ticket(settled), None), waiting > 0);
+            assert_eq!(received.owed_on(Ticket(settled)).count(), 0);
+            while received.next_ready().is_some() {}
+            assert_eq!(received.owed_len(), left);
+        }
     }
 
     #[test]

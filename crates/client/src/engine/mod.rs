@@ -15,6 +15,7 @@ mod authenticate;
 mod connect;
 mod connection;
 mod event;
+mod names;
 mod outbox;
 mod packet_id;
 mod packet_log;
@@ -39,10 +40,12 @@ pub use publish::Accepted;
 pub use receive::may_refuse;
 
 use crate::error::{Lost, Rejected};
+use crate::limits;
 use crate::options::Options;
 use crate::policy::Offline;
 use attempts::{Attempts, ms};
 use authenticate::Authentication;
+use names::Names;
 use outbox::{Outbox, Pending};
 use packet_id::PacketIds;
 use publish::Flow;
@@ -94,6 +97,7 @@ pub struct Engine {
     // Receiving.
     received: Received,
     aliases_in: AliasesIn,
+    names: Names,
     /// Messages of QoS 2 that the application has not taken.
     untaken: HashMap<PacketId, Ticket, FixedState>,
     last_ticket: u64,
@@ -157,6 +161,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             received: Received::default(),
             aliases_in: AliasesIn::default(),
+            names: Names::default(),
             untaken: HashMap::default(),
             last_ticket: 0,
             events: VecDeque::new(),
@@ -166,30 +171,69 @@ impl Engine {
 
     /// Bytes came from the server.
     pub fn input(&mut self, now_ms: u64, bytes: &[u8]) {
-        self.now_ms = now_ms;
-        if !self.is_connected() {
-            return;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = self.input_some(now_ms, rest);
         }
-        self.ping.heard(now_ms);
-        if self.partial.is_empty() {
-            let used = self.packets(bytes);
-            if self.is_connected() {
-                self.partial.extend_from_slice(&bytes[used..]);
-            }
-        } else {
-            let mut partial = std::mem::take(&mut self.partial);
-            partial.extend_from_slice(bytes);
-            let used = self.packets(&partial);
-            // The next connection begins with bytes of its own.
-            if self.is_connected() {
-                partial.drain(..used);
-                self.partial = partial;
-            }
-        }
-        self.pump();
     }
 
-    /// Handles the whole packets at the front of `bytes`, and tells how many bytes they took.
+    /// As [`input`](Self::input), but only up to the first packet of which there is something to tell, so that
+    /// events do not pile up. Returns the bytes that are left.
+    pub fn input_some<'a>(&mut self, now_ms: u64, bytes: &'a [u8]) -> &'a [u8] {
+        self.now_ms = now_ms;
+        if !self.is_connected() {
+            return &[];
+        }
+        self.ping.heard(now_ms);
+        let rest = if self.partial.is_empty() {
+            self.whole_packets(bytes)
+        } else {
+            self.rest_of_packet(bytes)
+        };
+        if !self.is_connected() {
+            // The next connection begins with bytes of its own.
+            self.partial = Vec::new();
+            return &[];
+        }
+        if rest.is_empty() {
+            self.pump();
+        }
+        rest
+    }
+
+    /// Handles the packets at the front of `bytes`; the start of another is kept for what comes next.
+    fn whole_packets<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let used = self.packets(bytes);
+        let rest = &bytes[used..];
+        if used > 0 && !self.events.is_empty() {
+            return rest;
+        }
+        self.partial.extend_from_slice(rest);
+        &[]
+    }
+
+    /// Completes the packet whose start has come, without copying what comes behind it.
+    fn rest_of_packet<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut partial = std::mem::take(&mut self.partial);
+        let mut rest = bytes;
+        while !rest.is_empty() && self.is_connected() {
+            // Until it is known how long it is, byte by byte.
+            let missing = Packet::announced_len(&partial).map_or(1, |length| length - partial.len());
+            let (front, behind) = rest.split_at(missing.min(rest.len()));
+            partial.extend_from_slice(front);
+            rest = behind;
+            if self.packets(&partial) > 0 {
+                partial.clear();
+                partial.shrink_to(limits::READ_BYTES);
+                break;
+            }
+        }
+        self.partial = partial;
+        rest
+    }
+
+    /// Handles the whole packets at the front of `bytes`, up to the first of which there is something to tell, and
+    /// says how many bytes they took.
     fn packets(&mut self, bytes: &[u8]) -> usize {
         let limits = Limits {
             packet_bytes_max: self.options.packet_bytes_max,
@@ -211,6 +255,9 @@ impl Engine {
                     }
                     if let Err(violation) = self.packet(&packet) {
                         self.violated(violation);
+                    }
+                    if !self.events.is_empty() {
+                        break;
                     }
                 }
                 Ok(Decoded::Incomplete { .. }) => break,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use martlet_codec::packet::PacketType;
 use martlet_codec::{Ack, Delivery, Packet, PacketId, PropertyId, Publish, ReasonCode, Violation};
-use martlet_session::{AckKind, Arrival, Owed, Speech, Ticket};
+use martlet_session::{AckKind, Arrival, Owed, Resolved, Speech, Ticket};
 
 use super::{Engine, Event, Phase, Unacked};
 use crate::error::Rejected;
@@ -12,7 +12,10 @@ use crate::policy::Acknowledge;
 
 impl Engine {
     pub(super) fn publish_came(&mut self, publish: &Publish<'_>) -> Result<(), Violation> {
-        let topic = self.aliases_in.resolve(publish.address)?.into_buf();
+        let topic = match self.aliases_in.resolve(publish.address)? {
+            Resolved::Named(topic) => self.names.own(topic),
+            Resolved::Known(topic) => topic,
+        };
         let maximum = self.receive_maximum();
         let unacked = match publish.delivery {
             Delivery::AtMostOnce => None,
@@ -48,15 +51,18 @@ impl Engine {
         self.stats.received += 1;
         let unacked = match (self.options.policy.acknowledge, unacked) {
             (Acknowledge::Arrived, Some(unacked)) => {
-                self.acknowledge(self.now_ms, unacked);
+                self.acknowledge(unacked);
                 None
             }
             (_, unacked) => unacked,
         };
-        match (self.response_came(message), unacked) {
-            (Some(message), unacked) => self.events.push_back(Event::Message { message, unacked }),
-            (None, Some(unacked)) => self.acknowledge(self.now_ms, unacked),
-            (None, None) => {}
+        if !self.is_response(&message.topic) {
+            self.events.push_back(Event::Message { message, unacked });
+            return Ok(());
+        }
+        self.response_came(message);
+        if let Some(unacked) = unacked {
+            self.acknowledge(unacked);
         }
         Ok(())
     }
@@ -82,23 +88,22 @@ impl Engine {
 
     /// The application has taken the message: its acknowledgement leaves as soon as those before it
     /// have. Of a message that came on an earlier connection nothing is sent: the server sends it again.
-    pub fn acknowledge(&mut self, now_ms: u64, unacked: Unacked) {
-        self.settle(now_ms, unacked, None);
+    pub fn acknowledge(&mut self, unacked: Unacked) {
+        self.settle(unacked, None);
     }
 
     /// The application refuses the message, for a reason of 0x80 and above that an acknowledgement may
     /// say. Version 3 cannot say it: there the message is acknowledged.
-    pub fn refuse(&mut self, now_ms: u64, unacked: Unacked, reason: ReasonCode) -> Result<(), Rejected> {
+    pub fn refuse(&mut self, unacked: Unacked, reason: ReasonCode) -> Result<(), Rejected> {
         if !may_refuse(reason) {
             return Err(Rejected::Reason { reason });
         }
         let can_say = Speech::of(self.wire.version).properties;
-        self.settle(now_ms, unacked, can_say.then_some(reason));
+        self.settle(unacked, can_say.then_some(reason));
         Ok(())
     }
 
-    fn settle(&mut self, now_ms: u64, unacked: Unacked, refusal: Option<ReasonCode>) {
-        self.now_ms = now_ms;
+    fn settle(&mut self, unacked: Unacked, refusal: Option<ReasonCode>) {
         if self.untaken.get(&unacked.packet_id) == Some(&unacked.ticket) {
             self.untaken.remove(&unacked.packet_id);
         }

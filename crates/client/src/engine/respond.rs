@@ -182,17 +182,18 @@ impl Engine {
         None
     }
 
-    /// Takes a message on the response topic; any other comes back.
-    pub(super) fn response_came(&mut self, message: Incoming) -> Option<Incoming> {
-        if self.responses.topic.as_ref() != Some(&message.topic) {
-            return Some(message);
-        }
+    /// Whether a message on that topic answers a request.
+    pub(super) fn is_response(&self, topic: &TopicBuf) -> bool {
+        self.responses.topic.as_ref() == Some(topic)
+    }
+
+    /// Takes a message on the response topic.
+    pub(super) fn response_came(&mut self, message: Incoming) {
         let data = message.properties().binary(PropertyId::CorrelationData);
         let token = data.and_then(|data| data.try_into().ok()).map(u64::from_be_bytes);
         if let Some(token) = token {
             self.responded(Token(token), Ok(message));
         }
-        None
     }
 
     fn responded(&mut self, token: Token, end: Result<Incoming, ResponseError>) {

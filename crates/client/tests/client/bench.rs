@@ -183,7 +183,7 @@ impl Bench {
 
     pub(crate) fn take(&mut self, unacked: Option<Unacked>) {
         if let Some(unacked) = unacked {
-            self.engine.acknowledge(self.now_ms, unacked);
+            self.engine.acknowledge(unacked);
         }
     }
 

@@ -375,7 +375,7 @@ impl World {
             Step::Refuse => {
                 if let Some(unacked) = self.untaken.pop_back() {
                     let reason = ReasonCode::QuotaExceeded;
-                    self.bench.engine.refuse(now_ms, unacked, reason).unwrap();
+                    self.bench.engine.refuse(unacked, reason).unwrap();
                 }
             }
             Step::Cut => self.cut(),

@@ -366,7 +366,7 @@ fn pain_13_a_message_can_be_refused_with_a_reason() {
         bench.publish_from_server("b", Delivery::ExactlyOnce(id(2)));
         let (_, second) = bench.message();
         let (first, second) = (first.unwrap(), second.unwrap());
-        let bad = bench.engine.refuse(0, first, ReasonCode::Success);
+        let bad = bench.engine.refuse(first, ReasonCode::Success);
         assert_eq!(
             bad,
             Err(Rejected::Reason {
@@ -375,9 +375,9 @@ fn pain_13_a_message_can_be_refused_with_a_reason() {
         );
         let reason = ReasonCode::ImplementationSpecific;
         // In any order: they leave in that of arrival.
-        bench.engine.refuse(0, second, reason).unwrap();
+        bench.engine.refuse(second, reason).unwrap();
         assert!(bench.sent().is_empty());
-        bench.engine.refuse(0, first, reason).unwrap();
+        bench.engine.refuse(first, reason).unwrap();
         assert_eq!(bench.sent(), [puback, pubrec]);
         // A refusal ends the exchange: the identifier is another message's.
         bench.publish_from_server("c", Delivery::ExactlyOnce(id(2)));

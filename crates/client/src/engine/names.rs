@@ -1,0 +1,54 @@
+//! Topic names that came lately: most come again and again, and need no memory of their own then.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use martlet_codec::{Topic, TopicBuf};
+
+/// Names that are remembered; one that comes may take the place of another.
+const NAMES_MAX: usize = 64;
+
+/// Longer names are not remembered.
+const NAME_BYTES_MAX: usize = 256;
+
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Empty, or of [`NAMES_MAX`].
+    places: Vec<Option<TopicBuf>>,
+}
+
+impl Names {
+    /// An owned name, the same one as last time if it came lately.
+    pub(super) fn own(&mut self, topic: Topic<'_>) -> TopicBuf {
+        if topic.as_str().len() > NAME_BYTES_MAX {
+            return topic.to_buf();
+        }
+        self.places.resize(NAMES_MAX, None);
+        let hash = FixedState::default().hash_one(topic.as_str());
+        let place = &mut self.places[hash as usize % NAMES_MAX];
+        match place {
+            Some(name) if name.as_topic() == topic => name.clone(),
+            _ => place.insert(topic.to_buf()).clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_came_lately_is_the_same() {
+        let mut names = Names::default();
+        let mut own = |name: &str| names.own(Topic::new(name).unwrap());
+        let first = own("t/1");
+        assert_eq!(first.as_str().as_ptr(), own("t/1").as_str().as_ptr());
+        for n in 0..1_000 {
+            let name = format!("t/{n}");
+            assert_eq!(own(&name).as_str(), name);
+        }
+        let long = "t".repeat(NAME_BYTES_MAX + 1);
+        assert_ne!(own(&long).as_str().as_ptr(), own(&long).as_str().as_ptr());
+        assert_eq!(names.places.len(), NAMES_MAX);
+    }
+}
