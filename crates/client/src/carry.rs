@@ -111,7 +111,7 @@ pub(crate) fn read(shared: &Shared, socket: &mut impl Socket) {
     for _ in 0..limits::READS_PER_TURN {
         match socket.read_some(&mut chunk) {
             Ok(0) => return shared.with(|hub, now_ms| hub.engine.lost(now_ms, Lost::Closed)),
-            Ok(n) => shared.with(|hub, now_ms| hub.input(now_ms, &chunk[..n], &shared.options)),
+            Ok(n) => shared.with(|hub, now_ms| hub.input(now_ms, &chunk[..n])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return lost(shared, &error),

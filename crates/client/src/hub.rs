@@ -76,12 +76,8 @@ impl Hub {
     }
 
     /// Bytes came from the server.
-    pub(crate) fn input(&mut self, now_ms: u64, bytes: &[u8], options: &Options) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            rest = self.engine.input_some(now_ms, rest);
-            self.dispatch(now_ms, options);
-        }
+    pub(crate) fn input(&mut self, now_ms: u64, bytes: &[u8]) {
+        self.engine.input_to(now_ms, bytes, Some(&mut self.streams));
     }
 
     /// Hands the engine's events to those who wait for them.

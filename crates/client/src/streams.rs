@@ -8,7 +8,7 @@ use std::task::Waker;
 use martlet_codec::{FilterBuf, TopicBuf};
 use slab::Slab;
 
-use crate::engine::Unacked;
+use crate::engine::{Inbox, Unacked};
 use crate::filters::{FilterTree, Slot};
 use crate::limits;
 use crate::message::Incoming;
@@ -125,6 +125,12 @@ impl Stream {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+}
+
+impl Inbox for Streams {
+    fn message(&mut self, now_ms: u64, message: Incoming, unacked: Option<Unacked>) -> Option<Unacked> {
+        self.deliver(now_ms, message, unacked)
     }
 }
 
@@ -263,9 +269,14 @@ impl Streams {
             self.dropped += 1;
             return None;
         }
+        let share = Share::new(unacked);
+        let known = self.routes.get(&message.topic);
+        if let Some(&[slot]) = known {
+            let back = self.push(slot, Queued { message, share });
+            return back.and_then(|queued| queued.share.settle());
+        }
         let mut found = std::mem::take(&mut self.found);
         self.route(&message.topic, &mut found);
-        let share = Share::new(unacked);
         let queued = Queued { message, share };
         let settled = self.hand_out(now_ms, &found, queued);
         found.clear();

@@ -37,7 +37,7 @@ use martlet_session::{
 
 pub use event::{Event, Leftover, Stats, Task, Token, Unacked};
 pub use publish::Accepted;
-pub use receive::may_refuse;
+pub use receive::{Inbox, may_refuse};
 
 use crate::error::{Lost, Rejected};
 use crate::limits;
@@ -169,72 +169,50 @@ impl Engine {
         }
     }
 
-    /// Bytes came from the server.
+    /// Bytes came from the server. Messages among them are told by [`Event::Message`].
     pub fn input(&mut self, now_ms: u64, bytes: &[u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            rest = self.input_some(now_ms, rest);
-        }
+        self.input_to(now_ms, bytes, None);
     }
 
-    /// As [`input`](Self::input), but only up to the first packet of which there is something to tell, so that
-    /// events do not pile up. Returns the bytes that are left.
-    pub fn input_some<'a>(&mut self, now_ms: u64, bytes: &'a [u8]) -> &'a [u8] {
+    /// As [`input`](Self::input), with messages handed to an inbox at once, so that they do not pile up as events.
+    pub fn input_to(&mut self, now_ms: u64, bytes: &[u8], mut inbox: Option<&mut dyn Inbox>) {
         self.now_ms = now_ms;
         if !self.is_connected() {
-            return &[];
+            return;
         }
         self.ping.heard(now_ms);
-        let rest = if self.partial.is_empty() {
-            self.whole_packets(bytes)
+        let rest = self.rest_of_packet(bytes, &mut inbox);
+        let used = self.packets(rest, &mut inbox);
+        if self.is_connected() {
+            self.partial.extend_from_slice(&rest[used..]);
         } else {
-            self.rest_of_packet(bytes)
-        };
-        if !self.is_connected() {
             // The next connection begins with bytes of its own.
             self.partial = Vec::new();
-            return &[];
         }
-        if rest.is_empty() {
-            self.pump();
-        }
-        rest
+        self.pump();
     }
 
-    /// Handles the packets at the front of `bytes`; the start of another is kept for what comes next.
-    fn whole_packets<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let used = self.packets(bytes);
-        let rest = &bytes[used..];
-        if used > 0 && !self.events.is_empty() {
-            return rest;
-        }
-        self.partial.extend_from_slice(rest);
-        &[]
-    }
-
-    /// Completes the packet whose start has come, without copying what comes behind it.
-    fn rest_of_packet<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let mut partial = std::mem::take(&mut self.partial);
+    /// Completes the packet whose start has come, if there is one, and returns what stands behind it.
+    fn rest_of_packet<'a>(&mut self, bytes: &'a [u8], inbox: &mut Option<&mut dyn Inbox>) -> &'a [u8] {
         let mut rest = bytes;
-        while !rest.is_empty() && self.is_connected() {
+        while !self.partial.is_empty() && !rest.is_empty() && self.is_connected() {
+            let mut partial = std::mem::take(&mut self.partial);
             // Until it is known how long it is, byte by byte.
             let missing = Packet::announced_len(&partial).map_or(1, |length| length - partial.len());
             let (front, behind) = rest.split_at(missing.min(rest.len()));
             partial.extend_from_slice(front);
             rest = behind;
-            if self.packets(&partial) > 0 {
+            if self.packets(&partial, inbox) > 0 {
                 partial.clear();
                 partial.shrink_to(limits::READ_BYTES);
-                break;
             }
+            self.partial = partial;
         }
-        self.partial = partial;
         rest
     }
 
-    /// Handles the whole packets at the front of `bytes`, up to the first of which there is something to tell, and
-    /// says how many bytes they took.
-    fn packets(&mut self, bytes: &[u8]) -> usize {
+    /// Handles the whole packets at the front of `bytes`, and tells how many bytes they took.
+    fn packets(&mut self, bytes: &[u8], inbox: &mut Option<&mut dyn Inbox>) -> usize {
         let limits = Limits {
             packet_bytes_max: self.options.packet_bytes_max,
             ..Limits::NONE
@@ -253,11 +231,8 @@ impl Engine {
                     if let Some(log) = &mut self.wire.log {
                         log.push_back(packet_log::received(&packet, Speech::of(self.wire.version)));
                     }
-                    if let Err(violation) = self.packet(&packet) {
+                    if let Err(violation) = self.packet(&packet, inbox) {
                         self.violated(violation);
-                    }
-                    if !self.events.is_empty() {
-                        break;
                     }
                 }
                 Ok(Decoded::Incomplete { .. }) => break,
@@ -267,13 +242,13 @@ impl Engine {
         used
     }
 
-    fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Violation> {
+    fn packet(&mut self, packet: &Packet<'_>, inbox: &mut Option<&mut dyn Inbox>) -> Result<(), Violation> {
         match (&self.phase, packet) {
             (Phase::Connecting, Packet::ConnAck(connack)) => self.connack(connack),
             (Phase::Connecting, Packet::Auth(auth)) => self.auth_came(auth),
             (Phase::Connecting, _) => Err(Violation::BeforeConnAck),
             (_, Packet::ConnAck(_)) => Err(Violation::SecondConnAck),
-            (_, Packet::Publish(publish)) => self.publish_came(publish),
+            (_, Packet::Publish(publish)) => self.publish_came(publish, inbox),
             (_, Packet::PubRel(ack)) => {
                 self.pubrel_came(ack);
                 Ok(())

@@ -10,8 +10,18 @@ use crate::error::Rejected;
 use crate::message::Incoming;
 use crate::policy::Acknowledge;
 
+/// Where messages go.
+pub trait Inbox {
+    /// A message came. Returns what to acknowledge at once, because nobody will take it.
+    fn message(&mut self, now_ms: u64, message: Incoming, unacked: Option<Unacked>) -> Option<Unacked>;
+}
+
 impl Engine {
-    pub(super) fn publish_came(&mut self, publish: &Publish<'_>) -> Result<(), Violation> {
+    pub(super) fn publish_came(
+        &mut self,
+        publish: &Publish<'_>,
+        inbox: &mut Option<&mut dyn Inbox>,
+    ) -> Result<(), Violation> {
         let topic = match self.aliases_in.resolve(publish.address)? {
             Resolved::Named(topic) => self.names.own(topic),
             Resolved::Known(topic) => topic,
@@ -56,12 +66,16 @@ impl Engine {
             }
             (_, unacked) => unacked,
         };
-        if !self.is_response(&message.topic) {
+        let settled = if self.is_response(&message.topic) {
+            self.response_came(message);
+            unacked
+        } else if let Some(inbox) = inbox {
+            inbox.message(self.now_ms, message, unacked)
+        } else {
             self.events.push_back(Event::Message { message, unacked });
-            return Ok(());
-        }
-        self.response_came(message);
-        if let Some(unacked) = unacked {
+            None
+        };
+        if let Some(unacked) = settled {
             self.acknowledge(unacked);
         }
         Ok(())
