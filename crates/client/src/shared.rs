@@ -414,17 +414,19 @@ impl Shared {
     fn recv_from(&self, hub: &mut Hub, slot: Slot) -> Option<Incoming> {
         let Queued { message, share } = self.take_from(hub, slot)?;
         if let Some(unacked) = share.settle() {
-            hub.engine.acknowledge(unacked);
-            self.wake_to_write(hub);
+            self.writes(hub, |engine| engine.acknowledge(unacked));
         }
         Some(message)
     }
 
-    /// Where there is something to write, the connection's task is to do so.
-    fn wake_to_write(&self, hub: &Hub) {
-        if !hub.engine.output().is_empty() {
+    /// Calls the engine, and wakes the connection's task if that has something to write now and had not before.
+    fn writes<T>(&self, hub: &mut Hub, call: impl FnOnce(&mut Engine) -> T) -> T {
+        let had_work = !hub.engine.output().is_empty();
+        let result = call(&mut hub.engine);
+        if !had_work && !hub.engine.output().is_empty() {
             self.wake.notify_one();
         }
+        result
     }
 
     fn take_from(&self, hub: &mut Hub, slot: Slot) -> Option<Queued> {
@@ -443,9 +445,7 @@ impl Shared {
     /// The application has a message.
     pub(crate) fn acknowledge(&self, share: Share) {
         if let Some(unacked) = share.settle() {
-            let mut hub = self.lock();
-            hub.engine.acknowledge(unacked);
-            self.wake_to_write(&hub);
+            self.writes(&mut self.lock(), |engine| engine.acknowledge(unacked));
         }
     }
 
@@ -454,10 +454,7 @@ impl Shared {
         let Some(unacked) = share.settle() else {
             return Ok(());
         };
-        let mut hub = self.lock();
-        let end = hub.engine.refuse(unacked, reason);
-        self.wake_to_write(&hub);
-        end
+        self.writes(&mut self.lock(), |engine| engine.refuse(unacked, reason))
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -111,8 +111,17 @@ impl Socket {
         each!(Self, self, socket => socket.ready(interest).await)
     }
 
-    pub(crate) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        each!(Self, self, socket => socket.try_read(into))
+    /// Reads what is there. After a read that does not fill `into`, the runtime knows that nothing more is there, and
+    /// the system need not be asked again; that is what tokio's `try_read` lacks.
+    pub(crate) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(into);
+        // Who waits does so by `ready`, which has a waker of its own.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let read = each!(Self, self, socket => Pin::new(socket).poll_read(&mut nobody, &mut buffer));
+        match read {
+            Poll::Ready(end) => end.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -195,7 +195,7 @@ impl Stream {
 
     /// Whether more may come.
     #[inline(never)]
-    fn forget(&self) -> bool {
+    fn forget(&mut self) -> bool {
         match self.socket.try_read(&mut [0; 8 * 1024]) {
             Ok(n) => n > 0,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,

@@ -19,7 +19,8 @@ async fn main() -> Result<()> {
     let (client, _) = Client::connect(options).await?;
     match args.role {
         Role::Publish => publish(&client, args).await,
-        Role::Receive => receive(&client, args).await,
+        // In a task, as services do: the runtime looks at the system more often before it polls its outermost future.
+        Role::Receive => tokio::spawn(receive(client, args)).await?,
     }
 }
 
@@ -38,7 +39,7 @@ async fn publish(client: &Client, args: Args) -> Result<()> {
     Ok(())
 }
 
-async fn receive(client: &Client, args: Args) -> Result<()> {
+async fn receive(client: Client, args: Args) -> Result<()> {
     let mut messages = client
         .subscribe(Subscribe::to(FilterBuf::new(TOPIC)?, qos(args.qos)))
         .await?;
