@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use martlet_codec::{Qos, Version};
 
+use crate::way::Way;
+
 /// The arguments of `martlet bench`.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -164,6 +166,8 @@ pub(crate) struct Server {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) way: Way,
 }
 
 /// What the messages are like.

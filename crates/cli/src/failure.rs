@@ -209,6 +209,7 @@ impl Failure {
                     _ => failed("C003", format!("cannot connect to {address}: {}.", cause(source))),
                 }
             }
+            martlet_bench::Error::Tls { address, source } => Self::tls(address, source),
             error => failed("C015", format!("{}.", without_number(&error.to_string()))),
         }
     }
