@@ -241,7 +241,8 @@ impl Client {
     fn lost(&mut self, what: &'static str, source: std::io::Error) -> Error {
         let is_over = source.kind() == std::io::ErrorKind::UnexpectedEof;
         // A server that looks at certificates says what it thinks of ours when the client is done.
-        let is_fault = source.get_ref().is_some_and(|inner| inner.is::<Fault>());
+        let fault = source.get_ref().and_then(|inner| inner.downcast_ref::<Fault>());
+        let is_fault = fault.is_some();
         match self.witness.take() {
             Some(witness) if is_fault || self.wire.is_opening() => Error::Tls {
                 address: format!("{}:{}", self.server.host, self.server.port),
