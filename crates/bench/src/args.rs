@@ -170,6 +170,16 @@ pub(crate) struct Server {
     pub(crate) way: Way,
 }
 
+impl Server {
+    /// Host and port, or the path of a Unix socket.
+    pub(crate) fn address(&self) -> String {
+        match &self.way.unix {
+            Some(path) => path.display().to_string(),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// What the messages are like.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Load {

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use martlet_codec::{
@@ -14,6 +16,7 @@ use martlet_net::client::Witness;
 
 use crate::args::Server;
 use crate::error::Error;
+use crate::socket::{Socket, Waiting};
 use crate::way::Dress;
 use crate::wire::Wire;
 
@@ -37,7 +40,7 @@ pub(crate) enum Session {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) name: String,
-    pub(crate) wire: Wire<TcpStream>,
+    pub(crate) wire: Wire<Waiting>,
     server: Server,
     /// What saw the server's certificate, if there is TLS.
     witness: Option<Witness>,
@@ -49,35 +52,62 @@ pub(crate) struct Client {
     pub(crate) is_resumed: bool,
 }
 
-/// The address behind the name.
-pub(crate) fn resolve(server: &Server) -> Result<SocketAddr, Error> {
-    let failed = |source| Error::HostNotFound {
-        host: server.host.clone(),
-        source,
-    };
-    let mut all = (server.host.as_str(), server.port)
-        .to_socket_addrs()
-        .map_err(failed)?;
-    all.next()
-        .ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))
+/// Where the server is, its name looked up.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Internet(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Place {
+    pub(crate) fn of(server: &Server) -> Result<Self, Error> {
+        if let Some(path) = &server.way.unix {
+            return Ok(Self::Unix(path.clone()));
+        }
+        let failed = |source| Error::HostNotFound {
+            host: server.host.clone(),
+            source,
+        };
+        let mut all = (server.host.as_str(), server.port)
+            .to_socket_addrs()
+            .map_err(failed)?;
+        let first = all.next();
+        first
+            .map(Self::Internet)
+            .ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))
+    }
+
+    fn connect(&self) -> std::io::Result<Waiting> {
+        let socket = match self {
+            Self::Internet(address) => {
+                let socket = TcpStream::connect(address)?;
+                socket.set_nodelay(true)?;
+                Socket::Tcp(socket)
+            }
+            Self::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+        };
+        socket.set_patience(PATIENCE)?;
+        Ok(socket)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Internet(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 impl Client {
     /// A socket, and the first bytes of its layers if it has any.
-    pub(crate) fn open(
-        server: &Server,
-        address: SocketAddr,
-        dress: Dress,
-        name: String,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(server: &Server, place: &Place, dress: Dress, name: String) -> Result<Self, Error> {
         let failed = |source| Error::Connect {
-            address: address.to_string(),
+            address: place.to_string(),
             source,
         };
-        let socket = TcpStream::connect(address).map_err(failed)?;
-        socket.set_nodelay(true).map_err(failed)?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+        let socket = place.connect().map_err(failed)?;
         let Dress {
             layers,
             witness,
@@ -245,7 +275,7 @@ impl Client {
         let is_fault = fault.is_some();
         match self.witness.take() {
             Some(witness) if is_fault || self.wire.is_opening() => Error::Tls {
-                address: format!("{}:{}", self.server.host, self.server.port),
+                address: self.server.address(),
                 source: witness.explain(if is_over { Fault::Closed } else { source.into() }),
             },
             _ => Error::Lost {

@@ -6,7 +6,6 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use martlet_codec::Packet;
-use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fd::OwnedFd;
@@ -16,6 +15,7 @@ use rustix::time::{
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::socket::{Polled, Waiting};
 use crate::wire::{Came, SEALED_BYTES, Wire};
 
 const SHARED_BYTES: usize = 256 * 1024;
@@ -38,7 +38,7 @@ pub(crate) trait Handler {
 #[derive(Debug)]
 struct Link {
     name: String,
-    wire: Wire<TcpStream>,
+    wire: Wire<Polled>,
     out: Vec<u8>,
     /// How much of `out` is written; it is emptied when all is.
     written: usize,
@@ -182,8 +182,8 @@ impl Driver {
             input,
             ..
         } = client;
-        wire.socket().set_nonblocking(true).map_err(&failed)?;
-        let mut wire = wire.map(TcpStream::from_std);
+        wire.socket().set_nonblocking().map_err(&failed)?;
+        let mut wire = wire.map(Waiting::polled);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()

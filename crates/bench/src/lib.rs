@@ -22,6 +22,7 @@ mod process;
 mod relay;
 mod report;
 mod run;
+mod socket;
 mod stored;
 mod topics;
 mod traffic;

@@ -1,7 +1,6 @@
 //! What every workload needs: names, a way to stop, and a line that shows where it is.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::{After, Server};
-use crate::client::{Client, Session, resolve};
+use crate::client::{Client, Place, Session};
 use crate::error::Error;
 use crate::meter::Meter;
 use crate::report::{AFTER, Report};
@@ -19,7 +18,7 @@ use crate::way::Dresser;
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) server: Server,
-    address: SocketAddr,
+    place: Place,
     dresser: Dresser,
     /// In front of all topics and client identifiers.
     pub(crate) prefix: String,
@@ -53,7 +52,7 @@ impl Signals {
 impl Run {
     pub(crate) fn new(server: Server) -> Result<Self, Error> {
         Ok(Self {
-            address: resolve(&server)?,
+            place: Place::of(&server)?,
             dresser: server.way.load(&server.host, server.port)?,
             server,
             prefix: prefix(),
@@ -69,7 +68,7 @@ impl Run {
 
     /// A client of this run without more than its socket.
     pub(crate) fn open(&self, name: &str) -> Result<Client, Error> {
-        Client::open(&self.server, self.address, self.dresser.dress()?, self.name(name))
+        Client::open(&self.server, &self.place, self.dresser.dress()?, self.name(name))
     }
 
     /// One with a session at the server.

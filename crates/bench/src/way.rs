@@ -1,4 +1,4 @@
-//! What is between MQTT and the socket of each connection: TLS, WebSocket, with the options of `martlet pub`.
+//! What is between MQTT and the socket of each connection: TLS, WebSocket, and which kind of socket, with the options of `martlet pub`.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::error::Error;
 
 /// The options.
 #[derive(Debug, Args, Clone, Default)]
-#[command(next_help_heading = "TLS and WebSocket")]
+#[command(next_help_heading = "TLS, WebSocket and Unix sockets")]
 pub(crate) struct Way {
     /// Speak TLS, and trust the certificates in this file
     #[arg(long, value_name = "FILE")]
@@ -51,6 +51,9 @@ pub(crate) struct Way {
     /// Path of the WebSocket (default: /mqtt)
     #[arg(long, value_name = "PATH", requires = "ws")]
     ws_path: Option<String>,
+    /// Connect to a Unix socket
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    pub(crate) unix: Option<PathBuf>,
 }
 
 /// The same with all files read: it makes the layers of each connection.
@@ -58,8 +61,12 @@ pub(crate) struct Way {
 pub(crate) struct Dresser {
     tls: Option<LoadedTls>,
     web: Option<WebSocketRequest>,
+    /// The name that the certificate is to have.
     host: String,
-    port: u16,
+    /// What stands in `Host`.
+    authority: String,
+    /// Where it connects to, for errors.
+    address: String,
 }
 
 /// What a connection has over its socket.
@@ -79,6 +86,7 @@ impl Way {
     /// What a report says of it, behind the version of MQTT.
     pub(crate) const fn name(&self) -> &'static str {
         match (self.has_tls(), self.ws) {
+            (false, false) if self.unix.is_some() => " over a Unix socket",
             (false, false) => "",
             (true, false) => " over TLS",
             (false, true) => " over WebSocket",
@@ -88,6 +96,10 @@ impl Way {
 
     /// Reads the files.
     pub(crate) fn load(&self, host: &str, port: u16) -> Result<Dresser, Error> {
+        let (host, address) = match &self.unix {
+            Some(path) => ("localhost", path.display().to_string()),
+            None => (host, format!("{host}:{port}")),
+        };
         let web = self.ws.then(|| {
             let usual = WebSocketRequest::default();
             WebSocketRequest {
@@ -96,14 +108,18 @@ impl Way {
             }
         });
         Ok(Dresser {
-            tls: self.load_tls(host, port)?,
+            tls: self.load_tls(&address)?,
             web,
+            authority: self
+                .unix
+                .as_ref()
+                .map_or_else(|| address.clone(), |_| host.to_owned()),
             host: host.to_owned(),
-            port,
+            address,
         })
     }
 
-    fn load_tls(&self, host: &str, port: u16) -> Result<Option<LoadedTls>, Error> {
+    fn load_tls(&self, address: &str) -> Result<Option<LoadedTls>, Error> {
         if !self.has_tls() {
             return self.refuse_without_tls().map(|()| None);
         }
@@ -147,7 +163,7 @@ impl Way {
             ..ClientTls::default()
         };
         let failed = |source| Error::Tls {
-            address: format!("{host}:{port}"),
+            address: address.to_owned(),
             source,
         };
         // Each handshake is a whole one: what is measured is to be alike from the first to the last.
@@ -179,7 +195,7 @@ impl Dresser {
             None => (None, None),
             Some(tls) => {
                 let (tls, witness) = tls.begin(&self.host).map_err(|source| Error::Tls {
-                    address: format!("{}:{}", self.host, self.port),
+                    address: self.address.clone(),
                     source,
                 })?;
                 (Some(tls.into()), Some(witness))
@@ -189,8 +205,8 @@ impl Dresser {
             None if tls.is_none() => None,
             None => Some(Layers::new(tls, None)),
             Some(web) => {
-                let authority = format!("{}:{}", self.host, self.port);
-                let request = Request::new(&authority, &web.path, &web.headers).map_err(Error::Arguments)?;
+                let request =
+                    Request::new(&self.authority, &web.path, &web.headers).map_err(Error::Arguments)?;
                 Some(Layers::with_request(tls, request))
             }
         };

@@ -173,7 +173,12 @@ impl Failure {
     }
 
     fn refused_by_the_system(address: &str) -> Self {
-        let first = format!("{address} refused the connection: nothing listens on that port.");
+        let place = if address.contains('/') {
+            "at that socket"
+        } else {
+            "on that port"
+        };
+        let first = format!("{address} refused the connection: nothing listens {place}.");
         Self::new("C001", first, "Error: Connection refused\n", status::FAILED)
     }
 

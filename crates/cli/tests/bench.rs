@@ -84,6 +84,44 @@ fn over_tls_and_websocket() {
 }
 
 #[test]
+fn over_a_unix_socket() {
+    let folder = common::folder("bench-unix");
+    // The system has room for 107 bytes.
+    let socket = std::env::temp_dir().join(format!("martlet-bench-{}.sock", std::process::id()));
+    let path = socket.display();
+    let broker = Broker::start_with(&folder, &format!("listener 0 {path}\n"));
+    for line in [
+        "bench connect --at-once 4 --seconds 0.2",
+        "bench pairs --pairs 3 --seconds 0.2 --warm-up 0 -q 1",
+        "bench pairs --pairs 2 --seconds 0.2 --warm-up 0 --size 300000 --window 2",
+    ] {
+        let ran = run(martlet(&format!("{line} --unix {path}"))).ok();
+        assert!(
+            ran.text().contains("MQTT 3.1.1 over a Unix socket\n"),
+            "{line}: {}",
+            ran.text()
+        );
+    }
+    drop(broker);
+    // The file is still there, and nobody behind it.
+    let stale = folder.join("stale");
+    drop(std::os::unix::net::UnixListener::bind(&socket).or_else(|_| {
+        std::fs::remove_file(&socket)?;
+        std::os::unix::net::UnixListener::bind(&socket)
+    }));
+    for line in ["bench connect", "pub -t a -m x"] {
+        let ran = run(martlet(&format!("{line} --unix {path}")));
+        let said = format!("error[C001]: {path} refused the connection: nothing listens at that socket.\n");
+        assert!(ran.stderr.starts_with(&said), "{line}: {}", ran.stderr);
+        let ran = run(martlet(&format!("{line} --unix {}", stale.display())));
+        assert!(ran.stderr.starts_with("error[C003]"), "{line}: {}", ran.stderr);
+    }
+    let _ = std::fs::remove_file(&socket);
+    let both = run(martlet(&format!("bench connect --unix {path} -p 1883")));
+    assert_ne!(both.status, 0);
+}
+
+#[test]
 fn options_of_tls_that_are_wrong() {
     let cases = [
         (
