@@ -1,4 +1,4 @@
-//! All rows of the performance table in one run: Martlet, its peers and a relay, interleaved.
+//! All rows of a table in one run: Martlet, its peers and a relay, interleaved.
 //!
 //! Each measurement has a broker of its own, started for it on a core of its own; the load runs on
 //! another. What is told is the median of the repetitions.
@@ -12,6 +12,7 @@ mod plot;
 mod results;
 mod rows;
 mod table;
+mod tls;
 
 use std::time::Instant;
 
@@ -34,10 +35,46 @@ const REPETITIONS: usize = 3;
 pub(crate) enum What {
     /// What a message costs our client library, beside rumqttc
     Client,
+    /// What TLS costs the broker, beside mosquitto
+    Tls,
+}
+
+/// Works whose results stand in one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// All that there is in the clear.
+    Plain,
+    /// TLS.
+    Tls,
+}
+
+impl Suite {
+    /// At the end of the name of its results.
+    const fn end(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Tls => "-tls",
+        }
+    }
+
+    fn works(self, pace: Pace) -> Vec<Work> {
+        match self {
+            Self::Plain => rows::works(pace),
+            Self::Tls => tls::works(pace),
+        }
+    }
+
+    fn markdown(self, results: &Results) -> String {
+        match self {
+            Self::Plain => table::markdown(results),
+            Self::Tls => tls::markdown(results),
+        }
+    }
 }
 
 /// What the command line asks for.
 pub(crate) struct Asked {
+    pub(crate) suite: Suite,
     pub(crate) quick: bool,
     /// Only works whose name contains this; nothing is kept.
     pub(crate) only: Option<String>,
@@ -46,8 +83,10 @@ pub(crate) struct Asked {
 }
 
 pub(crate) fn run(asked: &Asked) -> Result<()> {
+    let suite = asked.suite;
     if asked.draw {
-        return draw();
+        draw(Suite::Plain)?;
+        return draw(Suite::Tls);
     }
     step(
         "release build",
@@ -56,18 +95,23 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
     let target = sh::target()?;
     let bench = Bench {
         cores: Cores::pick()?,
-        peers: Peers::find(&target)?,
+        peers: match suite {
+            Suite::Plain => Peers::find(&target)?,
+            Suite::Tls => Peers::find_with_tls(&target)?,
+        },
         target,
     };
     let peers = &bench.peers;
     raise_open_files();
     let pace = if asked.quick { Pace::Quick } else { Pace::Full };
-    let works: Vec<Work> = rows::works(pace)
+    let works: Vec<Work> = suite
+        .works(pace)
         .into_iter()
         .filter(|work| asked.only.as_deref().is_none_or(|only| work.name.contains(only)))
         .collect();
     if works.is_empty() {
-        bail!("no work has such a name; all of them: {}", rows::names());
+        let all: Vec<&str> = suite.works(pace).iter().map(|work| work.name).collect();
+        bail!("no work has such a name; all of them: {}", all.join(", "));
     }
     let mut results = Results::new(Machine::describe(&bench.cores)?, asked.quick, peers.versions())?;
     let does = |work: &Work| peers.all().iter().filter(|peer| peer.does(work)).count();
@@ -93,14 +137,15 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
             }
         }
     }
-    println!("{}", table::markdown(&results));
+    println!("{}", suite.markdown(&results));
     if asked.only.is_some() {
         return Ok(());
     }
     let name = format!(
-        "{FOLDER}/{}-{}{}",
+        "{FOLDER}/{}-{}{}{}",
         results.date,
         results.machine.kind,
+        suite.end(),
         if asked.quick { "-quick" } else { "" }
     );
     std::fs::create_dir_all(FOLDER)?;
@@ -108,18 +153,22 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
         format!("{name}.json"),
         serde_json::to_string_pretty(&results)? + "\n",
     )?;
-    std::fs::write(format!("{name}.md"), table::markdown(&results))?;
+    std::fs::write(format!("{name}.md"), suite.markdown(&results))?;
     eprintln!("{name}.json and .md are written");
-    draw()
+    draw(suite)
 }
 
 /// The newest results of a whole run, else of a quick one, become tables and plots in `docs`.
-fn draw() -> Result<()> {
+fn draw(suite: Suite) -> Result<()> {
     let mut names: Vec<_> = std::fs::read_dir(FOLDER)
         .with_context(|| format!("there are no results in {FOLDER}"))?
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .filter(|path| {
+            let name = path.to_string_lossy();
+            name.contains(Suite::Tls.end()) == (suite == Suite::Tls)
+        })
         .collect();
     names.sort_by_key(|path| {
         let name = path
@@ -135,8 +184,13 @@ fn draw() -> Result<()> {
     let text = std::fs::read_to_string(&path)?;
     let results: Results =
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
-    let plots = plot::write_all(&results)?;
-    table::write_into_docs(&results, &path, &plots)
+    match suite {
+        Suite::Plain => {
+            let plots = plot::write_all(&results)?;
+            table::write_into_docs("bench", &table::section(&results, &plots), &path)
+        }
+        Suite::Tls => table::write_into_docs("bench tls", &tls::markdown(&results), &path),
+    }
 }
 
 /// What brokers and loads inherit.

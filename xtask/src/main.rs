@@ -39,7 +39,7 @@ enum Chore {
     /// Measure Martlet beside mosquitto, rumqttd and a relay; results, table and plots
     Bench {
         /// Measure this instead
-        #[arg(value_enum, conflicts_with_all = ["only", "draw"])]
+        #[arg(value_enum, conflicts_with = "draw")]
         what: Option<bench::What>,
         /// A few minutes: short measurements, smaller numbers
         #[arg(long)]
@@ -102,14 +102,22 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Bench {
             what: Some(bench::What::Client),
             quick,
+            only,
             ..
-        } => bench::run_clients(*quick),
+        } => {
+            anyhow::ensure!(only.is_none(), "the clients have one table: leave --only out");
+            bench::run_clients(*quick)
+        }
         Chore::Bench {
-            what: None,
+            what,
             quick,
             only,
             draw,
         } => bench::run(&bench::Asked {
+            suite: match what {
+                Some(_) => bench::Suite::Tls,
+                None => bench::Suite::Plain,
+            },
             quick: *quick,
             only: only.clone(),
             draw: *draw,

@@ -30,6 +30,9 @@ pub(crate) fn run() -> Result<()> {
         debian("mosquitto")
             .context("please install the Debian package mosquitto (the broker and mosquitto_passwd)")?;
     }
+    if !has("chromium") && std::env::var_os("MARTLET_CHROMIUM").is_none() {
+        debian("chromium").context("please install Chromium, or name it in MARTLET_CHROMIUM")?;
+    }
     valgrind()?;
     let interop = target()?.join("interop");
     std::fs::create_dir_all(&interop)?;

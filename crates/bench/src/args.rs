@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use martlet_codec::{Qos, Version};
 
+use crate::way::Way;
+
 /// The arguments of `martlet bench`.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -164,6 +166,18 @@ pub(crate) struct Server {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) way: Way,
+}
+
+impl Server {
+    /// Host and port, or the path of a Unix socket.
+    pub(crate) fn address(&self) -> String {
+        match &self.way.unix {
+            Some(path) => path.display().to_string(),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// What the messages are like.

@@ -1,7 +1,9 @@
 //! A connection while it is set up: one packet out, one packet in, and it may wait.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use martlet_codec::{
@@ -9,8 +11,14 @@ use martlet_codec::{
     Subscribe, SubscribeOptions, SubscribeRequests, Value,
 };
 
+use martlet_net::Fault;
+use martlet_net::client::Witness;
+
 use crate::args::Server;
 use crate::error::Error;
+use crate::socket::{Socket, Waiting};
+use crate::way::Dress;
+use crate::wire::Wire;
 
 /// Whatever is waited for while connections are set up, not longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,8 +40,10 @@ pub(crate) enum Session {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) name: String,
-    pub(crate) socket: TcpStream,
+    pub(crate) wire: Wire<Waiting>,
     server: Server,
+    /// What saw the server's certificate, if there is TLS.
+    witness: Option<Witness>,
     /// What came behind the last answer.
     pub(crate) input: Vec<u8>,
     /// Messages of QoS 1 and 2 that the server takes at once.
@@ -42,50 +52,82 @@ pub(crate) struct Client {
     pub(crate) is_resumed: bool,
 }
 
-/// The address behind the name.
-pub(crate) fn resolve(server: &Server) -> Result<SocketAddr, Error> {
-    let failed = |source| Error::HostNotFound {
-        host: server.host.clone(),
-        source,
-    };
-    let mut all = (server.host.as_str(), server.port)
-        .to_socket_addrs()
-        .map_err(failed)?;
-    all.next()
-        .ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))
+/// Where the server is, its name looked up.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Internet(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Place {
+    pub(crate) fn of(server: &Server) -> Result<Self, Error> {
+        if let Some(path) = &server.way.unix {
+            return Ok(Self::Unix(path.clone()));
+        }
+        let failed = |source| Error::HostNotFound {
+            host: server.host.clone(),
+            source,
+        };
+        let mut all = (server.host.as_str(), server.port)
+            .to_socket_addrs()
+            .map_err(failed)?;
+        let first = all.next();
+        first
+            .map(Self::Internet)
+            .ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))
+    }
+
+    fn connect(&self) -> std::io::Result<Waiting> {
+        let socket = match self {
+            Self::Internet(address) => {
+                let socket = TcpStream::connect(address)?;
+                socket.set_nodelay(true)?;
+                Socket::Tcp(socket)
+            }
+            Self::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+        };
+        socket.set_patience(PATIENCE)?;
+        Ok(socket)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Internet(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 impl Client {
-    /// A socket and no more.
-    pub(crate) fn open(server: &Server, address: SocketAddr, name: String) -> Result<Self, Error> {
+    /// A socket, and the first bytes of its layers if it has any.
+    pub(crate) fn open(server: &Server, place: &Place, dress: Dress, name: String) -> Result<Self, Error> {
         let failed = |source| Error::Connect {
-            address: address.to_string(),
+            address: place.to_string(),
             source,
         };
-        let socket = TcpStream::connect(address).map_err(failed)?;
-        socket.set_nodelay(true).map_err(failed)?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-        Ok(Self {
+        let socket = place.connect().map_err(failed)?;
+        let Dress {
+            layers,
+            witness,
+            opens_first,
+        } = dress;
+        let mut wire = Wire::new(socket, layers);
+        wire.flush().map_err(failed)?;
+        let mut client = Self {
             name,
-            socket,
+            wire,
             server: server.clone(),
+            witness,
             input: Vec::new(),
             receive_max: u16::MAX,
             is_resumed: false,
-        })
-    }
-
-    /// A session at the server.
-    pub(crate) fn connect(
-        server: &Server,
-        address: SocketAddr,
-        name: String,
-        session: Session,
-    ) -> Result<Self, Error> {
-        let mut client = Self::open(server, address, name)?;
-        client.send_connect(session)?;
-        client.wait_for_connack()?;
+        };
+        if opens_first {
+            let opened = client.wire.open(&mut [0; 8 * 1024]);
+            opened.map_err(|source| client.lost("a WebSocket", source))?;
+        }
         Ok(client)
     }
 
@@ -173,7 +215,9 @@ impl Client {
         let mut bytes = Vec::new();
         let packet = Packet::Disconnect(Disconnect::new(ReasonCode::Success));
         packet.encode(self.server.protocol_version, &mut bytes);
-        let _ = self.socket.write_all(&bytes);
+        if self.write("DISCONNECT", &bytes).is_ok() {
+            let _ = self.wire.say_goodbye();
+        }
     }
 
     /// Says good-bye and waits until the server has closed the connection: from then on the client is away for
@@ -183,17 +227,18 @@ impl Client {
         let packet = Packet::Disconnect(Disconnect::new(ReasonCode::Success));
         packet.encode(self.server.protocol_version, &mut bytes);
         self.write("DISCONNECT", &bytes)?;
-        let _ = self.socket.read_to_end(&mut bytes);
+        let _ = self.wire.say_goodbye();
+        let _ = self.wire.socket().read_to_end(&mut bytes);
         Ok(())
     }
 
-    fn write(&mut self, what: &'static str, bytes: &[u8]) -> Result<(), Error> {
-        let lost = |source| Error::Lost {
-            client: self.name.clone(),
-            what,
-            source,
-        };
-        (&self.socket).write_all(bytes).map_err(lost)
+    /// Writes all of it. Layers that have yet to agree with the server keep it until they have.
+    fn write(&mut self, what: &'static str, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let n = self.wire.write(bytes).map_err(|source| self.lost(what, source))?;
+            bytes = &bytes[n..];
+        }
+        Ok(())
     }
 
     /// The answer that `wanted` picks from the next packet.
@@ -212,17 +257,32 @@ impl Client {
                 Err(fault) => return Err(self.protocol(format!("what is no MQTT: {fault}"))),
             }
             let mut buffer = [0; 4096];
-            let result = self.socket.read(&mut buffer);
-            let result = result.and_then(|n| match n {
+            let came = self.wire.read(&mut buffer, &mut [0; 8 * 1024]);
+            let came = came.and_then(|came| match came.bytes {
                 0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
                 n => Ok(n),
             });
-            let n = result.map_err(|source| Error::Lost {
+            let n = came.map_err(|source| self.lost(what, source))?;
+            self.input.extend_from_slice(&buffer[..n]);
+        }
+    }
+
+    /// A connection that ended while `what` was waited for; in the words of TLS if that is why.
+    fn lost(&mut self, what: &'static str, source: std::io::Error) -> Error {
+        let is_over = source.kind() == std::io::ErrorKind::UnexpectedEof;
+        // A server that looks at certificates says what it thinks of ours when the client is done.
+        let fault = source.get_ref().and_then(|inner| inner.downcast_ref::<Fault>());
+        let is_fault = fault.is_some();
+        match self.witness.take() {
+            Some(witness) if is_fault || self.wire.is_opening() => Error::Tls {
+                address: self.server.address(),
+                source: witness.explain(if is_over { Fault::Closed } else { source.into() }),
+            },
+            _ => Error::Lost {
                 client: self.name.clone(),
                 what,
                 source,
-            })?;
-            self.input.extend_from_slice(&buffer[..n]);
+            },
         }
     }
 

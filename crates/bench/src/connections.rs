@@ -1,5 +1,6 @@
 //! Connections without messages: how fast they come and go, and what one costs that does nothing.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::args::After;
@@ -40,20 +41,27 @@ pub(crate) fn run_connect(run: &mut Run, at_once: u32, lasting: Duration) -> Res
 
 /// Each asks before the first is answered.
 fn round(run: &Run, at_once: u32, latency: &mut Histogram) -> Result<(), Error> {
-    let mut clients: Vec<(Instant, Client)> = Vec::with_capacity(at_once as usize);
-    for nth in 0..at_once {
-        let at = Instant::now();
-        let mut client = run.open(&format!("c{nth:05}"))?;
-        client.send_connect(Session::New)?;
-        clients.push((at, client));
-    }
-    for (at, mut client) in clients {
+    for (at, mut client) in begin(run, 0..at_once)? {
         client.wait_for_connack()?;
         latency.add(u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX), 1);
         client.disconnect();
     }
     Ok(())
 }
+
+/// Opens connections and sends their CONNECTs; when each began.
+fn begin(run: &Run, numbers: Range<u32>) -> Result<Vec<(Instant, Client)>, Error> {
+    let begin = |nth| {
+        let at = Instant::now();
+        let mut client = run.open(&format!("c{nth:05}"))?;
+        client.send_connect(Session::New)?;
+        Ok((at, client))
+    };
+    numbers.map(begin).collect()
+}
+
+/// Connections under way at once, of those that will do nothing.
+const IDLE_AT_ONCE: u32 = 64;
 
 /// Makes connections and lets them stand.
 pub(crate) fn run_idle(run: &mut Run, connections: u32, after: After) -> Result<Report, Error> {
@@ -63,12 +71,18 @@ pub(crate) fn run_idle(run: &mut Run, connections: u32, after: After) -> Result<
     round(run, 1, &mut Histogram::new())?;
     let mut clients = Vec::with_capacity(connections as usize);
     let before = Meter::start(run.server.server_pid)?;
-    for nth in 0..connections {
+    while (clients.len() as u32) < connections {
         if run.stopped() {
             report.ended_early = Some("stopped".into());
             break;
         }
-        clients.push(run.connect(&format!("c{nth:05}"), Session::New)?);
+        let first = clients.len() as u32;
+        let batch = first..connections.min(first + IDLE_AT_ONCE);
+        clients.append(&mut begin(run, batch)?);
+        // Each asks before the first is answered: a handshake of TLS waits for the server several times.
+        for (_, client) in &mut clients[first as usize..] {
+            client.wait_for_connack()?;
+        }
         let count = clients.len();
         run.show((count as u64, connections.into()), || {
             format!("{count} connections")
@@ -79,7 +93,7 @@ pub(crate) fn run_idle(run: &mut Run, connections: u32, after: After) -> Result<
         .push(before.stop("connect", "connection", clients.len() as u64)?);
     let meter = Meter::start(run.server.server_pid)?;
     let count = clients.len() as u64;
-    for client in clients {
+    for (_, client) in clients {
         client.disconnect();
     }
     // A connection behind all the others was answered: the broker has seen them go.
@@ -92,7 +106,7 @@ pub(crate) fn run_idle(run: &mut Run, connections: u32, after: After) -> Result<
 fn empty(run: &Run, workload: String) -> Report {
     Report {
         workload,
-        version: run.server.protocol_version.to_string(),
+        version: run.speaks(),
         phases: Vec::new(),
         faults: Faults::default(),
         ended_early: None,

@@ -1,12 +1,11 @@
 //! The loop around the sockets: one thread, one read per ready socket into one shared buffer, one write
 //! per socket and turn.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use martlet_codec::Packet;
-use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fd::OwnedFd;
@@ -16,6 +15,8 @@ use rustix::time::{
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::socket::{Polled, Waiting};
+use crate::wire::{Came, SEALED_BYTES, Wire};
 
 const SHARED_BYTES: usize = 256 * 1024;
 /// A packet of which more than this has come is read to its end in a buffer of its own.
@@ -37,7 +38,7 @@ pub(crate) trait Handler {
 #[derive(Debug)]
 struct Link {
     name: String,
-    socket: TcpStream,
+    wire: Wire<Polled>,
     out: Vec<u8>,
     /// How much of `out` is written; it is emptied when all is.
     written: usize,
@@ -100,7 +101,7 @@ impl Links {
 impl Link {
     fn flush(&mut self) -> Result<(), Error> {
         while self.written < self.out.len() {
-            match self.socket.write(&self.out[self.written..]) {
+            match self.wire.write(&self.out[self.written..]) {
                 Ok(n) => self.written += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.blocked = true;
@@ -110,18 +111,18 @@ impl Link {
                 Err(error) => return Err(self.lost(error)),
             }
         }
-        self.blocked = false;
         self.out.clear();
         self.written = 0;
+        self.blocked = !self.wire.flush().map_err(|error| self.lost(error))?;
         Ok(())
     }
 
     /// Reads once. `None`: nothing was there.
-    fn read(&mut self, buffer: Option<&mut [u8]>) -> Result<Option<usize>, Error> {
+    fn read(&mut self, buffer: Option<&mut [u8]>, sealed: &mut [u8]) -> Result<Option<Came>, Error> {
         let buffer = buffer.unwrap_or(&mut self.partial[self.filled..]);
-        match self.socket.read(buffer) {
-            Ok(0) => Err(self.lost(ErrorKind::UnexpectedEof.into())),
-            Ok(n) => Ok(Some(n)),
+        match self.wire.read(buffer, sealed) {
+            Ok(Came { bytes: 0, .. }) => Err(self.lost(ErrorKind::UnexpectedEof.into())),
+            Ok(came) => Ok(Some(came)),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
             Err(error) => Err(self.lost(error)),
         }
@@ -151,6 +152,8 @@ pub(crate) struct Driver {
     pub(crate) links: Links,
     ready: Vec<usize>,
     shared: Vec<u8>,
+    /// What comes from sockets under layers.
+    sealed: Vec<u8>,
     epoch: Instant,
     alarm: Option<OwnedFd>,
 }
@@ -163,6 +166,7 @@ impl Driver {
             links: Links::default(),
             ready: Vec::new(),
             shared: vec![0; SHARED_BYTES],
+            sealed: vec![0; SEALED_BYTES],
             epoch: Instant::now(),
             alarm: None,
         })
@@ -172,20 +176,26 @@ impl Driver {
     pub(crate) fn add(&mut self, client: Client) -> Result<usize, Error> {
         let failed = Error::system("handing a connection to epoll");
         let at = self.links.all.len();
-        client.socket.set_nonblocking(true).map_err(&failed)?;
-        let mut socket = TcpStream::from_std(client.socket);
+        let Client {
+            name,
+            mut wire,
+            input,
+            ..
+        } = client;
+        wire.socket().set_nonblocking().map_err(&failed)?;
+        let mut wire = wire.map(Waiting::polled);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
-            .register(&mut socket, Token(at), interest)
+            .register(wire.socket(), Token(at), interest)
             .map_err(&failed)?;
         self.links.all.push(Link {
-            name: client.name,
-            socket,
+            name,
+            wire,
             out: Vec::new(),
             written: 0,
-            filled: client.input.len(),
-            partial: client.input,
+            filled: input.len(),
+            partial: input,
             blocked: false,
             dirty: false,
             // What has come already makes no edge.
@@ -281,12 +291,12 @@ impl Driver {
             .filter(|length| *length > filled);
         if let Some(length) = announced {
             link.partial.resize(length, 0);
-            let Some(n) = link.read(None)? else {
+            let Some(came) = link.read(None, &mut self.sealed)? else {
                 return Ok(false);
             };
-            link.filled += n;
+            link.filled += came.bytes;
             if link.filled < length {
-                return Ok(false);
+                return Ok(!came.is_all);
             }
             let packet = std::mem::take(&mut link.partial);
             let now = self.now();
@@ -298,17 +308,17 @@ impl Driver {
         }
         self.shared[..filled].copy_from_slice(&link.partial[..filled]);
         let seen_before = std::mem::take(&mut link.unseen);
-        let end = if seen_before {
-            filled
+        let (end, is_all) = if seen_before {
+            (filled, false)
         } else {
-            let Some(n) = link.read(Some(&mut self.shared[filled..]))? else {
+            let Some(came) = link.read(Some(&mut self.shared[filled..]), &mut self.sealed)? else {
                 return Ok(false);
             };
-            filled + n
+            (filled + came.bytes, came.is_all)
         };
         let now = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let taken = handler.take(&mut self.links, at, &self.shared[..end], now)?;
         self.links.all[at].keep(&self.shared[taken..end]);
-        Ok(seen_before || end == self.shared.len())
+        Ok(!is_all)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use martlet_net::client::TlsError;
+
 /// A run that could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,14 @@ pub enum Error {
         host: String,
         /// What the resolver said.
         source: io::Error,
+    },
+    /// There is no TLS.
+    #[error("no TLS with {address}: {source}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// Why not.
+        source: TlsError,
     },
     /// The server refused a client.
     #[error("the server refused connection {client}: {reason}")]

@@ -155,7 +155,7 @@ fn start(run: &Run, what: &str, messages: u32, load: &Load) -> Result<Report, Er
             load.size,
             load.window
         ),
-        version: run.server.protocol_version.to_string(),
+        version: run.speaks(),
         phases: Vec::new(),
         faults: Faults::default(),
         ended_early: None,

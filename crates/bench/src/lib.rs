@@ -2,7 +2,7 @@
 //!
 //! One thread, one epoll loop, and bytes compared with those that must come: what is as expected is
 //! never decoded, what is not is decoded by the codec and explained. It uses nothing of Martlet but the
-//! codec: no client, no session, so that what it says of our broker it says of any.
+//! codec and the layers of TLS and WebSocket: no client, no session, so that what it says of our broker it says of any.
 //!
 //! [`BenchArgs`] are its arguments, [`run`] runs it, [`Report`] is what it finds.
 
@@ -22,9 +22,12 @@ mod process;
 mod relay;
 mod report;
 mod run;
+mod socket;
 mod stored;
 mod topics;
 mod traffic;
+mod way;
+mod wire;
 
 pub use args::BenchArgs;
 pub use check::Faults;

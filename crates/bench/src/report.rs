@@ -14,7 +14,7 @@ use crate::process::Usage;
 pub struct Report {
     /// The workload, with its numbers.
     pub workload: String,
-    /// The version of MQTT.
+    /// The version of MQTT, and what carries it if that is not the bare socket.
     pub version: String,
     /// Each thing that was measured, in its order.
     pub phases: Vec<Phase>,

@@ -1,7 +1,6 @@
 //! What every workload needs: names, a way to stop, and a line that shows where it is.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,16 +8,18 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::{After, Server};
-use crate::client::{Client, Session, resolve};
+use crate::client::{Client, Place, Session};
 use crate::error::Error;
 use crate::meter::Meter;
 use crate::report::{AFTER, Report};
+use crate::way::Dresser;
 
 /// A run as its workloads see it.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) server: Server,
-    address: SocketAddr,
+    place: Place,
+    dresser: Dresser,
     /// In front of all topics and client identifiers.
     pub(crate) prefix: String,
     signals: Signals,
@@ -51,7 +52,8 @@ impl Signals {
 impl Run {
     pub(crate) fn new(server: Server) -> Result<Self, Error> {
         Ok(Self {
-            address: resolve(&server)?,
+            place: Place::of(&server)?,
+            dresser: server.way.load(&server.host, server.port)?,
             server,
             prefix: prefix(),
             signals: Signals::new()?,
@@ -66,11 +68,20 @@ impl Run {
 
     /// A client of this run without more than its socket.
     pub(crate) fn open(&self, name: &str) -> Result<Client, Error> {
-        Client::open(&self.server, self.address, self.name(name))
+        Client::open(&self.server, &self.place, self.dresser.dress()?, self.name(name))
     }
 
+    /// One with a session at the server.
     pub(crate) fn connect(&self, name: &str, session: Session) -> Result<Client, Error> {
-        Client::connect(&self.server, self.address, self.name(name), session)
+        let mut client = self.open(name)?;
+        client.send_connect(session)?;
+        client.wait_for_connack()?;
+        Ok(client)
+    }
+
+    /// The version of MQTT, and what carries it.
+    pub(crate) fn speaks(&self) -> String {
+        format!("{}{}", self.server.protocol_version, self.server.way.name())
     }
 
     /// When all is gone that was there: what the broker gives back until `after.settle` has passed, as a

@@ -54,7 +54,7 @@ pub(crate) fn run(run: &mut Run, part: Part, counts: Counts, load: &Load) -> Res
     };
     let mut report = Report {
         workload,
-        version: run.server.protocol_version.to_string(),
+        version: run.speaks(),
         phases: Vec::new(),
         faults: Faults::default(),
         ended_early: None,

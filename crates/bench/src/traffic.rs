@@ -66,7 +66,7 @@ pub(crate) fn run(run: &mut Run, layout: Layout, traffic: &Traffic) -> Result<Re
     }
     let mut report = Report {
         workload: format!("{}, {}", layout.describe(), describe(traffic)),
-        version: run.server.protocol_version.to_string(),
+        version: run.speaks(),
         phases: Vec::new(),
         faults: crate::check::Faults::default(),
         ended_early: None,
@@ -127,7 +127,7 @@ pub(crate) fn run_filters(
             "{publishers} publishers among {filters} filters of {subscribers} subscribers, {}",
             describe(traffic)
         ),
-        version: run.server.protocol_version.to_string(),
+        version: run.speaks(),
         phases: Vec::new(),
         faults: crate::check::Faults::default(),
         ended_early: None,

@@ -173,7 +173,12 @@ impl Failure {
     }
 
     fn refused_by_the_system(address: &str) -> Self {
-        let first = format!("{address} refused the connection: nothing listens on that port.");
+        let place = if address.contains('/') {
+            "at that socket"
+        } else {
+            "on that port"
+        };
+        let first = format!("{address} refused the connection: nothing listens {place}.");
         Self::new("C001", first, "Error: Connection refused\n", status::FAILED)
     }
 
@@ -209,6 +214,7 @@ impl Failure {
                     _ => failed("C003", format!("cannot connect to {address}: {}.", cause(source))),
                 }
             }
+            martlet_bench::Error::Tls { address, source } => Self::tls(address, source),
             error => failed("C015", format!("{}.", without_number(&error.to_string()))),
         }
     }

@@ -297,7 +297,7 @@ impl Wrong {
                 "--cert and --key are two halves, and only one of them is given.".to_owned()
             }
             Self::UrlScheme => {
-                "-L takes a URL that begins with mqtt://, mqtts://, ws:// or wss://".to_owned()
+                "-L takes a URL that begins with mqtt://, mqtts://, ws://, wss:// or unix://".to_owned()
             }
             Self::UrlTopic => "the URL of -L has no topic behind the host: mqtt://HOST/TOPIC".to_owned(),
             Self::InputTwice => "only one of -m, -f, -s, -l and -n can be given.".to_owned(),

@@ -5,6 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
+use common::pki::Pki;
 use common::{Broker, end, free_port, martlet, run, signal, wait_for};
 
 #[test]
@@ -45,6 +46,101 @@ fn connections_and_kept_messages() {
         "{}",
         forgotten.stderr
     );
+}
+
+#[test]
+fn over_tls_and_websocket() {
+    let folder = common::folder("bench-tls");
+    let pki = Pki::make(&folder);
+    let tls = pki.server("both");
+    let options = format!("--cafile {}", pki.file("ca.pem"));
+    let cases = [
+        (tls.clone(), options.clone(), "MQTT 3.1.1 over TLS\n"),
+        (
+            format!("{tls}protocol websockets\n"),
+            format!("{options} --ws"),
+            "MQTT 3.1.1 over WebSocket and TLS\n",
+        ),
+        (
+            "protocol websockets\n".to_owned(),
+            "--ws --ws-path /x".to_owned(),
+            "MQTT 3.1.1 over WebSocket\n",
+        ),
+    ];
+    for (lines, options, words) in cases {
+        let broker = Broker::start_with(&folder, &lines);
+        for line in [
+            "bench connect --at-once 4 --seconds 0.2",
+            "bench idle --connections 130 --settle 0",
+            "bench pairs --pairs 3 --seconds 0.2 --warm-up 0 -q 2",
+            // Packets of many records and frames.
+            "bench pairs --pairs 2 --seconds 0.2 --warm-up 0 --size 300000 --window 2",
+            "bench stored subscribe --sessions 3",
+        ] {
+            let ran = run(broker.client(&format!("{line} {options}"))).ok();
+            assert!(ran.text().contains(words), "{line}: {}", ran.text());
+        }
+    }
+}
+
+#[test]
+fn over_a_unix_socket() {
+    let folder = common::folder("bench-unix");
+    // The system has room for 107 bytes.
+    let socket = std::env::temp_dir().join(format!("martlet-bench-{}.sock", std::process::id()));
+    let path = socket.display();
+    let broker = Broker::start_with(&folder, &format!("listener 0 {path}\n"));
+    for line in [
+        "bench connect --at-once 4 --seconds 0.2",
+        "bench pairs --pairs 3 --seconds 0.2 --warm-up 0 -q 1",
+        "bench pairs --pairs 2 --seconds 0.2 --warm-up 0 --size 300000 --window 2",
+    ] {
+        let ran = run(martlet(&format!("{line} --unix {path}"))).ok();
+        assert!(
+            ran.text().contains("MQTT 3.1.1 over a Unix socket\n"),
+            "{line}: {}",
+            ran.text()
+        );
+    }
+    drop(broker);
+    // The file is still there, and nobody behind it.
+    let stale = folder.join("stale");
+    drop(std::os::unix::net::UnixListener::bind(&socket).or_else(|_| {
+        std::fs::remove_file(&socket)?;
+        std::os::unix::net::UnixListener::bind(&socket)
+    }));
+    for line in ["bench connect", "pub -t a -m x"] {
+        let ran = run(martlet(&format!("{line} --unix {path}")));
+        let said = format!("error[C001]: {path} refused the connection: nothing listens at that socket.\n");
+        assert!(ran.stderr.starts_with(&said), "{line}: {}", ran.stderr);
+        let ran = run(martlet(&format!("{line} --unix {}", stale.display())));
+        assert!(ran.stderr.starts_with("error[C003]"), "{line}: {}", ran.stderr);
+    }
+    let _ = std::fs::remove_file(&socket);
+    let both = run(martlet(&format!("bench connect --unix {path} -p 1883")));
+    assert_ne!(both.status, 0);
+}
+
+#[test]
+fn options_of_tls_that_are_wrong() {
+    let cases = [
+        (
+            "--insecure",
+            "--insecure needs TLS: add --cafile FILE, --capath DIR or --tls-use-os-certs",
+        ),
+        ("--cert c.pem", "--key"),
+        ("--ws-path /x", "--ws"),
+        ("--cafile no/such.pem", "no/such.pem"),
+        ("--tls-use-os-certs --ciphers RC4-MD5", "RC4-MD5"),
+        ("--tls-use-os-certs --tls-version tlsv1.1", "tlsv1.1"),
+        ("--ws --ws-path /a\u{e4}", "must be escaped"),
+    ];
+    let broker = Broker::start();
+    for (options, words) in cases {
+        let ran = run(broker.client(&format!("bench idle --connections 1 {options}")));
+        assert_ne!(ran.status, 0, "{options}");
+        assert!(ran.stderr.contains(words), "{options}: {}", ran.stderr);
+    }
 }
 
 #[test]

@@ -2,49 +2,15 @@
 
 mod common;
 
-use std::fmt::Write as _;
-use std::path::Path;
+use common::{MARTLET, Ran, free_port, plain, refusing, run};
 
-use common::{MARTLET, Ran, free_port, link, plain, refusing, run};
-
-/// Runs command lines and compares what they print with a file.
+/// Compares what command lines print with a file; the port is not the test's to know.
 fn golden(name: &str, port: u16, lines: &[&str]) {
-    let mut found = String::new();
-    for line in lines {
-        let ran = ran(line, port);
-        let _ = writeln!(found, "$ {line}");
-        found += &String::from_utf8_lossy(&ran.stdout);
-        // Which brokers run here is not the test's to know.
-        let lines = ran.stderr.split_inclusive('\n');
-        found.extend(
-            lines.filter(|line| {
-                !line.starts_with("  listening here: ") && !line.starts_with("  fix: martlet")
-            }),
-        );
-        let _ = writeln!(found, "[status {}]\n", ran.status);
-    }
-    let found = found.replace(&port.to_string(), "PORT");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(format!("{name}.txt"));
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&file, &found).unwrap();
-        return;
-    }
-    let expected = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(found, expected, "{} (UPDATE=1 writes it anew)", file.display());
+    common::golden(name, lines, &[("PORT", &port.to_string())]);
 }
 
-fn ran(line: &str, port: u16) -> Ran {
-    let line = line.replace("PORT", &port.to_string());
-    let mut words = line.split_whitespace();
-    let program = words.next().unwrap();
-    let mut command = match program {
-        "martlet" => plain(MARTLET),
-        name => plain(link(name)),
-    };
-    command.args(words.map(|word| if word == "''" { "" } else { word }));
-    run(command)
+fn ran(line: &str) -> Ran {
+    common::ran(line, &[])
 }
 
 #[test]
@@ -70,6 +36,10 @@ fn wrong_arguments() {
             "martlet pub -t a -m x -L http://h/t",
             "martlet pub -t a -m x -S",
             "martlet pub -t a -m x --unix no/such.sock",
+            "martlet pub -m x -L unix:///no/such.sock -t a",
+            "martlet pub -m x -L unix://%2Fno%2Fsuch.sock/a",
+            "martlet pub -m x -L unix:///no/such.sock",
+            "martlet pub -m x -L unix://",
             "martlet pub -t a -m x -o no/such/file",
             "martlet pub -t a -m x -x 5 -V 311",
             "martlet pub -t a -m x -D publish contet-type y",
@@ -129,14 +99,14 @@ fn no_server() {
 /// The words behind `DNS:` are the resolver's, and differ where there is no network.
 #[test]
 fn no_host() {
-    let ours = ran("martlet pub -h nosuch.invalid -t a -m x", 0);
+    let ours = ran("martlet pub -h nosuch.invalid -t a -m x");
     let first = "error[C002]: cannot find a host named 'nosuch.invalid' (DNS: ";
     assert!(
         ours.stderr.starts_with(first) && ours.stderr.ends_with(").\n"),
         "{ours:?}"
     );
     assert_eq!(ours.status, 1);
-    let theirs = ran("mosquitto_pub -h nosuch.invalid -t a -m x", 0);
+    let theirs = ran("mosquitto_pub -h nosuch.invalid -t a -m x");
     assert_eq!(theirs.stderr, "Unable to connect (Lookup error.).\n");
     assert_eq!(theirs.status, 1);
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 pub use self::dial::{DialError, dial};
 pub use self::proxy::{Proxy, ProxyError, ProxyKind, ProxyUrlError};
-pub use self::tls::{Checks, ClientTls, TlsError};
+pub use self::tls::{Checks, ClientTls, LoadedTls, TlsError, Witness};
 
 /// Where a server is, and every way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod pki;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use martlet_net::client::{Checks, ClientTls, DialError, Place, Route, TlsError, WebSocketRequest, dial};
@@ -546,4 +547,52 @@ fn files_that_are_wrong_say_how() {
         ..server_tls(&pki)
     };
     assert_eq!(both.load(SystemTime::now()).unwrap_err().len(), 3);
+}
+
+/// Files are read where waiting is allowed: a runtime of one thread goes on meanwhile.
+#[test]
+fn files_are_read_off_the_thread_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        // The one thread that may wait has something else to do.
+        let busy = tokio::task::spawn_blocking(move || wait.recv());
+        let tls = ClientTls {
+            authorities: Some(Source::File("no/such/ca.pem".into())),
+            ..ClientTls::default()
+        };
+        let route = to("localhost", tls)(1);
+        let mut dialed = Box::pin(dial(&route));
+        for _ in 0..100 {
+            let is_pending =
+                std::future::poll_fn(|cx| Poll::Ready(dialed.as_mut().poll(cx).is_pending())).await;
+            assert!(is_pending, "it did not wait for the thread that reads files");
+            tokio::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        let dialed = timeout(BOUND, dialed).await.unwrap();
+        assert!(matches!(tls_error(dialed.map(|_| ())), TlsError::Files(_)));
+        busy.await.unwrap().unwrap();
+    });
+}
+
+#[tokio::test]
+async fn files_that_change_are_read_again_at_the_next_attempt() {
+    let pki = Pki::new("client-files");
+    let config = load(&server_tls(&pki));
+    let file = pki.path("trusted.pem");
+    let tls = ClientTls {
+        authorities: Some(Source::File(file.clone())),
+        ..ClientTls::default()
+    };
+    std::fs::copy(pki.path("other-ca.pem"), &file).unwrap();
+    let (result, _) = meet(Some(Arc::clone(&config)), None, to("localhost", tls.clone())).await;
+    assert!(matches!(tls_error(result), TlsError::UnknownAuthority { .. }));
+    std::fs::copy(pki.path("ca.pem"), &file).unwrap();
+    let (result, _) = meet(Some(config), None, to("localhost", tls)).await;
+    result.unwrap();
 }

@@ -1,12 +1,12 @@
 //! A broker under attack, and what the system says of it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use martlet_interop::Broker;
+use martlet_interop::{Broker, Transport};
 
 use crate::{Client, Options};
 
@@ -37,6 +37,24 @@ impl Live {
         let mut broker = Broker::start_on(&format!("robustness-{name}"), data, &arguments, &variables);
         let pid = broker.process().id();
         Self { broker, pid }
+    }
+
+    /// Starts one with a second listener, which is reached another way; `more` are lines of its configuration.
+    pub fn start_over(name: &str, transport: Transport, more: &str) -> Self {
+        let more = format!("sys_interval 1\n{more}");
+        let mut broker = Broker::start_over(&format!("robustness-{name}"), transport, &more);
+        let pid = broker.process().id();
+        Self { broker, pid }
+    }
+
+    /// The port of its second listener.
+    pub fn other_port(&self) -> u16 {
+        self.broker.other_port()
+    }
+
+    /// A file of its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.broker.folder().join(name)
     }
 
     /// Its port on the loopback interface.

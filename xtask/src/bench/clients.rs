@@ -52,6 +52,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
             args: String::new(),
             relay: None,
             stored: None,
+            tls: None,
             shards: 1,
             rows: Vec::new(),
         },

@@ -102,6 +102,7 @@ fn work(name: &'static str, args: String, level: Level, then: Vec<Step>, rows: V
         args,
         relay: None,
         stored: Some(Stored { level, then }),
+        tls: None,
         shards: 1,
         rows,
     }

@@ -77,6 +77,9 @@ impl Bench {
         if peer == Peer::Relay {
             command.arg("--raw");
         }
+        if let Some((certificate, _)) = self.peers.certificate(work) {
+            command.arg("--cafile").arg(certificate);
+        }
         let bound = if work.stored.is_some() {
             STORED_LOAD_MAX
         } else {

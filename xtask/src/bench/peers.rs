@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durability::Level;
 use super::rows::Work;
+use super::tls;
 use crate::setup;
 use crate::sh::{cargo, has, step};
 
@@ -53,7 +54,7 @@ impl Peer {
                     .is_some_and(|stored| stored.level != Level::Fsync);
                 work.shards == 1 && !is_ours
             }
-            Self::Rumqttd => work.shards == 1 && work.stored.is_none(),
+            Self::Rumqttd => work.shards == 1 && work.stored.is_none() && work.tls.is_none(),
         }
     }
 }
@@ -84,6 +85,22 @@ impl Peers {
 
     /// Installs what is missing; what cannot be had is left out, with a line that says so.
     pub(super) fn find(target: &Path) -> Result<Self> {
+        let mut peers = Self::find_mosquitto(target)?;
+        match peers.install_rumqttd() {
+            Ok(()) => peers.add(Peer::Rumqttd, RUMQTTD_VERSION.into()),
+            Err(error) => eprintln!("rumqttd is left out: {error:#}"),
+        }
+        Ok(peers)
+    }
+
+    /// The same with mosquitto alone, and certificates for both.
+    pub(super) fn find_with_tls(target: &Path) -> Result<Self> {
+        let peers = Self::find_mosquitto(target)?;
+        tls::make_certificates(&peers.folder)?;
+        Ok(peers)
+    }
+
+    fn find_mosquitto(target: &Path) -> Result<Self> {
         let mut peers = Self::ours(target)?;
         let found = if mosquitto().is_none() {
             setup::debian("mosquitto")
@@ -93,10 +110,6 @@ impl Peers {
         match found.and_then(|()| peers.mosquitto_version()) {
             Ok(version) => peers.add(Peer::Mosquitto, version),
             Err(error) => eprintln!("mosquitto is left out: {error:#}"),
-        }
-        match peers.install_rumqttd() {
-            Ok(()) => peers.add(Peer::Rumqttd, RUMQTTD_VERSION.into()),
-            Err(error) => eprintln!("rumqttd is left out: {error:#}"),
         }
         Ok(peers)
     }
@@ -141,6 +154,19 @@ impl Peers {
         )
     }
 
+    /// The certificate and the key of a broker in that work.
+    pub(super) fn certificate(&self, work: &Work) -> Option<(PathBuf, PathBuf)> {
+        work.tls.map(|key| tls::files(&self.folder, key))
+    }
+
+    /// Lines of a listener, in mosquitto's language, which is ours too.
+    fn tls_lines(&self, work: &Work) -> String {
+        let lines = self.certificate(work).map(|(certificate, key)| {
+            format!("certfile {}\nkeyfile {}\n", certificate.display(), key.display())
+        });
+        lines.unwrap_or_default()
+    }
+
     /// A fresh broker that listens.
     pub(super) fn start(&self, peer: Peer, work: &Work) -> Result<Broker> {
         if peer == Peer::Relay {
@@ -176,6 +202,10 @@ impl Peers {
                 } else {
                     "persistence false\n".into()
                 };
+                if work.tls.is_some() {
+                    // Whoever may read the key.
+                    text += &format!("user root\n{}", self.tls_lines(work));
+                }
                 let file = self.config("mosquitto.conf", &text)?;
                 let mut command = Command::new(mosquitto().context("there is no mosquitto")?);
                 command.arg("-c").arg(file);
@@ -189,7 +219,14 @@ impl Peers {
             }
             Peer::Martlet | Peer::Relay => {
                 let mut command = Command::new(&self.martlet);
-                command.args(["broker", "--quiet", "--port", &port.to_string()]);
+                command.args(["broker", "--quiet"]);
+                if work.tls.is_some() {
+                    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n");
+                    let file = self.config("martlet.conf", &(text + &self.tls_lines(work)))?;
+                    command.arg("--config").arg(file);
+                } else {
+                    command.args(["--port", &port.to_string()]);
+                }
                 command.args(["--set", &format!("shards={}", work.shards)]);
                 command.args(["--set", "max_queued_messages=0"]);
                 command.args(["--data-dir", &data.to_string()]);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::durability::{self, Stored};
+use super::tls::Key;
 
 /// A load, and the rows that are read from its report.
 pub(super) struct Work {
@@ -13,6 +14,8 @@ pub(super) struct Work {
     pub(super) relay: Option<(&'static str, u32, u32)>,
     /// What the broker stores and what follows the load; none: the same store as without being asked, and no more.
     pub(super) stored: Option<Stored>,
+    /// The key of a broker that is reached over TLS; none: in the clear.
+    pub(super) tls: Option<Key>,
     /// Threads of the broker. With more than one, which only Martlet does, the load shares its cores.
     pub(super) shards: u32,
     pub(super) rows: Vec<Row>,
@@ -65,10 +68,11 @@ pub(super) enum Family {
     Latency,
     Shards,
     Durability,
+    Tls,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Messages,
         Self::Large,
         Self::Filters,
@@ -77,6 +81,7 @@ impl Family {
         Self::Latency,
         Self::Shards,
         Self::Durability,
+        Self::Tls,
     ];
 
     pub(super) const fn title(self) -> &'static str {
@@ -89,6 +94,7 @@ impl Family {
             Self::Latency => "Latency at 20,000 messages a second",
             Self::Shards => "Two shards, which share their cores with the load",
             Self::Durability => "Stored sessions, on the disk",
+            Self::Tls => "TLS",
         }
     }
 
@@ -102,6 +108,7 @@ impl Family {
             Self::Latency => "latency",
             Self::Shards => "shards",
             Self::Durability => "durability",
+            Self::Tls => "tls",
         }
     }
 }
@@ -174,6 +181,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             args: format!("{args} {seconds}"),
             relay,
             stored: None,
+            tls: None,
             shards: 1,
             rows: vec![Row {
                 needs_busy: true,
@@ -215,6 +223,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             args: format!("filters --filters {count} {seconds}"),
             relay: None,
             stored: None,
+            tls: None,
             shards: 1,
             rows,
         });
@@ -225,6 +234,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         args: format!("retained --messages {kept} -q 1 --settle {settle}"),
         relay: None,
         stored: None,
+        tls: None,
         shards: 1,
         rows: vec![
             row(
@@ -264,6 +274,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         args: format!("offline --messages {kept} -q 1 --settle {settle}"),
         relay: None,
         stored: None,
+        tls: None,
         shards: 1,
         rows: vec![
             row(
@@ -303,6 +314,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             args: format!("idle --connections {count} --settle {settle}"),
             relay: None,
             stored: None,
+            tls: None,
             shards: 1,
             rows: vec![
                 row(
@@ -329,6 +341,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         args: format!("connect {}", if quick { "--seconds 1" } else { "--seconds 5" }),
         relay: None,
         stored: None,
+        tls: None,
         shards: 1,
         rows: vec![row(
             Family::Connections,
@@ -344,6 +357,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
             args: format!("pairs --pairs 50 -q {qos} --rate 20000 {seconds}"),
             relay: (qos == 0).then_some(("pairs", 50, 64)),
             stored: None,
+            tls: None,
             shards: 1,
             rows: vec![row(
                 Family::Latency,
@@ -361,6 +375,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         args: format!("fan-in --publishers 200 -q 0 --window 512 {seconds}"),
         relay: Some(("fan-in", 200, 64)),
         stored: None,
+        tls: None,
         shards: 1,
         rows: vec![
             row(
@@ -413,6 +428,7 @@ fn shards(seconds: &str) -> Vec<Work> {
             args: format!("pairs --pairs 50 -q {qos} --order {order} {seconds}"),
             relay: None,
             stored: None,
+            tls: None,
             shards: 2,
             rows: vec![cpu, busiest],
         }
@@ -510,11 +526,6 @@ fn traffic() -> Vec<Traffic> {
             100.0,
         ),
     ]
-}
-
-pub(super) fn names() -> String {
-    let names: Vec<&str> = works(Pace::Full).iter().map(|work| work.name).collect();
-    names.join(", ")
 }
 
 pub(super) fn thousands(number: u32) -> String {

@@ -12,8 +12,6 @@ use super::results::{Cell, RELAY_US, Results, RowResult};
 use super::rows::{ACROSS, Family, Figure, SAME};
 
 const DOCS: &str = "docs/performance.md";
-const BEGIN: &str = "<!-- bench -->";
-const END: &str = "<!-- /bench -->";
 
 pub(super) fn markdown(results: &Results) -> String {
     let mut text = head(results);
@@ -121,7 +119,7 @@ pub(super) fn target(results: &Results, row: &RowResult) -> Option<f64> {
     }
 }
 
-fn shown(row: &RowResult, peer: Peer) -> String {
+pub(super) fn shown(row: &RowResult, peer: Peer) -> String {
     let Some(cell) = row.cells.get(&peer) else {
         return "-".into();
     };
@@ -152,7 +150,7 @@ pub(super) fn is_void(row: &RowResult, peer: Peer, cell: &Cell) -> bool {
 }
 
 /// Martlet's part of another's number in the same run, with the side on which the true one is.
-fn ratio(row: &RowResult, other: Peer) -> String {
+pub(super) fn ratio(row: &RowResult, other: Peer) -> String {
     let of = |peer| {
         let cell = row.cells.get(&peer)?;
         Some((cell.median()?, spare(row, cell).is_some()))
@@ -206,21 +204,29 @@ fn failures(results: &Results) -> String {
     format!("What failed:\n{}\n", lines.concat())
 }
 
-/// Puts table and plots between the marks in the page.
-pub(super) fn write_into_docs(results: &Results, source: &Path, plots: &[Plot]) -> Result<()> {
+/// The table and the plots of a whole run, for the page.
+pub(super) fn section(results: &Results, plots: &[Plot]) -> String {
+    let mut text = markdown(results);
+    for plot in plots {
+        let _ = write!(text, "![{}]({})\n\n", plot.title, plot.file);
+    }
+    text
+}
+
+/// Puts `text`, which is drawn from `source`, between the marks of that name in the page.
+pub(super) fn write_into_docs(name: &str, text: &str, source: &Path) -> Result<()> {
+    let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
     let page = std::fs::read_to_string(DOCS).with_context(|| format!("cannot read {DOCS}"))?;
     let (before, rest) = page
-        .split_once(BEGIN)
-        .with_context(|| format!("{DOCS} has no {BEGIN}"))?;
+        .split_once(&begin)
+        .with_context(|| format!("{DOCS} has no {begin}"))?;
     let (_, after) = rest
-        .split_once(END)
-        .with_context(|| format!("{DOCS} has no {END}"))?;
-    let mut middle = format!("{}Drawn from `{}`.\n", markdown(results), source.display());
-    for plot in plots {
-        let _ = write!(middle, "\n![{}]({})\n", plot.title, plot.file);
-    }
-    std::fs::write(DOCS, format!("{before}{BEGIN}\n{middle}{END}{after}"))?;
-    eprintln!("{DOCS} shows {}", source.display());
+        .split_once(&end)
+        .with_context(|| format!("{DOCS} has no {end}"))?;
+    let source = source.display();
+    let page = format!("{before}{begin}\n{text}Drawn from `{source}`.\n{end}{after}");
+    std::fs::write(DOCS, page)?;
+    eprintln!("{DOCS} shows {source}");
     Ok(())
 }
 

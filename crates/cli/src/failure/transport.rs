@@ -32,7 +32,7 @@ impl Failure {
         }
     }
 
-    fn tls(address: &str, error: &TlsError) -> Self {
+    pub(super) fn tls(address: &str, error: &TlsError) -> Self {
         let failed = status::FAILED;
         let of_connection =
             |code, first: String| Self::new(code, first, TLS_FAILED, failed).mosquitto_status(status::TLS);

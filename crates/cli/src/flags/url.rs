@@ -1,4 +1,7 @@
-//! `-L mqtt://[user[:password]@]host[:port]/topic`, also with `mqtts`, `ws` and `wss`.
+//! `-L mqtt://[user[:password]@]host[:port]/topic`, also with `mqtts`, `ws`, `wss` and `unix`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
 use super::parse::{self, add_topic};
 use crate::settings::Settings;
@@ -11,32 +14,73 @@ pub(super) fn read(settings: &mut Settings, url: &str) -> Result<(), Wrong> {
         "mqtts://" | "ssl://" => (true, false),
         "ws://" => (false, true),
         "wss://" => (true, true),
+        "unix://" => return unix(settings, &url[scheme.len()..]),
         _ => return Err(Wrong::UrlScheme),
     };
     let rest = &url[scheme.len()..];
     let (authority, topic) = rest.split_once('/').ok_or(Wrong::UrlTopic)?;
     add_topic(settings, topic)?;
-    // A password may hold a '@': the last one divides.
-    let (login, host) = match authority.rsplit_once('@') {
-        Some((login, host)) => (Some(login), host),
-        None => (None, authority),
-    };
-    if let Some(login) = login {
-        let (name, password) = match login.split_once(':') {
-            Some((name, password)) => (name, Some(password)),
-            None => (login, None),
-        };
-        settings.username = Some(name.to_owned());
-        if let Some(password) = password {
-            settings.password = Some(password.as_bytes().to_vec());
-        }
-    }
+    let host = login(settings, authority);
     let (host, port) = split_port(host);
     host.clone_into(&mut settings.host);
     settings.way.is_websocket = is_websocket;
     settings.way.trusts_system |= is_secured;
     settings.port = port.map(parse::port).transpose()?;
     Ok(())
+}
+
+/// `/path/to/socket`, or `%2Fpath%2Fto%2Fsocket/topic`: a path that stands for a host has its slashes escaped.
+fn unix(settings: &mut Settings, rest: &str) -> Result<(), Wrong> {
+    let no_path = || {
+        Wrong::Tls(format!(
+            "unix://{rest} names no socket: unix:///PATH, or unix://%2FPATH/TOPIC"
+        ))
+    };
+    let (authority, behind) = rest.split_once('/').ok_or_else(no_path)?;
+    let host = login(settings, authority);
+    let path = if host.is_empty() {
+        format!("/{behind}")
+    } else {
+        add_topic(settings, behind)?;
+        host.to_owned()
+    };
+    if path == "/" {
+        return Err(no_path());
+    }
+    let path =
+        unescape(&path).ok_or_else(|| Wrong::Tls(format!("unix://{rest} has a bad percent escape")))?;
+    settings.way.unix = Some(OsString::from_vec(path).into());
+    Ok(())
+}
+
+/// Takes the login off the front; what is left is the host. A password may hold a '@': the last one divides.
+fn login<'a>(settings: &mut Settings, authority: &'a str) -> &'a str {
+    let Some((login, host)) = authority.rsplit_once('@') else {
+        return authority;
+    };
+    let (name, password) = match login.split_once(':') {
+        Some((name, password)) => (name, Some(password)),
+        None => (login, None),
+    };
+    settings.username = Some(name.to_owned());
+    if let Some(password) = password {
+        settings.password = Some(password.as_bytes().to_vec());
+    }
+    host
+}
+
+/// Bytes for `%` and two hexadecimal digits.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        out.push(match byte {
+            b'%' => (digit()? << 4 | digit()?) as u8,
+            byte => byte,
+        });
+    }
+    Some(out)
 }
 
 fn scheme(url: &str) -> &str {
@@ -102,6 +146,32 @@ mod tests {
             let found = (read.port(), read.way.has_tls(), read.way.is_websocket);
             assert_eq!(found, (port, is_secured, is_websocket), "{url}");
         }
+    }
+
+    #[test]
+    fn sockets() {
+        let cases = [
+            ("unix:///run/a.sock", "/run/a.sock", None, None),
+            ("unix:///run/a%20b.sock", "/run/a b.sock", None, None),
+            ("unix://u:p@/run/a.sock", "/run/a.sock", Some("u"), None),
+            ("unix://%2Frun%2fa.sock/t/u", "/run/a.sock", None, Some("t/u")),
+            ("unix://u@%2Frun%2Fa.sock/t", "/run/a.sock", Some("u"), Some("t")),
+        ];
+        for (url, path, username, topic) in cases {
+            let read = settings(url).unwrap();
+            assert_eq!(
+                read.way.unix.as_deref(),
+                Some(std::path::Path::new(path)),
+                "{url}"
+            );
+            assert_eq!(read.username.as_deref(), username, "{url}");
+            let found = read.topic.map(|topic| topic.as_str().to_owned());
+            assert_eq!(found.as_deref(), topic, "{url}");
+        }
+        for url in ["unix://", "unix:///", "unix://x", "unix:///a%2", "unix:///%zz"] {
+            assert!(matches!(settings(url), Err(Wrong::Tls(_))), "{url}");
+        }
+        assert!(matches!(settings("unix://%2Fa/t#"), Err(Wrong::Topic(..))));
     }
 
     #[test]

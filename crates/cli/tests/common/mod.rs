@@ -1,6 +1,8 @@
 //! What the tests of the binary share: the binary itself, a broker, servers that misbehave on purpose.
 #![allow(dead_code)] // each test binary uses a part of it
 
+pub(crate) mod pki;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -130,6 +132,51 @@ pub(crate) fn signal(id: u32, name: &str) {
     assert!(killed.unwrap().success());
 }
 
+/// Runs a command line; in it, and in what it prints, each name stands for its value.
+pub(crate) fn ran(line: &str, names: &[(&str, &str)]) -> Ran {
+    let mut line = line.to_owned();
+    for (name, value) in names {
+        line = line.replace(name, value);
+    }
+    let mut words = line.split_whitespace();
+    let program = words.next().unwrap();
+    let mut command = match program {
+        "martlet" => plain(MARTLET),
+        name => plain(link(name)),
+    };
+    command.args(words.map(|word| if word == "''" { "" } else { word }));
+    run(command)
+}
+
+/// Runs command lines and compares what they print with `golden/NAME.txt`, which `UPDATE=1` writes anew.
+pub(crate) fn golden(name: &str, lines: &[&str], names: &[(&str, &str)]) {
+    let mut found = String::new();
+    for line in lines {
+        let ran = ran(line, names);
+        found += &format!("$ {line}\n{}", String::from_utf8_lossy(&ran.stdout));
+        // Which brokers run here is not the test's to know.
+        let lines = ran.stderr.split_inclusive('\n');
+        found.extend(
+            lines.filter(|line| {
+                !line.starts_with("  listening here: ") && !line.starts_with("  fix: martlet")
+            }),
+        );
+        found += &format!("[status {}]\n\n", ran.status);
+    }
+    for (name, value) in names {
+        found = found.replace(value, name);
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &found).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(found, expected, "{} (UPDATE=1 writes it anew)", file.display());
+}
+
 /// A port that nobody listens on.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -150,7 +197,7 @@ impl Broker {
     }
 
     pub(crate) fn start_at(port: u16) -> Self {
-        let mut command = match std::env::var("TEST_BROKER") {
+        let command = match std::env::var("TEST_BROKER") {
             Ok(program) => {
                 let mut command = plain(program);
                 command.args(["-p", &port.to_string()]);
@@ -158,6 +205,21 @@ impl Broker {
             }
             Err(_) => martlet(&format!("broker --bind 127.0.0.1 -p {port} --durability none")),
         };
+        Self::spawn(command, port)
+    }
+
+    /// Ours, with a listener of its own: `lines` stand below it in the configuration.
+    pub(crate) fn start_with(folder: &Path, lines: &str) -> Self {
+        let port = free_port();
+        let file = folder.join(format!("{port}.conf"));
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{lines}");
+        std::fs::write(&file, text).unwrap();
+        let mut command = martlet("broker --durability none --config");
+        command.arg(file);
+        Self::spawn(command, port)
+    }
+
+    fn spawn(mut command: Command, port: u16) -> Self {
         let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())

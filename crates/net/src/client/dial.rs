@@ -3,10 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use rustls::ClientConnection;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::proxy::ProxyError;
-use super::tls::TlsError;
+use super::tls::{ClientTls, TlsError, Witness};
 use super::{Place, Route};
 use crate::fault::Fault;
 use crate::layers::Layers;
@@ -91,12 +92,10 @@ pub async fn dial(route: &Route) -> Result<Stream, DialError> {
         source,
     };
     // What is wrong here is told before anybody is connected to.
-    let begun = route
-        .tls
-        .as_ref()
-        .map(|tls| tls.begin(route.place.host()))
-        .transpose();
-    let begun = begun.map_err(tls_failed)?;
+    let begun = match &route.tls {
+        None => None,
+        Some(tls) => Some(begin(tls, route.place.host()).await.map_err(tls_failed)?),
+    };
     let request = route.websocket.as_ref().map(|asked| {
         Request::new(
             &authority(&route.place, route.tls.is_some()),
@@ -106,7 +105,7 @@ pub async fn dial(route: &Route) -> Result<Stream, DialError> {
     });
     let request = request.transpose().map_err(DialError::Request)?;
     let stream = connect(route, &address).await?;
-    let (tls, witness) = begun.map(super::tls::Begun::split).unzip();
+    let (tls, witness) = begun.unzip();
     let tls: Option<rustls::Connection> = tls.map(Into::into);
     let layers = match (tls, request) {
         (None, None) => return Ok(stream),
@@ -127,6 +126,14 @@ pub async fn dial(route: &Route) -> Result<Stream, DialError> {
             })
         }
     }
+}
+
+/// A connection of TLS, with the files as they are now. They are read on a thread for what may take long.
+async fn begin(tls: &ClientTls, host: &str) -> Result<(ClientConnection, Witness), TlsError> {
+    let tls = tls.clone();
+    let loaded = tokio::task::spawn_blocking(move || tls.load()).await;
+    let loaded = loaded.map_err(|error| TlsError::Settings(error.to_string()))??;
+    loaded.begin(host)
 }
 
 /// What stands in `Host`: the port only if it is not the usual one.

@@ -60,9 +60,24 @@ pub enum ProxyError {
     /// The name of the server, or ours, is too long for its protocol.
     #[error("{0} is longer than 255 bytes")]
     TooLong(&'static str),
+    /// The name of the server has characters that no name has, and that would be more than a name to the proxy.
+    #[error("the name of the server has characters that no host name has")]
+    Name,
+    /// It hung up.
+    #[error("it closed the connection in the middle of its answer")]
+    Closed,
     /// The network failed.
     #[error("the connection failed: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for ProxyError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl Proxy {
@@ -116,6 +131,10 @@ impl Proxy {
         host: &str,
         port: u16,
     ) -> Result<(), ProxyError> {
+        let is_name = |byte: u8| byte > b' ' && byte != 0x7f;
+        if !host.bytes().all(is_name) {
+            return Err(ProxyError::Name);
+        }
         match self.kind {
             ProxyKind::Socks5 => self.socks5(stream, host, port).await,
             ProxyKind::HttpConnect => self.http(stream, host, port).await,

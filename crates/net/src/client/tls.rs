@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore, SupportedCipherSuite};
 
@@ -153,28 +153,28 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// A connection of TLS that has yet to begin, and what looks at the server's certificate.
-pub(super) struct Begun {
-    pub(super) connection: ClientConnection,
-    recording: Arc<Recording>,
-    wanted: String,
+/// How a client speaks TLS, with all files read: for as many connections as are wanted.
+#[derive(Debug, Clone)]
+pub struct LoadedTls {
+    config: ClientConfig,
+    verifier: Arc<dyn ServerCertVerifier>,
+    checks: Checks,
+    server_name: Option<String>,
     trusted: String,
 }
 
 impl ClientTls {
-    /// Reads the files and begins.
-    pub(super) fn begin(&self, host: &str) -> Result<Begun, TlsError> {
-        let wanted = self.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
-            TlsError::Settings(format!("'{wanted}' is no host name that a certificate can have"))
-        })?;
-        let recording = Arc::new(Recording::new(self.verifier()?, self.checks));
-        let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&recording) as _;
+    /// Reads the files. That takes its time, so no task of a runtime waits for it.
+    ///
+    /// # Errors
+    /// What is wrong with the files, or what does not go together.
+    pub fn load(&self) -> Result<LoadedTls, TlsError> {
+        let verifier = self.verifier()?;
         let builder = ClientConfig::builder_with_provider(provider(&self.suites))
             .with_protocol_versions(self.lowest.versions())
             .map_err(|error| TlsError::Settings(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::clone(&verifier));
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
@@ -184,12 +184,11 @@ impl ClientTls {
             }
         };
         config.alpn_protocols.clone_from(&self.protocols);
-        let connection = ClientConnection::new(Arc::new(config), name)
-            .map_err(|error| TlsError::Settings(error.to_string()))?;
-        Ok(Begun {
-            connection,
-            recording,
-            wanted: wanted.to_owned(),
+        Ok(LoadedTls {
+            config,
+            verifier,
+            checks: self.checks,
+            server_name: self.server_name.clone(),
             trusted: self.trusted(),
         })
     }
@@ -268,27 +267,49 @@ impl ServerCertVerifier for Signatures {
     }
 }
 
-/// What is left of a beginning once its connection has gone on: enough to say what went wrong.
-pub(super) struct Witness {
+impl LoadedTls {
+    /// Each connection is agreed on from the start, whatever was agreed on before.
+    #[must_use]
+    pub fn without_resumption(mut self) -> Self {
+        self.config.resumption = Resumption::disabled();
+        self
+    }
+
+    /// A connection to `host` that has yet to begin, and what looks at the server's certificate.
+    ///
+    /// # Errors
+    /// The host has a name that no certificate can have.
+    pub fn begin(&self, host: &str) -> Result<(ClientConnection, Witness), TlsError> {
+        let wanted = self.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
+            TlsError::Settings(format!("'{wanted}' is no host name that a certificate can have"))
+        })?;
+        let recording = Arc::new(Recording::new(Arc::clone(&self.verifier), self.checks));
+        let mut config = self.config.clone();
+        let verifier = Arc::clone(&recording);
+        config.dangerous().set_certificate_verifier(verifier);
+        let connection = ClientConnection::new(Arc::new(config), name)
+            .map_err(|error| TlsError::Settings(error.to_string()))?;
+        let witness = Witness {
+            recording,
+            wanted: wanted.to_owned(),
+            trusted: self.trusted.clone(),
+        };
+        Ok((connection, witness))
+    }
+}
+
+/// What saw the server's certificate: enough to say what went wrong.
+#[derive(Debug)]
+pub struct Witness {
     recording: Arc<Recording>,
     wanted: String,
     trusted: String,
 }
 
-impl Begun {
-    pub(super) fn split(self) -> (ClientConnection, Witness) {
-        let witness = Witness {
-            recording: self.recording,
-            wanted: self.wanted,
-            trusted: self.trusted,
-        };
-        (self.connection, witness)
-    }
-}
-
 impl Witness {
     /// A fault with what is known of the server's certificate.
-    pub(super) fn explain(self, fault: Fault) -> TlsError {
+    pub fn explain(self, fault: Fault) -> TlsError {
         let Self {
             recording,
             wanted,

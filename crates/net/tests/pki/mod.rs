@@ -1,4 +1,5 @@
 //! Certificates that tests make for themselves, in a folder that goes when they do.
+#![allow(dead_code)] // each test binary uses a part of it
 
 use std::fs;
 use std::path::{Path, PathBuf};
