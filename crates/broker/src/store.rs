@@ -237,6 +237,19 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// A session is over. What it had is told elsewhere, or found without a session at the next start.
+    pub(crate) fn ended(number: u64) -> Self {
+        Self::Ended {
+            number,
+            subscriptions: Vec::new(),
+            keys: Vec::new(),
+            received: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+}
+
 /// A stored session to which a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {

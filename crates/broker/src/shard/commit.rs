@@ -54,13 +54,23 @@ pub(super) enum Pending {
 impl Shard {
     pub(super) fn submit(&mut self, now: Now, durability: Durability, changes: Vec<Change>) -> Ticket {
         let ticket = self.ticket();
+        self.submit_with(now, ticket, durability, changes);
+        ticket
+    }
+
+    pub(super) fn submit_with(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        durability: Durability,
+        changes: Vec<Change>,
+    ) {
         let batch = Batch {
             ticket: Some(ticket),
             durability,
             changes,
         };
         self.store.submit(now, batch);
-        ticket
     }
 
     /// A ticket for a batch. Those of different shards differ, so that one store can serve them all.
@@ -80,6 +90,7 @@ impl Shard {
                     continue;
                 }
             };
+            self.settle_lingering(now, ticket, failed);
             if !self.retaining.is_empty()
                 && let Some((topic, version)) = self.retaining.remove(&ticket)
             {
@@ -137,6 +148,11 @@ impl Shard {
                     let slot = self.sessions.get_mut(session);
                     slot.will = None;
                     let name = slot.me;
+                    if is_new {
+                        // It is not in the store, so its end is nothing to store either.
+                        slot.session.number = 0;
+                        self.shared.stored.set(name, 0);
+                    }
                     self.refuse_accepted(now, conn, Reason::StoreFailed, sink);
                     if is_new && self.sessions.find_mut(name).is_some() {
                         self.end_session(now, session, sink);

@@ -209,11 +209,12 @@ impl Shard {
         let over = Over::of(&slot);
         self.forget_loose(slot.me, slot.session.number);
         self.leave_router(now, &mut slot);
-        self.shared.registry.release(&slot.session.client_id);
+        let client_id = Arc::clone(&slot.session.client_id);
         if let Some(will) = slot.will.take() {
             self.publish_message(now, &will.into_message(now), Some(slot.me), sink);
         }
         self.pass_on(now, slot, over, sink);
+        self.release(&client_id);
     }
 
     /// What came by shared subscriptions and is not finished: QoS 1, and what was never sent, goes to another

@@ -34,6 +34,8 @@ pub(super) struct Loose {
 #[derive(Debug)]
 pub(super) struct Passing {
     me: SessionRef,
+    /// The session, marked as over; none: it ended before the broker was started.
+    over: Option<StoredSession>,
     left: VecDeque<Key>,
     ended: Change,
     lost: u64,
@@ -48,10 +50,16 @@ impl Passing {
                 generation: u16::MAX,
                 index: u32::MAX,
             },
+            over: None,
             left: left.into(),
             ended,
             lost: 0,
         }
+    }
+
+    /// What the store is to know of the session until all is passed on.
+    pub(super) fn over(&self) -> Option<StoredSession> {
+        self.over.clone()
     }
 }
 
@@ -231,11 +239,6 @@ impl Shard {
     /// Whether a message was stored for somebody in this turn, on its way to another.
     pub(super) fn has_addressed_again(&self) -> bool {
         self.loose.has_again
-    }
-
-    /// Whether anything goes out at the end of this turn.
-    pub(super) fn has_loose(&self) -> bool {
-        !self.loose.changes.is_empty()
     }
 
     /// The ticket of what goes out at the end of this turn.
@@ -453,12 +456,14 @@ impl Shard {
             sent: remains.sent,
         };
         self.shared.stored.set(over.me, 0);
+        self.linger(&over.session.client_id, number);
         if !over.has_shared_away {
             return self.keep(ended);
         }
-        self.keep(Change::Session(over.session));
+        self.keep(Change::Session(over.session.clone()));
         let passing = Passing {
             me: over.me,
+            over: Some(over.session),
             left: away.into(),
             ended,
             lost: 0,

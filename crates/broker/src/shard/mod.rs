@@ -2,7 +2,7 @@
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
 //! Each file below is one part of what a shard does: `incoming`, `login`, `identity`, `connect`, `publish`, `deliver`,
-//! `subscribe`, `subscribing`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
+//! `subscribe`, `subscribing`, `unsubscribing`, `ending`, `leaving`, `lingering`, `held`, `commit`, `keep`, `restore` and `time`.
 
 mod commit;
 mod connect;
@@ -13,6 +13,7 @@ mod identity;
 mod incoming;
 mod keep;
 mod leaving;
+mod lingering;
 mod login;
 mod publish;
 mod restore;
@@ -142,8 +143,7 @@ pub struct Shard {
     retaining: Keyed<Ticket, (TopicBuf, u64)>,
     /// Messages with numbers up to this one were stored before the broker was started.
     restored_up_to: u64,
-    /// The last batch with the end of a session that a CONNACK waits for.
-    ending: Option<Ticket>,
+    lingering: lingering::Lingering,
     /// Bytes of stored messages that are in memory.
     window_bytes: usize,
     /// What of the messages of one queue may be in memory.
@@ -192,7 +192,7 @@ impl Shard {
             passing: keyed(seed.draw()),
             retaining: keyed(seed.draw()),
             restored_up_to: 0,
-            ending: None,
+            lingering: lingering::Lingering::new(seed.draw()),
             window_bytes: 0,
             window_bytes_max: shared.settings.session.window_bytes,
             dirty: Vec::new(),
