@@ -265,6 +265,8 @@ pub struct Recipient {
     pub subscription_ids: Box<[u32]>,
     /// The filter of the shared subscription that it comes by.
     pub shared: Option<Arc<str>>,
+    /// It may have been sent to the session before, so it says DUP.
+    pub resent: bool,
 }
 
 impl Recipient {
@@ -277,7 +279,7 @@ impl Recipient {
             subscription_ids: self.subscription_ids.clone(),
             shared: self.shared.clone(),
             replay: false,
-            resent: false,
+            resent: self.resent,
             at: self.key.at(),
         }
     }

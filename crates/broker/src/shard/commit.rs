@@ -101,8 +101,9 @@ impl Shard {
                     self.counters().count(reason, 1);
                     sink.event(Event::Dropped {
                         client_id: None,
-                        topic: topic.as_str(),
+                        topic: Some(topic.as_str()),
                         reason,
+                        count: 1,
                     });
                 }
             }
@@ -153,7 +154,7 @@ impl Shard {
                         slot.session.number = 0;
                         self.shared.stored.set(name, 0);
                     }
-                    self.refuse_accepted(now, conn, Reason::StoreFailed, sink);
+                    self.refuse_accepted(now, conn, Reason::NotStored, sink);
                     if is_new && self.sessions.find_mut(name).is_some() {
                         self.end_session(now, session, sink);
                     }
@@ -181,7 +182,7 @@ impl Shard {
                     let link = self.sessions.get(session).session.link.as_ref();
                     if link.is_some_and(|link| !link.agreed.can_refuse_subscribe) {
                         // Its SUBACK knows no refusal.
-                        self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                        self.end(now, conn, Ending::Broker(Reason::NotStored), None, sink);
                         return;
                     }
                     reasons.fill(ReasonCode::QuotaExceeded);
@@ -210,7 +211,7 @@ impl Shard {
                     let link = self.sessions.get(session.index).session.link.as_ref();
                     if link.is_some_and(|link| !link.agreed.can_refuse_publish) {
                         // Its UNSUBACK cannot say that the subscription stays.
-                        self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                        self.end(now, conn, Ending::Broker(Reason::NotStored), None, sink);
                         return;
                     }
                     reasons.fill(ReasonCode::Unspecified);
@@ -232,15 +233,16 @@ impl Shard {
         let Some(slot) = self.sessions.find_mut(name) else {
             return;
         };
+        let is_refused = failed && slot.session.owes_for_message(ticket);
         let is_told = slot.session.settle(ticket, failure);
-        let Some(conn) = slot.conn else { return };
-        if !is_told {
-            self.end(now, conn, Ending::Broker(reason), None, sink);
-            return;
+        let (conn, saturated) = (slot.conn, slot.session.is_saturated());
+        if is_refused {
+            self.dropped_unseen(Some(name), reason, 1, sink);
         }
-        let saturated = slot.session.is_saturated();
-        if failed {
-            self.counters().count(reason, 1);
+        let Some(conn) = conn else { return };
+        if !is_told {
+            self.end(now, conn, Ending::Broker(Reason::CannotTell), None, sink);
+            return;
         }
         self.mark_dirty(conn);
         if !saturated && self.connection(conn).is_some_and(|connection| connection.waits) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use martlet_session::{Now, Ticket};
 
 use super::Shard;
+use super::keep::Passing;
 use crate::connection::ClientId;
 use crate::registry::{Keyed, keyed};
 use crate::store::Change;
@@ -62,7 +63,9 @@ impl Lingering {
         let Some(ends) = self.clients.get_mut(client_id) else {
             return Vec::new();
         };
-        ends.iter_mut().for_each(|ended| ended.ticket = Some(ticket));
+        for ended in ends.iter_mut() {
+            ended.ticket = Some(ticket);
+        }
         let numbers = ends.iter().map(|ended| ended.number).collect();
         self.failed.remove(client_id);
         self.wait(client_id, ticket);
@@ -77,8 +80,9 @@ impl Lingering {
                 continue;
             };
             if failed {
-                let of_batch = ends.iter_mut().filter(|ended| ended.ticket == Some(ticket));
-                of_batch.for_each(|ended| ended.ticket = None);
+                for ended in ends.iter_mut().filter(|ended| ended.ticket == Some(ticket)) {
+                    ended.ticket = None;
+                }
                 self.failed.insert(client_id);
                 continue;
             }
@@ -107,7 +111,7 @@ impl Shard {
 
     fn end_again(&self, number: u64) -> Change {
         // What is being passed on is still needed.
-        let over = self.passing.get(&number).and_then(|passing| passing.over());
+        let over = self.passing.get(&number).and_then(Passing::over);
         over.map_or_else(|| Change::ended(number), Change::Session)
     }
 
