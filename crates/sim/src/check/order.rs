@@ -22,6 +22,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         // The first copy may be dropped, and a second one come later.
         let may_drop = || {
             view.store_refused()
+                || view.was_refused(said.publisher)
                 || receipt.qos == Qos::AtMostOnce
                 || said.expires
                 || view.has_dropped(receipt.client, receipt.topic)

@@ -9,6 +9,9 @@ use crate::history::{At, ClientNo, ConnNo, Fact, History, MessageNo, Step, Wille
 /// The reason of a message that could not be read from the store. Nobody knows its topic.
 pub(crate) const UNREADABLE: &str = "unreadable";
 
+/// The reason of a message that the store did not take.
+const REFUSED: &str = "store_failed";
+
 /// A session, from its beginning to its end: client and number.
 pub(crate) type Epoch = (ClientNo, u32);
 
@@ -175,6 +178,13 @@ impl<'a> View<'a> {
     pub(crate) fn was_unreadable(&self, of: ClientNo) -> bool {
         self.history.facts.iter().any(|at| {
             matches!(&at.fact, Fact::BrokerDropped { client: Some(client), reason, .. } if *client == of && reason == UNREADABLE)
+        })
+    }
+
+    /// Whether the store refused a message of a publisher.
+    pub(crate) fn was_refused(&self, of: ClientNo) -> bool {
+        self.history.facts.iter().any(|at| {
+            matches!(&at.fact, Fact::BrokerDropped { client: Some(client), reason, .. } if *client == of && reason == REFUSED)
         })
     }
 
