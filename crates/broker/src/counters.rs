@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::reason::Reason;
+use crate::reason::{Loses, Reason};
 
 macro_rules! counters {
     ($( $(#[$doc:meta])* $name:ident; )*) => {
@@ -19,7 +19,7 @@ macro_rules! counters {
 
         /// The counters of all shards, added up.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct Totals { $( $(#[$doc])* pub $name: u64, )* /** Messages that were dropped. */ pub dropped: u64, /** Messages that the store could not take. */ pub refused: u64 }
+        pub struct Totals { $( $(#[$doc])* pub $name: u64, )* /** Messages that were dropped on their way to sessions. */ pub dropped: u64, /** Messages that were not taken. */ pub refused: u64, /** Those of them that the store could not take. */ pub refused_by_store: u64 }
 
         impl Totals {
             /// Adds up.
@@ -27,8 +27,9 @@ macro_rules! counters {
                 let mut totals = Self::default();
                 for shard in shards {
                     $( totals.$name = totals.$name.wrapping_add(shard.$name.get()); )*
-                    totals.dropped += shard.dropped();
-                    totals.refused += shard.of(Reason::StoreFailed);
+                    totals.dropped += shard.lost(Loses::Copy);
+                    totals.refused += shard.lost(Loses::Message);
+                    totals.refused_by_store += shard.of(Reason::StoreFailed);
                 }
                 totals
             }
@@ -106,17 +107,9 @@ impl Counters {
         self.reasons[reason as usize].get()
     }
 
-    /// Copies that were to be delivered and were not, by a limit of the broker.
-    pub fn dropped(&self) -> u64 {
-        [
-            Reason::QueueFull,
-            Reason::OutputFull,
-            Reason::ShardFull,
-            Reason::NoMember,
-            Reason::SessionEnded,
-        ]
-        .into_iter()
-        .map(|reason| self.of(reason))
-        .sum()
+    /// How often something was lost that way.
+    pub fn lost(&self, what: Loses) -> u64 {
+        let by = Reason::ALL.iter().filter(|reason| reason.loses() == what);
+        by.map(|reason| self.of(*reason)).sum()
     }
 }

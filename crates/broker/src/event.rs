@@ -91,14 +91,16 @@ pub enum Event<'a> {
         /// What it looks like.
         got: &'static str,
     },
-    /// A message was dropped for a session, or not taken from one. The receiver limits the rate.
+    /// Messages were dropped for a session, or not taken from one. The receiver limits the rate.
     Dropped {
         /// The session; none: a message for nobody in particular.
         client_id: Option<&'a str>,
-        /// The topic.
-        topic: &'a str,
+        /// The topic; none: nobody looked.
+        topic: Option<&'a str>,
         /// Why.
         reason: Reason,
+        /// How many.
+        count: u64,
     },
     /// A subscription was refused.
     SubscribeRefused {

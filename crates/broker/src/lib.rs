@@ -35,7 +35,7 @@ pub use event::{Ending, Event};
 pub use limits::{ListenerRules, Settings};
 pub use login::{Login, Revoked, Verdict};
 pub use parcels::Parcels;
-pub use reason::Reason;
+pub use reason::{Loses, Reason};
 pub use seed::Seed;
 pub use shard::{Input, Relocated, Shard, Sink};
 pub use shared::Shared;

@@ -237,6 +237,19 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// A session is over. What it had is told elsewhere, or found without a session at the next start.
+    pub(crate) fn ended(number: u64) -> Self {
+        Self::Ended {
+            number,
+            subscriptions: Vec::new(),
+            keys: Vec::new(),
+            received: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+}
+
 /// A stored session to which a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
@@ -252,6 +265,8 @@ pub struct Recipient {
     pub subscription_ids: Box<[u32]>,
     /// The filter of the shared subscription that it comes by.
     pub shared: Option<Arc<str>>,
+    /// It may have been sent to the session before, so it says DUP.
+    pub resent: bool,
 }
 
 impl Recipient {
@@ -264,7 +279,7 @@ impl Recipient {
             subscription_ids: self.subscription_ids.clone(),
             shared: self.shared.clone(),
             replay: false,
-            resent: false,
+            resent: self.resent,
             at: self.key.at(),
         }
     }

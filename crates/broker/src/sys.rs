@@ -129,7 +129,7 @@ impl Sys {
         if let Some(state) = *shared.store_state.lock() {
             let fix = state.fix().map_or(String::new(), |fix| format!("; {fix}"));
             add("store/state", format!("{}: {}{fix}", state.key(), state.text()));
-            add("store/messages/refused", totals.refused.to_string());
+            add("store/messages/refused", totals.refused_by_store.to_string());
         }
         if self.resident_bytes > 0 {
             add("heap/current", self.resident_bytes.to_string());
@@ -140,6 +140,7 @@ impl Sys {
         add("publish/messages/received", totals.publish_received.to_string());
         add("publish/messages/sent", totals.publish_sent.to_string());
         add("publish/messages/dropped", totals.dropped.to_string());
+        add("publish/messages/refused", totals.refused.to_string());
         add(
             "publish/bytes/received",
             totals.publish_bytes_received.to_string(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use martlet_broker::{Seed, Shard, Shared, StoreState};
+use martlet_broker::{Durability, Seed, Shard, Shared, StoreState};
 use martlet_journal::{RealDisk, Report};
 use martlet_store::{Bell, Engine, Exchange, Limits, Restored, Urgency};
 use parking_lot::{Condvar, Mutex};
@@ -16,6 +16,10 @@ use crate::error::Error;
 use crate::inbox::{Inbox, Item};
 use crate::kill_points;
 use crate::limits::{CLOCK_JUMP_MS, STORE_FILES_NAMED_MAX, STORE_LATER_MS, STORE_TICK_MS};
+
+mod syncer;
+
+use syncer::Syncer;
 
 const TICK: Duration = Duration::from_millis(STORE_TICK_MS);
 
@@ -260,6 +264,8 @@ struct Keeping {
     /// How far the clock of the system was ahead of ours when that was last written.
     ahead_ms: i64,
     told: Told,
+    /// None: each acknowledgement waits for a sync, so syncs may run here.
+    syncer: Option<Syncer>,
     synced_at: Instant,
     watched_at: Instant,
     /// There is more to clean, or to do for a snapshot.
@@ -281,6 +287,9 @@ struct Told {
 impl Keeping {
     fn new(opened: Opened, shared: Arc<Shared>) -> Self {
         let clock = opened.clock;
+        let mut listeners = shared.listeners.iter();
+        let is_apart = listeners.any(|rules| rules.durability != Durability::Fsync);
+        let syncer = is_apart.then(|| Syncer::start(Arc::clone(&opened.bell)));
         Self {
             engine: opened.engine,
             shared,
@@ -289,6 +298,7 @@ impl Keeping {
             clock,
             ahead_ms: ahead_ms(clock),
             told: Told::default(),
+            syncer,
             synced_at: Instant::now(),
             watched_at: Instant::now(),
             is_busy: false,
@@ -298,6 +308,7 @@ impl Keeping {
     fn run(mut self) {
         loop {
             let stops = !self.is_busy && self.bell.wait();
+            self.end_sync(stops);
             kill_points::pass("before-append");
             self.engine.write();
             kill_points::pass("after-append");
@@ -329,11 +340,29 @@ impl Keeping {
 
     fn sync(&mut self) {
         if let Some(job) = self.engine.begin_sync() {
-            let synced = job.run();
-            kill_points::pass("after-sync");
-            self.engine.end_sync(synced);
+            if let Some(syncer) = &mut self.syncer {
+                syncer.begin(job);
+            } else {
+                self.synced(job.run());
+            }
         }
         self.synced_at = Instant::now();
+    }
+
+    /// The end of a sync that ran elsewhere; `stops`: it is waited for, and the next one runs here.
+    fn end_sync(&mut self, stops: bool) {
+        let synced = match (&mut self.syncer, stops) {
+            (Some(syncer), false) => syncer.take_done(),
+            (syncer, _) => syncer.take().and_then(Syncer::stop),
+        };
+        if let Some(synced) = synced {
+            self.synced(synced);
+        }
+    }
+
+    fn synced(&mut self, synced: martlet_journal::Synced) {
+        kill_points::pass("after-sync");
+        self.engine.end_sync(synced);
     }
 
     /// One step of cleaning; others have their turn before the next. Whether there is more to do.

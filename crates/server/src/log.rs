@@ -387,7 +387,8 @@ impl EventLog {
                 client_id,
                 topic,
                 reason,
-            } => self.drops.add(Instant::now(), client_id, topic, reason),
+                count,
+            } => self.drops.add(Instant::now(), client_id, topic, reason, count),
             Event::SubscribeRefused {
                 client_id,
                 filter,

@@ -18,7 +18,7 @@ use crate::inflight::{Acked, Inflight, Resend};
 use crate::limits::{Limits, QueueLimits};
 use crate::message::{Key, MessageView, Offer};
 use crate::queue::{Queue, Queued};
-use crate::received::{Arrival, Owed, Received, Ticket};
+use crate::received::{AckKind, Arrival, Owed, Received, Ticket};
 
 /// What the subscriptions of one session made of a message.
 #[derive(Debug, Clone, Copy)]
@@ -486,6 +486,12 @@ impl Session {
         }
         self.received.owe(owed, ticket);
         self.flush_acks()
+    }
+
+    /// Whether a message of the client waits for that commit: PUBCOMP is for none.
+    pub fn owes_for_message(&self, ticket: Ticket) -> bool {
+        let mut owed = self.received.owed_on(ticket);
+        owed.any(|owed| owed.kind != AckKind::PubComp)
     }
 
     /// A commit ended, badly with that reason and its words. `false` as of `owe`.

@@ -122,9 +122,11 @@ impl DiskStore {
         std::mem::take(&mut self.bells.lock())
     }
 
-    /// Why it keeps nothing any more, if so.
+    /// Why it keeps nothing any more, or has messages that it could not read, if so.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.engine.failure().map(str::to_owned)
+        let (unreadable, why) = self.engine.unreadable();
+        let failure = self.engine.failure().map(str::to_owned);
+        failure.or_else(|| (unreadable > 0).then(|| format!("{unreadable} messages cannot be read: {why}")))
     }
 
     /// What is stored although all sessions are gone, if anything.

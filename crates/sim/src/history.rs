@@ -180,11 +180,13 @@ pub enum Fact {
         has_will: bool,
         why: String,
     },
-    /// The broker dropped a message.
+    /// The broker dropped messages.
     BrokerDropped {
         client: Option<ClientNo>,
-        topic: String,
+        /// None: nobody looked.
+        topic: Option<String>,
         reason: String,
+        count: u64,
     },
     /// A session of the broker ended because nobody came.
     BrokerExpired { client: ClientNo },
@@ -489,7 +491,12 @@ impl fmt::Display for Words<'_> {
             Fact::BrokerEnded {
                 conn, has_will, why, ..
             } => write!(f, "#{conn} broker: ended, will={has_will}: {why}"),
-            Fact::BrokerDropped { topic, reason, .. } => write!(f, "broker: dropped on {topic}: {reason}"),
+            Fact::BrokerDropped {
+                topic, reason, count, ..
+            } => {
+                let topic = topic.as_deref().unwrap_or("?");
+                write!(f, "broker: dropped {count} on {topic}: {reason}")
+            }
             Fact::BrokerExpired { .. } => write!(f, "broker: session expired"),
             Fact::Started { shards, store } => write!(f, "broker: started, {shards} shards, {store} store"),
             Fact::Crashed {

@@ -24,7 +24,7 @@ struct Args {
     /// Play as many seeds as fit
     #[arg(long)]
     minutes: Option<u64>,
-    /// Have the disk fail too: writes, syncs, and all else that can
+    /// Have the disk fail too: writes, syncs, reads, and all else that can
     #[arg(long)]
     harsh: bool,
     /// Cut the power at each point of what short runs do to the disk

@@ -212,11 +212,11 @@ impl Plan {
             play_ms: d.between(10_000, 60_000),
             network,
             parcels_max: *d.pick(&[1, 4, 1_000]),
-            crash_every_ms: crash_every_ms.filter(|_| keeping == Keeping::Disk),
+            crash_every_ms,
             cuts_power: durability == Durability::Fsync,
             durability,
             store: store_limits(d),
-            faults: faults(d),
+            faults: Faults::default(),
             refuses: d.one_in(3),
             fills: d.one_in(6),
             settings: settings(d, is_tight),
@@ -225,10 +225,14 @@ impl Plan {
             bug,
         };
         plan.settings.durability = durability;
-        if !is_harsh {
-            plan.soften();
-        }
         plan.cast(d);
+        if is_harsh {
+            plan.keeping = Keeping::Disk;
+            plan.faults = faults(d);
+        }
+        if plan.keeping != Keeping::Disk {
+            plan.crash_every_ms = None;
+        }
         plan
     }
 
@@ -246,11 +250,6 @@ impl Plan {
             persona.is_steady = false;
         }
         plan
-    }
-
-    /// The disk never fails.
-    fn soften(&mut self) {
-        self.faults = Faults::default();
     }
 
     fn cast(&mut self, d: &mut Draws) {
@@ -330,14 +329,15 @@ fn store_limits(d: &mut Draws) -> martlet_store::Limits {
     limits
 }
 
+/// A disk that fails. Reads fail so often, because a message is given up only when three have failed.
 fn faults(d: &mut Draws) -> Faults {
-    let mut faults = Faults::default();
-    if d.one_in(5) {
-        faults.writes_one_in = *d.pick(&[0, 30, 200]);
-        faults.syncs_one_in = *d.pick(&[0, 50, 200]);
-        faults.others_one_in = *d.pick(&[0, 100]);
+    Faults {
+        writes_one_in: *d.pick(&[0, 30, 200]),
+        syncs_one_in: *d.pick(&[0, 50, 200]),
+        reads_one_in: *d.pick(&[0, 3, 20]),
+        others_one_in: *d.pick(&[0, 100]),
+        ..Faults::default()
     }
-    faults
 }
 
 fn policy(d: &mut Draws, is_tight: bool) -> martlet_session::Policy {

@@ -306,10 +306,12 @@ impl Sink for Turn<'_> {
                 client_id,
                 topic,
                 reason,
+                count,
             } => Fact::BrokerDropped {
                 client: client_id.and_then(client),
-                topic: topic.to_owned(),
+                topic: topic.map(str::to_owned),
                 reason: words(reason),
+                count,
             },
             Event::Expired { client_id } => match client(client_id) {
                 Some(client) => Fact::BrokerExpired { client },

@@ -7,6 +7,7 @@ use martlet_sim::{Play, cuts, run};
 /// `cargo xtask sim` plays more.
 const SEEDS: u64 = 300;
 const SHORT_RUNS: u64 = 6;
+const HARSH_SEEDS: u64 = 60;
 
 /// A bug that is not found within so many seeds is not found by whole runs.
 const SEEDS_TO_FIND: u64 = 60;
@@ -23,6 +24,22 @@ fn promises_hold() {
         });
         let broken = check(&history);
         assert!(broken.is_empty(), "cargo xtask sim --seed {seed}: {broken:#?}");
+    }
+}
+
+#[test]
+fn promises_hold_on_a_disk_that_fails() {
+    for seed in 0..HARSH_SEEDS {
+        let history = run(Play {
+            seed,
+            is_harsh: true,
+            ..Play::default()
+        });
+        let broken = check(&history);
+        assert!(
+            broken.is_empty(),
+            "cargo xtask sim --harsh --seed {seed}: {broken:#?}"
+        );
     }
 }
 

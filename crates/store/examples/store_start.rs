@@ -78,6 +78,7 @@ fn fill(engine: &mut Engine<RealDisk>, messages: u64, payload_bytes: usize) {
             retain: false,
             subscription_ids: Box::default(),
             shared: None,
+            resent: false,
         };
         let message = Arc::new(message);
         let recipients = vec![recipient];

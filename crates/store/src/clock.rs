@@ -2,6 +2,9 @@
 
 use crate::bytes::{Reader, Writer};
 
+/// A clock that shows less has not been set: 1 January 2024. Boards without a battery start in 1970.
+const SET_FROM_MS: u64 = 1_704_067_200_000;
+
 /// What a record of the clock says: what it showed, and what the clock of the system showed then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
@@ -11,9 +14,11 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// What it shows when the clock of the system shows `system_ms`: as much has passed as on that one, but never
-    /// less than nothing.
+    /// less than nothing, and nothing if that one has been set for the first time since.
     pub(crate) fn at(self, system_ms: u64) -> u64 {
-        self.shown_ms + system_ms.saturating_sub(self.system_ms)
+        let is_first_set = self.system_ms < SET_FROM_MS && system_ms >= SET_FROM_MS;
+        let passed_ms = system_ms.saturating_sub(self.system_ms);
+        self.shown_ms + if is_first_set { 0 } else { passed_ms }
     }
 
     pub(crate) fn write(self, out: &mut Vec<u8>) {
@@ -43,6 +48,13 @@ mod tests {
         };
         assert_eq!(reading.at(700), 1_200);
         assert_eq!(reading.at(100), 1_000);
+        assert_eq!(reading.at(SET_FROM_MS), 1_000, "it was 1970 before");
+        let known = Reading {
+            system_ms: SET_FROM_MS,
+            ..reading
+        };
+        assert_eq!(known.at(SET_FROM_MS + 5), 1_005);
+        assert_eq!(known.at(7), 1_000);
         let mut bytes = Vec::new();
         reading.write(&mut bytes);
         assert_eq!(Reading::read(&bytes), Some(reading));

@@ -123,6 +123,7 @@ impl Times {
 
 const RETAIN: u8 = 4;
 const SHARED: u8 = 8;
+const RESENT: u8 = 16;
 const PUBLISHER: u8 = 8;
 const OVER: u8 = 1;
 const AWAY: u8 = 2;
@@ -218,7 +219,10 @@ pub(crate) fn write_recipient(out: &mut Vec<u8>, recipient: &Recipient) {
     out.number(recipient.session);
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
     out.byte(
-        recipient.qos.as_u8() | flag(recipient.retain, RETAIN) | flag(recipient.shared.is_some(), SHARED),
+        recipient.qos.as_u8()
+            | flag(recipient.retain, RETAIN)
+            | flag(recipient.shared.is_some(), SHARED)
+            | flag(recipient.resent, RESENT),
     );
     out.number(recipient.subscription_ids.len() as u64);
     for id in &recipient.subscription_ids {
@@ -252,6 +256,7 @@ pub fn read_recipient(bytes: &[u8]) -> Option<(Recipient, &[u8])> {
         retain: flags & RETAIN != 0,
         subscription_ids: subscription_ids.into(),
         shared,
+        resent: flags & RESENT != 0,
     };
     Some((recipient, bytes.0))
 }
@@ -549,6 +554,7 @@ mod tests {
             retain: true,
             subscription_ids: [1, 70_000].into(),
             shared: Some("$share/g/a/+".into()),
+            resent: true,
         };
         let mut bytes = Vec::new();
         write_recipient(&mut bytes, &recipient);

@@ -166,6 +166,7 @@ impl Writer {
             retain: false,
             subscription_ids: Box::default(),
             shared: None,
+            resent: false,
         };
         let both = |number| {
             vec![
@@ -219,6 +220,7 @@ impl Writer {
             retain: false,
             subscription_ids: [7].into(),
             shared: None,
+            resent: false,
         };
         for (number, payload) in [(30, "sent"), (31, "received"), (32, "completed")] {
             self.commit(vec![Change::Queued {
@@ -293,6 +295,7 @@ impl Writer {
             retain: false,
             subscription_ids: [(1 << 28) - 1].into(),
             shared: None,
+            resent: false,
         };
         let queued = Change::Queued {
             message: Arc::new(shared.clone()),
@@ -312,6 +315,7 @@ impl Writer {
                 retain: false,
                 subscription_ids: Box::default(),
                 shared: None,
+                resent: false,
             };
             let stays = number % 13 == 0;
             let text = if stays {

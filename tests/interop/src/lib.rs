@@ -59,6 +59,24 @@ impl Broker {
         })
     }
 
+    /// The same with a configuration, which is told the port that its first listener is to have.
+    pub fn start_configured(
+        name: &str,
+        data: &Path,
+        config: &dyn Fn(u16) -> String,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::start_by(name, |port, folder| {
+            let path = folder.join("broker.conf");
+            std::fs::write(&path, config(port)).expect("cannot write the configuration");
+            let mut command = bare(data);
+            command.arg("-c").arg(path).arg("--data-dir").arg(data);
+            command.args(arguments).envs(variables.iter().copied());
+            command
+        })
+    }
+
     /// Starts Debian's mosquitto, for what is to work with other brokers too.
     pub fn start_mosquitto(name: &str) -> Self {
         Self::start_by(name, mosquitto)
@@ -94,7 +112,7 @@ impl Broker {
             let mut command = if on_mosquitto() {
                 Command::new("mosquitto")
             } else {
-                bare()
+                bare(&folder.join("data"))
             };
             command.arg("-c").arg(config);
             let mut broker = Self::run_in(folder, port, &mut command);
@@ -207,7 +225,7 @@ fn command(port: u16, folder: &Path, data: &Path) -> Command {
     if on_mosquitto() {
         return mosquitto(port, folder);
     }
-    let mut command = bare();
+    let mut command = bare(data);
     command.args(["--bind", "127.0.0.1", "-p", &port.to_string()]);
     command.arg("--data-dir").arg(data);
     command
@@ -225,14 +243,46 @@ fn mosquitto(port: u16, folder: &Path) -> Command {
     command
 }
 
-/// `martlet broker` without options, not started yet. Its store is in a folder that no other has.
-pub fn bare() -> Command {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
-    let data = std::env::temp_dir().join(format!("martlet-bare-{}-{nth}", std::process::id()));
+/// `martlet broker` without options, not started yet; its store is in that folder.
+pub fn bare(folder: &Path) -> Command {
     let mut command = Command::new(binary());
-    command.arg("broker").env("STATE_DIRECTORY", data);
+    command.arg("broker").env("STATE_DIRECTORY", folder);
     command
+}
+
+/// A folder for a test's files, which is gone with its owner, also if the test fails.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes an empty one that no other has.
+    pub fn new(name: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(folder_of(&format!("{name}-{nth}")))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process that is killed with its owner, also if the test fails.
+#[derive(Debug)]
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The built `martlet`.

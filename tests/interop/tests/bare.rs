@@ -1,30 +1,22 @@
 //! `martlet broker` without options.
 
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use martlet_interop::{bare, text};
-
-struct Kill(Child);
-
-impl Drop for Kill {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use martlet_interop::{Folder, Killed, bare, text};
 
 #[test]
 fn listens_on_port_1883() {
     let address = "127.0.0.1:1883";
     let free = TcpListener::bind(address).is_ok();
-    let broker = bare()
+    let folder = Folder::new("bare");
+    let broker = bare(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn();
-    let mut broker = Kill(broker.expect("the binary starts"));
+    let mut broker = Killed(broker.expect("the binary starts"));
     let start = Instant::now();
     let ended = loop {
         assert!(

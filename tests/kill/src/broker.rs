@@ -218,7 +218,7 @@ fn command(folder: &Path, port: u16, durability: Durability, has_points: bool) -
     if on_mosquitto() {
         return mosquitto(folder, &data, port);
     }
-    let mut command = bare();
+    let mut command = bare(&data);
     if has_points {
         command = Command::new(with_points().expect("somebody looked"));
         command.arg("broker");

@@ -28,13 +28,40 @@ impl Live {
         Self::spawn(name, Some(data), settings, variables)
     }
 
+    /// The same with a configuration, which is told the port that its first listener is to have.
+    pub fn start_configured(
+        name: &str,
+        data: &Path,
+        config: &dyn Fn(u16) -> String,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::of(
+            |name, variables| {
+                let interval = ["--set", "sys_interval=1"];
+                Broker::start_configured(name, data, config, &interval, variables)
+            },
+            name,
+            variables,
+        )
+    }
+
     fn spawn(name: &str, data: Option<&Path>, settings: &[&str], variables: &[(&str, &str)]) -> Self {
         let settings = settings.iter().chain(&["sys_interval=1"]);
         let arguments: Vec<&str> = settings.flat_map(|set| ["--set", set]).collect();
+        let start =
+            |name: &str, variables: &[(&str, &str)]| Broker::start_on(name, data, &arguments, variables);
+        Self::of(start, name, variables)
+    }
+
+    fn of(
+        start: impl FnOnce(&str, &[(&str, &str)]) -> Broker,
+        name: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         // Memory is measured, so it is to be had in small pages: mimalloc asks for huge ones, of which all is
         // resident when a byte is used.
         let variables = [&[("MIMALLOC_ALLOW_THP", "0")], variables].concat();
-        let mut broker = Broker::start_on(&format!("robustness-{name}"), data, &arguments, &variables);
+        let mut broker = start(&format!("robustness-{name}"), &variables);
         let pid = broker.process().id();
         Self { broker, pid }
     }

@@ -1,4 +1,4 @@
-//! A data folder on a disk that fills up and fails when it is told to.
+//! A data folder on a disk that fills up, fails and hangs when it is told to, beside a clock that can be set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,6 +6,10 @@ use std::process::Command;
 use martlet_interop::{run, target, text};
 
 use crate::Live;
+
+/// Files that say what is wrong.
+const HELD: &str = "held";
+const CLOCK: &str = "clock";
 
 /// A data folder, and the library that stands between a broker and its disk. It outlives brokers.
 #[derive(Debug)]
@@ -38,18 +42,29 @@ impl TroubledDisk {
 
     /// Starts a broker on it.
     pub fn start(&self, name: &str, settings: &[&str]) -> Live {
+        self.with_variables(|variables| Live::start_on(name, &self.data(), settings, variables))
+    }
+
+    /// The same with a configuration, which is told the port that its first listener is to have.
+    pub fn start_configured(&self, name: &str, config: &dyn Fn(u16) -> String) -> Live {
+        self.with_variables(|variables| Live::start_configured(name, &self.data(), config, variables))
+    }
+
+    fn with_variables(&self, start: impl FnOnce(&[(&str, &str)]) -> Live) -> Live {
         let path = |name| self.folder.join(name).display().to_string();
         let variables = [
             ("LD_PRELOAD", self.library.display().to_string()),
             ("MARTLET_TROUBLE_FOLDER", self.data().display().to_string()),
             ("MARTLET_TROUBLE_FULL", path("full")),
             ("MARTLET_TROUBLE_SYNC", path("sync-fails")),
+            ("MARTLET_TROUBLE_HOLD", path(HELD)),
+            ("MARTLET_TROUBLE_CLOCK", path(CLOCK)),
         ];
         let variables: Vec<_> = variables
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        Live::start_on(name, &self.data(), settings, &variables)
+        start(&variables)
     }
 
     /// The folder of the store.
@@ -79,6 +94,24 @@ impl TroubledDisk {
     /// There is room again.
     pub fn free(&self) {
         std::fs::remove_file(self.folder.join("full")).expect("it was full");
+    }
+
+    /// From now on no sync ends, until it is let go.
+    pub fn hold_syncs(&self) {
+        std::fs::write(self.folder.join(HELD), "").expect("it can be written");
+    }
+
+    /// Syncs end again.
+    pub fn let_syncs_go(&self) {
+        std::fs::remove_file(self.folder.join(HELD)).expect("they were held");
+    }
+
+    /// From now on the clock of the system is wrong by so many seconds.
+    pub fn set_clock(&self, wrong_s: i64) {
+        // A name that appears with its content.
+        let (begun, done) = (self.folder.join("begun"), self.folder.join(CLOCK));
+        std::fs::write(&begun, wrong_s.to_string()).expect("it can be written");
+        std::fs::rename(begun, done).expect("it can be renamed");
     }
 
     /// From now on syncs fail, or no longer do.

@@ -3,6 +3,8 @@
  * MARTLET_TROUBLE_FOLDER  the folder
  * MARTLET_TROUBLE_FULL    a file; while it is there, it says how many bytes the files of the folder have room for
  * MARTLET_TROUBLE_SYNC    a file; while it is there, a sync in the folder fails with EIO
+ * MARTLET_TROUBLE_HOLD    a file; while it is there, a sync in the folder does not end
+ * MARTLET_TROUBLE_CLOCK   a file; while it is there, it says by how many seconds the clock of the system is wrong
  *
  * A write that does not fit writes what does, and then fails with ENOSPC, as a file system does. */
 #define _GNU_SOURCE
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Whether an open file is the folder or in it. */
@@ -80,8 +83,13 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset)
     return next(fd, bytes, count, offset);
 }
 
+/* A look is due each so many nanoseconds. */
+static const struct timespec LOOK = {0, 2000000};
+
 static int fails(int fd)
 {
+    while (is_there("MARTLET_TROUBLE_HOLD") && is_ours(fd))
+        nanosleep(&LOOK, NULL);
     if (!is_there("MARTLET_TROUBLE_SYNC") || !is_ours(fd))
         return 0;
     errno = EIO;
@@ -102,4 +110,21 @@ int fdatasync(int fd)
     if (next == NULL)
         next = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     return fails(fd) ? -1 : next(fd);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    static int (*next)(clockid_t, struct timespec *);
+    if (next == NULL)
+        next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int outcome = next(clock, now);
+    const char *path = clock == CLOCK_REALTIME ? getenv("MARTLET_TROUBLE_CLOCK") : NULL;
+    FILE *told = path == NULL ? NULL : fopen(path, "r");
+    long long wrong = 0;
+    if (told == NULL)
+        return outcome;
+    if (fscanf(told, "%lld", &wrong) == 1)
+        now->tv_sec += (time_t)wrong;
+    fclose(told);
+    return outcome;
 }

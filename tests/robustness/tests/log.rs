@@ -1,31 +1,23 @@
 //! A log that nobody reads.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use martlet_interop::{bare, free_port};
+use martlet_interop::{Folder, Killed, bare, free_port};
 use martlet_robustness::{Client, Options, wait};
 
 /// More lines than the queue of the log (8,192) and a pipe (64 KiB) take.
 const LINES: u64 = 20_000;
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Nobody reads the other end of the pipe, and the broker goes on. What did not fit is counted, so that what was
 /// written and what was lost make up all that was to be said.
 #[test]
 fn a_log_that_nobody_reads_holds_nobody_up() {
     let port = free_port();
-    let child = bare()
+    let folder = Folder::new("log");
+    let child = bare(folder.path())
         .args(["--bind", "127.0.0.1", "-p", &port.to_string(), "-v"])
         .args(["--set", "sys_interval=0"])
         .stdin(Stdio::null())

@@ -206,7 +206,7 @@ fn all_sessions_together_have_their_limit() {
 #[test]
 fn retained_messages_take_little_memory() {
     const COUNT: u64 = 200_000;
-    const BYTES_MAX: u64 = 500;
+    const BYTES_MAX: u64 = 400;
     let mut broker = Live::start("memory-retained", &[]);
     let mut publisher = broker.client("publisher");
     let payload = [b'.'; 100];

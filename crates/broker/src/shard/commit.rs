@@ -54,13 +54,23 @@ pub(super) enum Pending {
 impl Shard {
     pub(super) fn submit(&mut self, now: Now, durability: Durability, changes: Vec<Change>) -> Ticket {
         let ticket = self.ticket();
+        self.submit_with(now, ticket, durability, changes);
+        ticket
+    }
+
+    pub(super) fn submit_with(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        durability: Durability,
+        changes: Vec<Change>,
+    ) {
         let batch = Batch {
             ticket: Some(ticket),
             durability,
             changes,
         };
         self.store.submit(now, batch);
-        ticket
     }
 
     /// A ticket for a batch. Those of different shards differ, so that one store can serve them all.
@@ -80,6 +90,7 @@ impl Shard {
                     continue;
                 }
             };
+            self.settle_lingering(now, ticket, failed);
             if !self.retaining.is_empty()
                 && let Some((topic, version)) = self.retaining.remove(&ticket)
             {
@@ -90,8 +101,9 @@ impl Shard {
                     self.counters().count(reason, 1);
                     sink.event(Event::Dropped {
                         client_id: None,
-                        topic: topic.as_str(),
+                        topic: Some(topic.as_str()),
                         reason,
+                        count: 1,
                     });
                 }
             }
@@ -137,7 +149,12 @@ impl Shard {
                     let slot = self.sessions.get_mut(session);
                     slot.will = None;
                     let name = slot.me;
-                    self.refuse_accepted(now, conn, Reason::StoreFailed, sink);
+                    if is_new {
+                        // It is not in the store, so its end is nothing to store either.
+                        slot.session.number = 0;
+                        self.shared.stored.set(name, 0);
+                    }
+                    self.refuse_accepted(now, conn, Reason::NotStored, sink);
                     if is_new && self.sessions.find_mut(name).is_some() {
                         self.end_session(now, session, sink);
                     }
@@ -165,7 +182,7 @@ impl Shard {
                     let link = self.sessions.get(session).session.link.as_ref();
                     if link.is_some_and(|link| !link.agreed.can_refuse_subscribe) {
                         // Its SUBACK knows no refusal.
-                        self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                        self.end(now, conn, Ending::Broker(Reason::NotStored), None, sink);
                         return;
                     }
                     reasons.fill(ReasonCode::QuotaExceeded);
@@ -194,7 +211,7 @@ impl Shard {
                     let link = self.sessions.get(session.index).session.link.as_ref();
                     if link.is_some_and(|link| !link.agreed.can_refuse_publish) {
                         // Its UNSUBACK cannot say that the subscription stays.
-                        self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+                        self.end(now, conn, Ending::Broker(Reason::NotStored), None, sink);
                         return;
                     }
                     reasons.fill(ReasonCode::Unspecified);
@@ -216,15 +233,16 @@ impl Shard {
         let Some(slot) = self.sessions.find_mut(name) else {
             return;
         };
+        let is_refused = failed && slot.session.owes_for_message(ticket);
         let is_told = slot.session.settle(ticket, failure);
-        let Some(conn) = slot.conn else { return };
-        if !is_told {
-            self.end(now, conn, Ending::Broker(reason), None, sink);
-            return;
+        let (conn, saturated) = (slot.conn, slot.session.is_saturated());
+        if is_refused {
+            self.dropped_unseen(Some(name), reason, 1, sink);
         }
-        let saturated = slot.session.is_saturated();
-        if failed {
-            self.counters().count(reason, 1);
+        let Some(conn) = conn else { return };
+        if !is_told {
+            self.end(now, conn, Ending::Broker(Reason::CannotTell), None, sink);
+            return;
         }
         self.mark_dirty(conn);
         if !saturated && self.connection(conn).is_some_and(|connection| connection.waits) {

@@ -69,7 +69,7 @@ impl Shard {
                 return self.relocate(conn, shard, rest, sink);
             }
             if shared.registry.len() as u64 > shared.settings.sessions_max {
-                shared.registry.release(&client_id);
+                self.release(&client_id);
                 return self.refuse_for(conn, connect, Reason::TooManySessions, sink);
             }
         }
@@ -147,23 +147,27 @@ impl Shard {
     /// CONNECT is no more.
     fn commit_connect(&mut self, now: Now, conn: ConnId, index: u32) -> Option<Ticket> {
         let durability = self.durability_of(conn);
-        if self.sessions.get(index).session.number == 0 {
-            // Also for the end of a session that another connection asked for, whose CONNACK never left.
-            let ends = self
-                .ending
-                .is_some_and(|ticket| self.pending.contains_key(&ticket));
-            let waits = (self.has_loose() || ends) && durability != Durability::None;
-            self.ending = waits.then(|| self.loose_ticket());
-            return self.ending;
+        let session = &self.sessions.get(index).session;
+        let is_stored = session.number != 0;
+        let client_id = Arc::clone(&session.client_id);
+        // Also one that ended before this CONNECT, if that is not durable yet or could not be stored.
+        let lingers = self.lingering.holds(&client_id);
+        if durability == Durability::None || !(is_stored || lingers) {
+            if is_stored {
+                self.submit_loose(now);
+                self.keep(Change::Session(self.stored_session(index)));
+            }
+            return None;
         }
         // What its session did before comes before it.
         self.submit_loose(now);
-        let change = Change::Session(self.stored_session(index));
-        if durability == Durability::None {
-            self.keep(change);
-            return None;
+        let ticket = self.ticket();
+        let mut changes = self.ends_again(&client_id, ticket);
+        if is_stored {
+            changes.push(Change::Session(self.stored_session(index)));
         }
-        Some(self.submit(now, durability, vec![change]))
+        self.submit_with(now, ticket, durability, changes);
+        Some(ticket)
     }
 
     /// The session lives in another shard, so the connection goes there with all that it sent.

@@ -139,7 +139,7 @@ impl Shard {
             };
             let again = match chosen {
                 Some(_) => None,
-                None => self.address_again(offer.view(), group, &member),
+                None => self.address_again(offer, group, &member),
             };
             let at = chosen.map_or(0, |(_, at)| at);
             let went = match &again {
@@ -262,8 +262,32 @@ impl Shard {
             .map(|slot| &*slot.session.client_id);
         sink.event(Event::Dropped {
             client_id,
-            topic: view.topic.as_str(),
+            topic: Some(view.topic.as_str()),
             reason,
+            count: 1,
+        });
+    }
+
+    /// The same of messages of which nobody looks at the topics.
+    pub(super) fn dropped_unseen(
+        &mut self,
+        name: Option<SessionRef>,
+        reason: Reason,
+        count: u64,
+        sink: &mut impl Sink,
+    ) {
+        if count == 0 {
+            return;
+        }
+        self.counters().count(reason, count);
+        let client_id = name
+            .and_then(|name| self.sessions.find_mut(name))
+            .map(|slot| &*slot.session.client_id);
+        sink.event(Event::Dropped {
+            client_id,
+            topic: None,
+            reason,
+            count,
         });
     }
 }

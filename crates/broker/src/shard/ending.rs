@@ -209,29 +209,37 @@ impl Shard {
         let over = Over::of(&slot);
         self.forget_loose(slot.me, slot.session.number);
         self.leave_router(now, &mut slot);
-        self.shared.registry.release(&slot.session.client_id);
+        let client_id = Arc::clone(&slot.session.client_id);
         if let Some(will) = slot.will.take() {
             self.publish_message(now, &will.into_message(now), Some(slot.me), sink);
         }
         self.pass_on(now, slot, over, sink);
+        self.release(&client_id);
     }
 
     /// What came by shared subscriptions and is not finished: QoS 1, and what was never sent, goes to another
     /// member; QoS 2 that was sent dies with its session [MQTT5-4.8.2-5].
     fn pass_on(&mut self, now: Now, slot: Slot, over: Option<Over>, sink: &mut impl Sink) {
         let lost = slot.session.queued_len();
+        let client_id = Arc::clone(&slot.session.client_id);
         let mut passed = 0;
         let mut remains = slot.session.into_remains();
         for queued in std::mem::take(&mut remains.shared) {
             passed += usize::from(self.pass_on_one(now, slot.me, &queued, sink));
         }
         let waits = if over.is_some() { remains.away.len() } else { 0 };
-        let lost = lost.saturating_sub(passed + waits);
+        let lost = lost.saturating_sub(passed + waits) as u64;
         if lost > 0 {
-            self.counters().count(Reason::SessionEnded, lost as u64);
+            self.counters().count(Reason::SessionEnded, lost);
+            sink.event(Event::Dropped {
+                client_id: Some(&client_id),
+                topic: None,
+                reason: Reason::SessionEnded,
+                count: lost,
+            });
         }
         if let Some(over) = over {
-            self.end_stored(over, remains);
+            self.end_stored(over, remains, sink);
         }
     }
 
@@ -251,7 +259,8 @@ impl Shard {
         let Some(group) = group else { return false };
         let mut offer = Offer::kept(&queued.message);
         // Another member may have got it before a crash that forgot about it.
-        offer.resent = (1..=self.restored_up_to).contains(&queued.message.number.get());
+        let is_restored = (1..=self.restored_up_to).contains(&queued.message.number.get());
+        offer.resent = queued.resent || is_restored;
         self.deliver_shared(now, &group, &mut offer, vec![from], None, sink);
         true
     }

@@ -34,6 +34,8 @@ pub(super) struct Loose {
 #[derive(Debug)]
 pub(super) struct Passing {
     me: SessionRef,
+    /// The session, marked as over; none: it ended before the broker was started.
+    over: Option<StoredSession>,
     left: VecDeque<Key>,
     ended: Change,
     lost: u64,
@@ -48,10 +50,16 @@ impl Passing {
                 generation: u16::MAX,
                 index: u32::MAX,
             },
+            over: None,
             left: left.into(),
             ended,
             lost: 0,
         }
+    }
+
+    /// What the store is to know of the session until all is passed on.
+    pub(super) fn over(&self) -> Option<StoredSession> {
+        self.over.clone()
     }
 }
 
@@ -158,6 +166,7 @@ impl Shard {
                     retain: view.retain && hit.retain_as_published(),
                     subscription_ids: route.identifiers(hit).into(),
                     shared: None,
+                    resent: false,
                 });
             }
         }
@@ -182,20 +191,23 @@ impl Shard {
             retain: view.retain && options.retain_as_published(),
             subscription_ids: identifier.as_slice().into(),
             shared: Some(Arc::clone(group.filter())),
+            resent: false,
         })
     }
 
     /// A member of a group gets what another could not take: if it is stored, the message is stored once more, for it.
     pub(super) fn address_again(
         &mut self,
-        view: &MessageView<'_>,
+        offer: &Offer<'_>,
         group: &Group,
         member: &Member,
     ) -> Option<Arc<Message>> {
+        let view = offer.view();
         if !self.keeps || view.qos == Qos::AtMostOnce {
             return None;
         }
         let mut recipient = self.recipient_in(view, 0, group, member)?;
+        recipient.resent = offer.resent;
         let mut message = view.to_message();
         message.number = self.shared.take_numbers(1).into();
         recipient.key = Key::new(message.number.get(), 0);
@@ -231,11 +243,6 @@ impl Shard {
     /// Whether a message was stored for somebody in this turn, on its way to another.
     pub(super) fn has_addressed_again(&self) -> bool {
         self.loose.has_again
-    }
-
-    /// Whether anything goes out at the end of this turn.
-    pub(super) fn has_loose(&self) -> bool {
-        !self.loose.changes.is_empty()
     }
 
     /// The ticket of what goes out at the end of this turn.
@@ -337,7 +344,7 @@ impl Shard {
             if failed {
                 slot.session.identifier_not_kept(id);
                 if let Some(conn) = slot.conn {
-                    let ending = crate::event::Ending::Broker(Reason::StoreFailed);
+                    let ending = crate::event::Ending::Broker(Reason::NotStored);
                     self.end(now, conn, ending, None, sink);
                 }
                 continue;
@@ -383,9 +390,7 @@ impl Shard {
                     return;
                 };
                 let gone = slot.session.loaded(page.messages);
-                if gone > 0 {
-                    self.counters().count(Reason::Unreadable, gone as u64);
-                }
+                self.dropped_unseen(Some(name), Reason::Unreadable, gone as u64, sink);
                 self.keep_effects(name.index);
                 self.pump(now, name.index);
                 // Without a connection nothing was sent, and the books must be right all the same.
@@ -408,21 +413,30 @@ impl Shard {
                     // With what the other member got, or a crash would have it passed on again.
                     self.keep(Change::Done { key: loaded.key });
                 }
-                self.go_on_passing(number, passing);
+                self.go_on_passing(number, passing, sink);
             }
         }
     }
 
     /// Loads what is left to be passed on; then the session is over in the store too.
-    pub(super) fn go_on_passing(&mut self, number: u64, passing: Passing) {
+    fn go_on_passing(&mut self, number: u64, passing: Passing, sink: &mut impl Sink) {
+        let lost = passing.lost;
+        if self.load_passing(number, passing) {
+            self.dropped_unseen(None, Reason::SessionEnded, lost, sink);
+        }
+    }
+
+    /// The next step of it; whether it was the last.
+    pub(super) fn load_passing(&mut self, number: u64, passing: Passing) -> bool {
         let keys: Vec<_> = passing.left.iter().take(PASSED_AT_ONCE).copied().collect();
         if keys.is_empty() {
-            self.counters().count(Reason::SessionEnded, passing.lost);
-            return self.keep(passing.ended);
+            self.keep(passing.ended);
+            return true;
         }
         let purpose = Purpose::PassOn(number);
         self.store.load(Load { purpose, keys });
         self.passing.insert(number, passing);
+        false
     }
 
     /// A session as it is to be stored now.
@@ -440,29 +454,44 @@ impl Shard {
     }
 
     /// A stored session has ended: what is left of it goes, once what came by shared subscriptions has been passed on.
-    pub(super) fn end_stored(&mut self, over: Over, remains: Remains) {
+    pub(super) fn end_stored(&mut self, over: Over, remains: Remains, sink: &mut impl Sink) {
         let number = over.session.number;
-        let mut keys = remains.keys;
-        let away = remains.away;
-        keys.extend(&away);
+        self.shared.stored.set(over.me, 0);
+        self.linger(&over.session.client_id, number);
+        if !over.has_shared_away {
+            let keys = remains.keys.into_iter().chain(remains.away).collect();
+            return self.keep(Change::Ended {
+                number,
+                subscriptions: over.subscriptions,
+                keys,
+                received: remains.received,
+                sent: remains.sent,
+            });
+        }
+        // What was in memory has been passed on in this very batch, and must not be once more after a crash.
+        let session = number;
+        let gone = remains.keys.into_iter().map(|key| Change::Done { key });
+        let released = remains.received.into_iter();
+        let completed = remains.sent.into_iter();
+        let gone = gone
+            .chain(released.map(|id| Change::Released { session, id }))
+            .chain(completed.map(|id| Change::Completed { session, id }));
+        gone.for_each(|change| self.keep(change));
+        self.keep(Change::Session(over.session.clone()));
         let ended = Change::Ended {
             number,
             subscriptions: over.subscriptions,
-            keys,
-            received: remains.received,
-            sent: remains.sent,
+            keys: remains.away.clone(),
+            received: Vec::new(),
+            sent: Vec::new(),
         };
-        self.shared.stored.set(over.me, 0);
-        if !over.has_shared_away {
-            return self.keep(ended);
-        }
-        self.keep(Change::Session(over.session));
         let passing = Passing {
             me: over.me,
-            left: away.into(),
+            over: Some(over.session),
+            left: remains.away.into(),
             ended,
             lost: 0,
         };
-        self.go_on_passing(number, passing);
+        self.go_on_passing(number, passing, sink);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing in here takes a lock but a miss of the route cache, retained messages, and the registry at connect.
 //! Each file below is one part of what a shard does: `incoming`, `login`, `identity`, `connect`, `publish`, `deliver`,
-//! `subscribe`, `subscribing`, `unsubscribing`, `ending`, `leaving`, `held`, `commit`, `keep`, `restore` and `time`.
+//! `subscribe`, `subscribing`, `unsubscribing`, `ending`, `leaving`, `lingering`, `held`, `commit`, `keep`, `restore` and `time`.
 
 mod commit;
 mod connect;
@@ -13,6 +13,7 @@ mod identity;
 mod incoming;
 mod keep;
 mod leaving;
+mod lingering;
 mod login;
 mod publish;
 mod restore;
@@ -28,7 +29,7 @@ use bytes::Bytes;
 use martlet_codec::{Packet, TopicBuf};
 use martlet_session::{Effect, Now, Output, Session, Tally, Ticket, Turn};
 
-use crate::connection::{ConnId, Connection, Peer, Phase};
+use crate::connection::{ClientId, ConnId, Connection, Peer, Phase};
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::login::{Login, Revoked, Verdict};
@@ -142,8 +143,7 @@ pub struct Shard {
     retaining: Keyed<Ticket, (TopicBuf, u64)>,
     /// Messages with numbers up to this one were stored before the broker was started.
     restored_up_to: u64,
-    /// The last batch with the end of a session that a CONNACK waits for.
-    ending: Option<Ticket>,
+    lingering: lingering::Lingering,
     /// Bytes of stored messages that are in memory.
     window_bytes: usize,
     /// What of the messages of one queue may be in memory.
@@ -156,6 +156,8 @@ pub struct Shard {
     buffers: Vec<Vec<u8>>,
     scratch: Vec<u8>,
     tally: Tally,
+    /// What sessions dropped while they were pumped, until the end of a turn: at most two entries a pump.
+    drops: Vec<(ClientId, Reason, u32)>,
     /// The buffer that a large packet is decoded from: recipients may share parts of it.
     arriving: Option<Bytes>,
 }
@@ -192,7 +194,7 @@ impl Shard {
             passing: keyed(seed.draw()),
             retaining: keyed(seed.draw()),
             restored_up_to: 0,
-            ending: None,
+            lingering: lingering::Lingering::new(seed.draw()),
             window_bytes: 0,
             window_bytes_max: shared.settings.session.window_bytes,
             dirty: Vec::new(),
@@ -201,6 +203,7 @@ impl Shard {
             buffers: Vec::new(),
             scratch: Vec::new(),
             tally: Tally::default(),
+            drops: Vec::new(),
             arriving: None,
             seed,
             shared,
@@ -258,6 +261,9 @@ impl Shard {
         }
         self.flush_store(now);
         self.count_tally();
+        if !self.drops.is_empty() {
+            self.tell_drops(sink);
+        }
     }
 
     /// When to hand in `Input::Time` next.
@@ -414,8 +420,37 @@ impl Shard {
             effects: &mut self.effects,
         };
         let result = act(&mut slot.session, &mut turn);
+        if (self.tally.expired, self.tally.too_large) != (0, 0) {
+            self.note_drops(index);
+        }
         self.keep_effects(index);
         result
+    }
+
+    /// What a session dropped in this turn is told at its end.
+    #[cold]
+    fn note_drops(&mut self, index: u32) {
+        let client_id = &self.sessions.get(index).session.client_id;
+        let expired = (Reason::Expired, std::mem::take(&mut self.tally.expired));
+        let too_large = (
+            Reason::PacketTooLargeForClient,
+            std::mem::take(&mut self.tally.too_large),
+        );
+        for (reason, count) in [expired, too_large].into_iter().filter(|(_, count)| *count > 0) {
+            self.drops.push((Arc::clone(client_id), reason, count));
+        }
+    }
+
+    fn tell_drops(&mut self, sink: &mut impl Sink) {
+        for (client_id, reason, count) in std::mem::take(&mut self.drops) {
+            self.counters().count(reason, count.into());
+            sink.event(Event::Dropped {
+                client_id: Some(&client_id),
+                topic: None,
+                reason,
+                count: count.into(),
+            });
+        }
     }
 
     /// What of the messages of one queue may be in memory, by what all of them take.
@@ -467,8 +502,6 @@ impl Shard {
         counters.packets_sent.add(tally.sent.into());
         counters.publish_sent.add(tally.sent.into());
         counters.publish_bytes_sent.add(tally.sent_bytes);
-        counters.count(Reason::Expired, tally.expired.into());
-        counters.count(Reason::PacketTooLargeForClient, tally.too_large.into());
     }
 
     fn mark_dirty_if_output(&mut self, index: u32) {

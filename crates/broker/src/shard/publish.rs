@@ -183,8 +183,9 @@ impl Shard {
         self.counters().count(reason, 1);
         sink.event(Event::Dropped {
             client_id: Some(from.client_id),
-            topic: view.topic.as_str(),
+            topic: Some(view.topic.as_str()),
             reason,
+            count: 1,
         });
         let Some(owed) = acknowledgement(publish.delivery, reason.code()) else {
             return Flow::Next;
@@ -410,8 +411,9 @@ impl Shard {
                 let client_id = message.publisher.as_deref();
                 sink.event(Event::Dropped {
                     client_id,
-                    topic: message.topic.as_str(),
+                    topic: Some(message.topic.as_str()),
                     reason,
+                    count: 1,
                 });
             }
             Some(Ok(change)) => retained = change.filter(|_| is_stored),
@@ -452,7 +454,7 @@ impl Shard {
             link.output.lend_buffer(&mut self.buffers);
         }
         if !slot.session.owe(owed, ticket) {
-            self.end(now, conn, Ending::Broker(Reason::StoreFailed), None, sink);
+            self.end(now, conn, Ending::Broker(Reason::CannotTell), None, sink);
             return Flow::Stop;
         }
         let saturated = slot.session.is_saturated();

@@ -91,6 +91,6 @@ impl Shard {
             received: restored.received,
             sent: restored.sent.iter().map(|(id, _)| *id).collect(),
         };
-        self.go_on_passing(number, Passing::of_nobody(self.index, restored.queue, ended));
+        self.load_passing(number, Passing::of_nobody(self.index, restored.queue, ended));
     }
 }

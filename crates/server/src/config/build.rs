@@ -1,8 +1,8 @@
 //! From a draft to a [`Config`]: defaults, what directives mean together, and what cannot stand together.
 
 mod logins;
+pub(super) mod store;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use martlet_broker::Durability;
@@ -18,7 +18,7 @@ use super::overrides::Overrides;
 use super::tls::tls;
 use super::value::{self, Value};
 use super::written::Written;
-use super::{BrokerSettings, Config, Overlapping, ReceiveMaximumExceeded, StoreConfig};
+use super::{BrokerSettings, Config, Overlapping, ReceiveMaximumExceeded};
 
 /// What is set, in layers of which the first that has a directive counts, then the defaults of a mode.
 pub(super) struct Values<'a> {
@@ -125,6 +125,7 @@ pub(super) fn build(mut draft: Draft, overrides: &Overrides, mode: Mode) -> Resu
         mode,
     };
     contradictions(&global, findings);
+    store::contradictions(&global, findings);
     let broker = broker(&global);
     let log = log(&global, overrides);
     let config = Config {
@@ -140,7 +141,7 @@ pub(super) fn build(mut draft: Draft, overrides: &Overrides, mode: Mode) -> Resu
         tcp_nodelay: global.on("set_tcp_nodelay"),
         sys_interval_s: global.number("sys_interval"),
         pid_file: pid_file(&global),
-        store: store(&global),
+        store: store::store(&global),
         warnings: std::mem::take(&mut findings.warnings),
     };
     findings.take_errors().map_or(Ok(config), Err)
@@ -193,7 +194,7 @@ fn broker(global: &Values<'_>) -> BrokerSettings {
         global.count("receive_maximum")
     };
     let queued_bytes_max = global.number("max_queued_bytes");
-    let is_stored = durability(global) != Durability::None;
+    let is_stored = store::durability(global) != Durability::None;
     let of_kept = global.set("max_queued_bytes_session").is_some();
     let queued_bytes_total_max = global.number("max_queued_bytes_total").unwrap_or(if is_stored {
         STORED_QUEUES_BYTES
@@ -299,58 +300,6 @@ const STORED_QUEUES_BYTES: u64 = 16 << 30;
 /// The same in memory.
 const QUEUES_BYTES: u64 = 1 << 30;
 
-/// What is said of the durability of something: its own directive, if it is given.
-fn level(word: Option<&'static str>) -> Option<Durability> {
-    word.map(|word| match word {
-        "fsync" => Durability::Fsync,
-        "os" => Durability::Os,
-        _ => Durability::None,
-    })
-}
-
-/// What holds for the whole broker.
-fn durability(global: &Values<'_>) -> Durability {
-    let unsaid = match global.bool("persistence") {
-        Some(false) => Durability::None,
-        _ => Durability::Fsync,
-    };
-    level(global.word("durability")).unwrap_or(unsaid)
-}
-
-fn store(global: &Values<'_>) -> Option<StoreConfig> {
-    let durability = durability(global);
-    if durability == Durability::None {
-        return None;
-    }
-    let path = |name| {
-        let setting = global.set(name)?;
-        let Value::Path(path) = &setting.value else {
-            panic!("{name} is not a path: {:?}", setting.value)
-        };
-        Some((PathBuf::from(path), setting.origin.clone()))
-    };
-    let (folder, origin) = match (path("data_dir"), path("persistence_location")) {
-        (Some((folder, origin)), _) => (folder, origin),
-        (None, Some((location, origin))) => (location.join(STORE_FOLDER), origin),
-        (None, None) => (state_folder(), Origin::Default),
-    };
-    Some(StoreConfig {
-        folder,
-        origin,
-        durability,
-    })
-}
-
-/// Where the store is if nobody says: where the service manager says, else here.
-pub fn state_folder() -> PathBuf {
-    let told = std::env::var_os("STATE_DIRECTORY").filter(|told| !told.is_empty());
-    let first = told.and_then(|told| std::env::split_paths(&told).next());
-    first.unwrap_or_else(|| PathBuf::from(STORE_FOLDER))
-}
-
-/// The folder of a store, in another or in the current one.
-pub(crate) const STORE_FOLDER: &str = "martlet-data";
-
 fn pid_file(global: &Values<'_>) -> Option<Written> {
     let setting = global.set("pid_file")?;
     let Value::Path(path) = &setting.value else {
@@ -435,12 +384,7 @@ fn listeners(draft: &mut Draft, overrides: &Overrides, mode: Mode) -> Vec<Listen
             layers: vec![every, wanted.settings],
             mode,
         };
-        let own = level(values.word("listener_durability"));
-        listener.durability = match durability(&global) {
-            // What is not stored cannot be promised by a listener alone.
-            Durability::None => Durability::None,
-            all => own.unwrap_or(all),
-        };
+        listener.durability = store::of_listener(&values, &global, &mut draft.findings);
     }
     if let Some(warning) = logins::decide(&mut listeners, &wanted, draft, mode) {
         draft.findings.warning(warning);

@@ -87,7 +87,7 @@ codes! {
     /// Too many listeners.
     TooManyListeners "F016" "A broker has at most 256 listeners."
     /// Two directives contradict each other.
-    Contradiction "F017" "Two options ask for opposite things, and which one was meant cannot be known. Keep one of them."
+    Contradiction "F017" "Two options ask for opposite things, and which one was meant cannot be known. Keep one of them. Where the broker goes on with a warning, it says which of the two holds."
     /// The flag is malformed, or cannot say that.
     BadFlag "F018" "--set takes NAME=VALUE with the name of an option, except for `listener`, `port`, `bind_address` and `include_dir`: --bind and --port choose the listeners, and include_dir works in the file only."
     /// The flag does not say which listener it means.

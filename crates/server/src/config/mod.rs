@@ -31,8 +31,8 @@ use std::path::{Path, PathBuf};
 
 use martlet_broker::Durability;
 
-pub(crate) use build::STORE_FOLDER;
-pub use build::state_folder;
+pub(crate) use build::store::STORE_FOLDER;
+pub use build::store::state_folder;
 pub use directive::{Directive, Kind, Mode, Owner, Range, Scope, Status, Unit};
 pub use directives::{DIRECTIVES, find};
 pub use error::{Code, Errors, Finding, Place, explain};

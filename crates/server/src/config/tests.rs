@@ -397,7 +397,6 @@ fn queues() {
     assert_eq!(of("max_queued_messages 0"), ((None, bytes), on_disk));
     assert_eq!(of("persistence false"), ((None, bytes), bytes));
     assert_eq!(of("durability none"), ((None, bytes), bytes));
-    assert_eq!(of("persistence false\ndurability os"), ((None, bytes), on_disk));
     assert_eq!(of("max_queued_bytes 9"), ((None, Some(9)), Some(9)));
     assert_eq!(of("max_queued_bytes_session 9"), ((None, bytes), Some(9)));
     assert_eq!(

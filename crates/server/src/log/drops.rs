@@ -57,29 +57,36 @@ impl Drops {
         self.due
     }
 
-    /// A message was dropped. The first of a client is told at once.
-    pub(super) fn add(&mut self, now: Instant, client_id: Option<&str>, topic: &str, reason: Reason) {
+    /// Messages were dropped. The first of a client are told at once.
+    pub(super) fn add(
+        &mut self,
+        now: Instant,
+        client_id: Option<&str>,
+        topic: Option<&str>,
+        reason: Reason,
+        count: u64,
+    ) {
         self.due.get_or_insert(now + INTERVAL);
         let OfReason { clients, others } = &mut self.reasons[reason as usize];
         let known = clients
             .iter_mut()
             .find(|client| client.client_id.as_deref() == client_id);
         if let Some(client) = known {
-            client.untold += 1;
+            client.untold += count;
         } else if clients.len() < DROP_CLIENTS_TOLD_MAX {
             clients.push(OfClient {
                 client_id: client_id.map(Into::into),
                 told: now,
                 untold: 0,
             });
-            line(client_id, Some(topic), reason, 1);
+            line(client_id, topic, reason, count);
         } else {
             let others = others.get_or_insert_with(|| Others {
                 since: now,
                 messages: 0,
                 clients: HashSet::new(),
             });
-            others.messages += 1;
+            others.messages += count;
             if others.clients.len() < DROP_CLIENTS_COUNTED_MAX {
                 others.clients.insert(self.hashing.hash_one(client_id));
             }
@@ -167,16 +174,16 @@ mod tests {
             let (mut drops, start) = (Drops::new(), Instant::now());
             for at in [0, 100, 200] {
                 for client in ["a", "b", "c"] {
-                    drops.add(start + at * MS, Some(client), "t", Reason::QueueFull);
+                    drops.add(start + at * MS, Some(client), Some("t"), Reason::QueueFull, 1);
                 }
             }
-            drops.add(start + 300 * MS, Some("a"), "t", Reason::Expired);
-            drops.add(start + 300 * MS, None, "t", Reason::NoMember);
+            drops.add(start + 300 * MS, Some("a"), Some("t"), Reason::Expired, 1);
+            drops.add(start + 300 * MS, None, Some("t"), Reason::NoMember, 1);
             assert_eq!(drops.due(), Some(start + 1_000 * MS));
             drops.tell(start + 1_000 * MS);
             // What was told within a second waits.
-            drops.add(start + 1_100 * MS, Some("a"), "t", Reason::QueueFull);
-            drops.add(start + 1_100 * MS, Some("a"), "t", Reason::Expired);
+            drops.add(start + 1_100 * MS, Some("a"), Some("t"), Reason::QueueFull, 1);
+            drops.add(start + 1_100 * MS, Some("a"), Some("t"), Reason::Expired, 1);
             assert_eq!(drops.due(), Some(start + 1_300 * MS));
             drops.tell(start + 1_300 * MS);
             drops.tell(start + 2_000 * MS);
@@ -207,7 +214,7 @@ mod tests {
             let (mut drops, start) = (Drops::new(), Instant::now());
             for _ in 0..2 {
                 for n in 0..DROP_CLIENTS_TOLD_MAX + 3 {
-                    drops.add(start, Some(&format!("c{n}")), "t", Reason::OutputFull);
+                    drops.add(start, Some(&format!("c{n}")), Some("t"), Reason::OutputFull, 1);
                 }
             }
             drops.tell(start + 1_000 * MS);
@@ -229,7 +236,7 @@ mod tests {
         let lines = lines_of(|| {
             let (mut drops, start) = (Drops::new(), Instant::now());
             for n in 0..3 * DROP_CLIENTS_COUNTED_MAX {
-                drops.add(start, Some(&format!("c{n}")), "t", Reason::OutputFull);
+                drops.add(start, Some(&format!("c{n}")), Some("t"), Reason::OutputFull, 1);
             }
             let of = &drops.reasons[Reason::OutputFull as usize];
             assert_eq!(of.clients.len(), DROP_CLIENTS_TOLD_MAX);

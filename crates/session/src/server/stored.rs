@@ -68,7 +68,7 @@ impl Session {
     /// them, for who can read them later.
     pub fn loaded(&mut self, mut page: Vec<Loaded>) -> usize {
         for queued in page.iter_mut().filter_map(|loaded| loaded.queued.as_mut()) {
-            queued.resent = queued.message.number.get() <= self.resent_up_to;
+            queued.resent |= queued.message.number.get() <= self.resent_up_to;
         }
         self.queue.loaded(page)
     }

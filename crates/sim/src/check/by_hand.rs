@@ -3,6 +3,7 @@
 use martlet_codec::{Qos, ReasonCode};
 use martlet_session::NEVER;
 
+use super::view::UNREADABLE;
 use crate::history::{ConnNo, Fact, History, Known, MessageNo, Said, Step, Willed};
 
 const PUBLISHER: usize = 0;
@@ -228,8 +229,18 @@ impl ByHand {
     pub(crate) fn drop_for_subscriber(&mut self) {
         self.note(Fact::BrokerDropped {
             client: Some(SUBSCRIBER),
-            topic: "t/0".to_owned(),
+            topic: Some("t/0".to_owned()),
             reason: "queue_full".to_owned(),
+            count: 1,
+        });
+    }
+
+    pub(crate) fn unreadable_for_subscriber(&mut self) {
+        self.note(Fact::BrokerDropped {
+            client: Some(SUBSCRIBER),
+            topic: None,
+            reason: UNREADABLE.to_owned(),
+            count: 1,
         });
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use martlet_codec::Qos;
 
 use super::Found;
-use super::view::{Epoch, Sent, View};
+use super::view::{Epoch, Sent, UNREADABLE, View};
 use crate::history::{ClientNo, Fact, MessageNo, Said};
 
 /// Bytes of a packet that are not its payload, at most: header, topic name, properties.
@@ -14,7 +14,7 @@ const OVERHEAD_BYTES: usize = 60;
 
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
     let got: BTreeSet<(Epoch, MessageNo)> = view.receipts.iter().map(|r| (r.epoch, r.message)).collect();
-    let mut drops = counted_drops(view);
+    let mut drops = Drops::of(view);
     for (&message, sent) in &view.sent {
         let said = view.history.message(message);
         let Some(promised_ms) = sent.promised_ms else {
@@ -25,7 +25,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         }
         for (&client, &epoch) in &view.last {
             let is_owed = is_owed(view, epoch, said, sent, promised_ms);
-            if is_owed && !got.contains(&(epoch, message)) && !take(&mut drops, Some(client), &said.topic) {
+            if is_owed && !got.contains(&(epoch, message)) && !drops.take(Some(client), &said.topic) {
                 let name = &view.history.clients[client].name;
                 found.of_message(
                     message,
@@ -55,7 +55,7 @@ fn check_group(
     message: MessageNo,
     promised_ms: u64,
     got: &BTreeSet<(Epoch, MessageNo)>,
-    drops: &mut BTreeMap<(Option<ClientNo>, String), usize>,
+    drops: &mut Drops,
     found: &mut Found,
 ) {
     let (said, sent) = (view.history.message(message), &view.sent[&message]);
@@ -79,7 +79,7 @@ fn check_group(
         is_got |= got.contains(&(epoch, message));
     }
     // A drop of a group is nobody's in particular.
-    if has_certain && !is_got && !take(drops, None, &said.topic) {
+    if has_certain && !is_got && !drops.take(None, &said.topic) {
         found.add(
             Some(message),
             None,
@@ -88,27 +88,34 @@ fn check_group(
     }
 }
 
-fn counted_drops(view: &View<'_>) -> BTreeMap<(Option<ClientNo>, String), usize> {
-    let mut drops = BTreeMap::new();
-    for at in &view.history.facts {
-        if let Fact::BrokerDropped { client, topic, .. } = &at.fact {
-            *drops.entry((*client, topic.clone())).or_default() += 1;
-        }
-    }
-    drops
-}
+/// Messages that were dropped and counted, by whose they were and by topic; none: nobody knows the topic.
+struct Drops(BTreeMap<(Option<ClientNo>, Option<String>), u64>);
 
-fn take(
-    drops: &mut BTreeMap<(Option<ClientNo>, String), usize>,
-    client: Option<ClientNo>,
-    topic: &str,
-) -> bool {
-    match drops.get_mut(&(client, topic.to_owned())) {
-        Some(left) if *left > 0 => {
-            *left -= 1;
-            true
+impl Drops {
+    fn of(view: &View<'_>) -> Self {
+        let mut drops = BTreeMap::new();
+        for at in &view.history.facts {
+            if let Fact::BrokerDropped {
+                client,
+                topic,
+                reason,
+                count,
+            } = &at.fact
+                && (topic.is_some() || reason == UNREADABLE)
+            {
+                *drops.entry((*client, topic.clone())).or_default() += count;
+            }
         }
-        _ => false,
+        Self(drops)
+    }
+
+    /// One of them is explained.
+    fn take(&mut self, client: Option<ClientNo>, topic: &str) -> bool {
+        let of_topic = (client, Some(topic.to_owned()));
+        [of_topic, (client, None)].iter().any(|of| {
+            let left = self.0.get_mut(of).filter(|left| **left > 0);
+            left.map(|left| *left -= 1).is_some()
+        })
     }
 }
 
@@ -132,6 +139,16 @@ mod tests {
         hand.drop_for_subscriber();
         hand.rest();
         assert!(hand.found_by("lost").is_empty());
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_explains_one() {
+        let mut hand = ByHand::pair(Qos::AtLeastOnce);
+        hand.publish_acknowledged(Qos::AtLeastOnce);
+        hand.publish_acknowledged(Qos::AtLeastOnce);
+        hand.unreadable_for_subscriber();
+        hand.rest();
+        assert_eq!(hand.found_by("lost").len(), 1);
     }
 
     #[test]

@@ -22,11 +22,14 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         // The first copy may be dropped, and a second one come later.
         let may_drop = || {
             view.store_refused()
+                || view.was_refused(said.publisher)
                 || receipt.qos == Qos::AtMostOnce
                 || said.expires
                 || view.has_dropped(receipt.client, receipt.topic)
         };
         let is_certain = is_certain && (sent.times == 1 || !may_drop());
+        // What could not be read comes once it can be.
+        let is_certain = is_certain && !view.was_unreadable(receipt.client);
         let is_first = seen.insert((receipt.epoch, receipt.message));
         // Members of a group share what comes, and what one did not finish goes to another.
         if said.retain || !is_certain || view.is_member(receipt.epoch) || !is_first {

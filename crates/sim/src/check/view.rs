@@ -6,6 +6,12 @@ use martlet_codec::{Filter, Qos, Topic};
 
 use crate::history::{At, ClientNo, ConnNo, Fact, History, MessageNo, Step, Willed};
 
+/// The reason of a message that could not be read from the store. Nobody knows its topic.
+pub(crate) const UNREADABLE: &str = "unreadable";
+
+/// The reason of a message that the store did not take.
+const REFUSED: &str = "store_failed";
+
 /// A session, from its beginning to its end: client and number.
 pub(crate) type Epoch = (ClientNo, u32);
 
@@ -164,7 +170,21 @@ impl<'a> View<'a> {
     /// Whether messages of a topic were dropped on their way to a client.
     pub(crate) fn has_dropped(&self, of: ClientNo, about: &str) -> bool {
         self.history.facts.iter().any(|at| {
-            matches!(&at.fact, Fact::BrokerDropped { client: Some(client), topic, .. } if *client == of && topic == about)
+            matches!(&at.fact, Fact::BrokerDropped { client: Some(client), topic, .. } if *client == of && topic.as_deref() == Some(about))
+        })
+    }
+
+    /// Whether a message for a client could not be read from the store: it stays there, and may come after a restart.
+    pub(crate) fn was_unreadable(&self, of: ClientNo) -> bool {
+        self.history.facts.iter().any(|at| {
+            matches!(&at.fact, Fact::BrokerDropped { client: Some(client), reason, .. } if *client == of && reason == UNREADABLE)
+        })
+    }
+
+    /// Whether the store refused a message of a publisher.
+    pub(crate) fn was_refused(&self, of: ClientNo) -> bool {
+        self.history.facts.iter().any(|at| {
+            matches!(&at.fact, Fact::BrokerDropped { client: Some(client), reason, .. } if *client == of && reason == REFUSED)
         })
     }
 

@@ -67,7 +67,7 @@ fn was_dropped(view: &View<'_>, will: MessageNo) -> bool {
     view.history
         .facts
         .iter()
-        .any(|at| matches!(&at.fact, Fact::BrokerDropped { topic, .. } if topic == will_topic))
+        .any(|at| matches!(&at.fact, Fact::BrokerDropped { topic: Some(topic), .. } if topic == will_topic))
 }
 
 /// Whether the session goes on before the will is due.

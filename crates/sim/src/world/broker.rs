@@ -302,7 +302,7 @@ impl World {
         self.plan_store();
     }
 
-    /// A store that has failed for good is opened anew by an operator, after a while.
+    /// A store that has failed for good, or that could not read a message, is opened anew by an operator, after a while.
     fn look_for_failure(&mut self) {
         let store = self
             .process

@@ -108,6 +108,8 @@ pub struct RecipientLine {
     pub retain: bool,
     pub subscription_ids: Vec<u32>,
     pub shared: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resent: bool,
 }
 
 /// A message.
@@ -454,6 +456,7 @@ impl RecipientLine {
             retain: recipient.retain,
             subscription_ids: recipient.subscription_ids.to_vec(),
             shared: recipient.shared.as_deref().map(str::to_owned),
+            resent: recipient.resent,
         }
     }
 
@@ -469,6 +472,7 @@ impl RecipientLine {
             retain: self.retain,
             subscription_ids: self.subscription_ids.clone().into(),
             shared: self.shared.as_deref().map(Arc::from),
+            resent: self.resent,
         })
     }
 }

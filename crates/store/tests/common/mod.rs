@@ -49,6 +49,7 @@ pub(crate) fn recipients(number: u64, sessions: &[u64], shared: Option<&str>) ->
         retain: false,
         subscription_ids: Box::default(),
         shared: shared.map(Arc::from),
+        resent: false,
     };
     sessions.iter().enumerate().map(recipient).collect()
 }
