@@ -12,7 +12,7 @@ use martlet_session::{Resend, Ticket};
 
 use super::outbox::{Pending, size};
 use super::publish::{Accepted, Flow, Release};
-use super::store::{Contents, Stage, StoreBatch, StoreOp, StoredMessage};
+use super::store::{Contents, Stage, StoreBatch, StoreOp, StoredMessage, received_with};
 use super::{Engine, Event, Phase, Token, Unacked};
 use crate::error::{DeliveryError, Lost, StoreError};
 use crate::message::{Incoming, Message};
@@ -359,14 +359,13 @@ impl Engine {
         let keeping = self.keeping.as_mut()?;
         keeping.arrived += 1;
         let number = keeping.arrived;
-        let op = StoreOp::Arrived(number, message.clone());
-        if message.qos == Qos::ExactlyOnce {
-            keeping.push(op, Then::Nothing);
-            self.untaken.remove(&unacked.packet_id);
-            self.keep_received(unacked.packet_id, unacked.ticket);
-        } else {
-            keeping.push(op, Then::Acknowledge(unacked.ticket, None));
+        let received = received_with(message);
+        if let Some(id) = received {
+            self.untaken.remove(&id);
+            keeping.received.insert(id, unacked.ticket);
         }
+        let then = Then::Acknowledge(unacked.ticket, received);
+        keeping.push(StoreOp::Arrived(number, message.clone()), then);
         Some(Unacked::kept(number))
     }
 

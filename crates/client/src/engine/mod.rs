@@ -42,6 +42,7 @@ use martlet_session::{
 pub use event::{Event, Leftover, Stats, Task, Token, Unacked};
 pub use publish::Accepted;
 pub use receive::may_refuse;
+pub(crate) use store::received_with;
 pub use store::{Contents, Stage, StoreBatch, StoreOp, StoredMessage};
 
 use crate::error::{Lost, Rejected};

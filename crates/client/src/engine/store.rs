@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use martlet_codec::PacketId;
+use martlet_codec::{PacketId, Qos};
 
 use super::Token;
 use crate::message::{Incoming, Message};
@@ -28,7 +28,7 @@ pub enum StoreOp {
     Forgotten(PacketId),
     /// The server has begun a new session: no identifier that was received means anything any more.
     SessionLost,
-    /// A message that is acknowledged before the application has it.
+    /// A message that is acknowledged before the application has it; of one of QoS 2 the identifier is received as well.
     Arrived(u64, Incoming),
     /// The application has it.
     Taken(u64),
@@ -93,7 +93,10 @@ impl Contents {
             StoreOp::Received(id) => drop(self.received.insert(*id)),
             StoreOp::Forgotten(id) => drop(self.received.remove(id)),
             StoreOp::SessionLost => self.received.clear(),
-            StoreOp::Arrived(number, message) => drop(self.arrived.insert(*number, message.clone())),
+            StoreOp::Arrived(number, message) => {
+                self.received.extend(received_with(message));
+                self.arrived.insert(*number, message.clone());
+            }
             StoreOp::Taken(number) => drop(self.arrived.remove(number)),
         }
     }
@@ -108,6 +111,11 @@ impl Contents {
         let newest = self.messages.last_key_value().map_or(0, |(token, _)| token.0);
         self.run.max(newest >> TOKEN_BITS) + 1
     }
+}
+
+/// The identifier that is received when this message is kept.
+pub(crate) fn received_with(message: &Incoming) -> Option<PacketId> {
+    message.packet_id.filter(|_| message.qos == Qos::ExactlyOnce)
 }
 
 /// Operations that a store is handed at once.

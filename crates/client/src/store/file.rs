@@ -9,7 +9,7 @@ use martlet_journal::{Cleaned, Group, Journal, Place, RealDisk, Record, Report};
 
 use super::record::{self, Kind, Name};
 use super::{Contents, Store, StoreError, StoreOp};
-use crate::engine::{Stage, StoredMessage, Token};
+use crate::engine::{Stage, StoredMessage, Token, received_with};
 use crate::kill_points::{self, Point};
 use crate::limits;
 
@@ -116,6 +116,13 @@ impl FileStore {
         Ok(())
     }
 
+    fn put_op(&mut self, op: &StoreOp) -> Result<(), martlet_journal::Error> {
+        match record::put(op) {
+            Some((name, payload)) => self.put(name, &payload),
+            None => Ok(()),
+        }
+    }
+
     /// The record dies, if it lives. One that waits to be appended is appended first: only then it has a place.
     fn kill(&mut self, name: Name) -> Result<(), martlet_journal::Error> {
         if self.staged.contains(&name) {
@@ -139,11 +146,12 @@ impl FileStore {
     fn stage(&mut self, op: &StoreOp) -> Result<(), martlet_journal::Error> {
         match op {
             StoreOp::Sent(token) if !self.has_message(*token) => Ok(()),
-            StoreOp::Accepted(_) | StoreOp::Sent(_) | StoreOp::Received(_) | StoreOp::Arrived(..) => {
-                match record::put(op) {
-                    Some((name, payload)) => self.put(name, &payload),
-                    None => Ok(()),
+            StoreOp::Accepted(_) | StoreOp::Sent(_) | StoreOp::Received(_) => self.put_op(op),
+            StoreOp::Arrived(_, message) => {
+                if let Some(id) = received_with(message) {
+                    self.put_op(&StoreOp::Received(id))?;
                 }
+                self.put_op(op)
             }
             StoreOp::Released(token) => self.release(*token),
             StoreOp::Ended(token) => self.kill_message(*token),
