@@ -71,6 +71,9 @@ enum Chore {
     },
     /// Kill the broker again and again on one data folder, and compare what it acknowledged with what is left
     Kill {
+        /// Kill a program that uses the client instead, at each point between store and transmit
+        #[arg(long)]
+        client: bool,
         /// How often
         #[arg(long, default_value_t = 20)]
         rounds: u32,
@@ -123,7 +126,14 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
             draw: *draw,
         }),
         Chore::Guards { tighten } => guards::run(*tighten),
-        Chore::Kill { rounds, seed } => kill::run(*rounds, *seed),
+        Chore::Kill { client, rounds, seed } => {
+            let victim = if *client {
+                kill::Victim::Client
+            } else {
+                kill::Victim::Broker
+            };
+            kill::run(victim, *rounds, *seed)
+        }
         Chore::Interop { filter } => ci::interop(filter.as_deref()),
         Chore::Sim { rest } => sim::run(rest),
     }

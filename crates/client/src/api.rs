@@ -7,9 +7,9 @@ use martlet_codec::{FilterBuf, PropertiesBuf, ReasonCode};
 use tokio::sync::{broadcast, watch};
 
 use crate::delivery::Delivery;
-use crate::engine::{Leftover, Stats};
-use crate::error::{ConnectError, Lost, PublishError, RequestError, ResponseError};
-use crate::event::{Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::engine::{Leftover, Stats, Token};
+use crate::error::{ConnectError, Lost, PublishError, RequestError, ResponseError, StoreError};
+use crate::event::{Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::message::{Incoming, Message};
 use crate::options::{Options, OptionsError};
 use crate::shared::{Handle, Shared};
@@ -52,7 +52,7 @@ impl Client {
     /// Must be called on a tokio runtime with I/O and time; the connection runs there as a task.
     pub fn start(options: Options) -> Result<Self, OptionsError> {
         options.check()?;
-        let shared = Arc::new(Shared::new(options, true));
+        let shared = Shared::with_keeper(options, true)?;
         tokio::spawn(crate::driver::run(Arc::clone(&shared)));
         Ok(Self::of(shared))
     }
@@ -71,7 +71,7 @@ impl Client {
     /// Cancel-safe: dropped before it is ready, there is no connection.
     pub async fn connect(options: Options) -> Result<(Self, Connected), ConnectError> {
         options.check()?;
-        let shared = Arc::new(Shared::new(options, false));
+        let shared = Shared::with_keeper(options, false)?;
         tokio::spawn(crate::driver::run(Arc::clone(&shared)));
         let client = Self::of(shared);
         let connected = client.shared().agreed().await?;
@@ -93,13 +93,17 @@ impl Client {
     /// next one, unless [`Options::policy`] says otherwise. What happens where there is no room is
     /// [`Options::overflow`]'s.
     ///
-    /// Cancel-safe: dropped before it is ready, the message was not accepted.
+    /// With a [store](Options::store) a message of QoS 1 or 2 is accepted when the store has it.
+    ///
+    /// Cancel-safe: dropped before it is ready, the message was not accepted; but dropped while the store is at it, the
+    /// message goes on.
     pub async fn publish(&self, message: Message) -> Result<Delivery, PublishError> {
         self.shared().publish(message).await
     }
 
-    /// As [`publish`](Self::publish), but where that would wait this gives the message back in
-    /// [`PublishError::Full`].
+    /// As [`publish`](Self::publish), but where that would wait for room this gives the message back in
+    /// [`PublishError::Full`]. It does not wait for the [store](Options::store) either: if that refuses the message, the
+    /// [`Delivery`] says so, and [`stored`](Self::stored) waits for it.
     pub fn try_publish(&self, message: Message) -> Result<Delivery, PublishError> {
         self.shared().try_publish(message)
     }
@@ -167,6 +171,26 @@ impl Client {
     /// [`Event::Reauthenticated`] tells that it went well, else the server ends the connection.
     pub fn reauthenticate(&self) -> Result<(), RequestError> {
         self.shared().reauthenticate()
+    }
+
+    /// The acknowledgement of a message by its [token](Delivery::token), also of one that an earlier run has accepted and
+    /// the [store](Options::store) has. `None`: it has its end, or there was none.
+    pub fn delivery(&self, token: Token) -> Option<Delivery> {
+        self.shared().delivery(token)
+    }
+
+    /// All accepted messages that have no end yet, in the order in which they were accepted.
+    pub fn pending(&self) -> Vec<Pending> {
+        self.shared().pending()
+    }
+
+    /// Waits until the [store](Options::store) has all that was given to it so far: messages that were accepted, and
+    /// which ones the application has taken. A message of QoS 2 that was taken before does not come again then,
+    /// whatever becomes of this process. Without a store it is ready at once.
+    ///
+    /// Cancel-safe.
+    pub async fn stored(&self) -> Result<(), StoreError> {
+        self.shared().stored().await
     }
 
     /// Waits until every message that was accepted so far has left (QoS 0) or is acknowledged, or has

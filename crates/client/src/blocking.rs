@@ -26,9 +26,11 @@ use std::time::{Duration, Instant};
 
 use martlet_codec::{FilterBuf, PropertiesBuf, ReasonCode};
 
-use crate::engine::{Leftover, Stats};
-use crate::error::{ConnectError, DeliveryError, Lost, PublishError, RequestError, ResponseError};
-use crate::event::{Acked, Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::engine::{Leftover, Stats, Token};
+use crate::error::{
+    ConnectError, DeliveryError, Lost, PublishError, RequestError, ResponseError, StoreError,
+};
+use crate::event::{Acked, Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::message::{Incoming, Message};
 use crate::options::Options;
 use crate::shared::Shared;
@@ -56,7 +58,7 @@ impl Client {
 
     fn spawn(options: Options, retries_first: bool) -> Result<Self, ConnectError> {
         options.check()?;
-        let shared = Arc::new(Shared::new(options, retries_first));
+        let shared = Shared::with_keeper(options, retries_first)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -131,6 +133,21 @@ impl Client {
         self.inner.reauthenticate()
     }
 
+    /// The acknowledgement of a message by its token, see [`crate::Client::delivery`].
+    pub fn delivery(&self, token: Token) -> Option<Delivery> {
+        self.inner.delivery(token).map(Delivery)
+    }
+
+    /// All accepted messages that have no end yet, see [`crate::Client::pending`].
+    pub fn pending(&self) -> Vec<Pending> {
+        self.inner.pending()
+    }
+
+    /// Waits until the store has all that was given to it so far, see [`crate::Client::stored`].
+    pub fn stored(&self) -> Result<(), StoreError> {
+        block_on(self.inner.stored())
+    }
+
     /// Waits until all that was accepted has its end, see [`crate::Client::flush`].
     pub fn flush(&self) -> Result<(), RequestError> {
         block_on(self.inner.flush())
@@ -195,6 +212,11 @@ fn no_thread(source: io::Error) -> ConnectError {
 pub struct Delivery(crate::Delivery);
 
 impl Delivery {
+    /// Names the message among all that this client has accepted, see [`crate::Delivery::token`].
+    pub const fn token(&self) -> Token {
+        self.0.token()
+    }
+
     /// Waits for the acknowledgement.
     pub fn wait(self) -> Result<Acked, DeliveryError> {
         block_on(self.0)

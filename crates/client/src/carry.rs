@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use crate::error::{ConnectError, Lost, said};
+use crate::kill_points::{self, Point};
 use crate::limits;
 use crate::shared::Shared;
 
@@ -89,7 +90,10 @@ pub(crate) fn write(shared: &Shared, socket: &mut impl Socket) -> bool {
             if n == 0 {
                 return socket.flush().map(|is_all| !is_all);
             }
-            match socket.write_some(&slices[..n]) {
+            kill_points::pass(Point::BeforeWrite);
+            let written = socket.write_some(&slices[..n]);
+            kill_points::pass(Point::AfterWrite);
+            match written {
                 Ok(bytes) => hub.engine.written(now_ms, bytes),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -111,7 +115,11 @@ pub(crate) fn read(shared: &Shared, socket: &mut impl Socket) {
     for _ in 0..limits::READS_PER_TURN {
         match socket.read_some(&mut chunk) {
             Ok(0) => return shared.with(|hub, now_ms| hub.engine.lost(now_ms, Lost::Closed)),
-            Ok(n) => shared.with(|hub, now_ms| hub.input(now_ms, &chunk[..n])),
+            Ok(n) => {
+                kill_points::pass(Point::BeforeRead);
+                shared.with(|hub, now_ms| hub.input(now_ms, &chunk[..n]));
+                kill_points::pass(Point::AfterRead);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return lost(shared, &error),

@@ -35,7 +35,8 @@ impl Delivery {
         self.accepted.packet_id
     }
 
-    /// Names the message among all that this client has accepted.
+    /// Names the message among all that this client has accepted; with a [store](crate::Options::store) among those of all
+    /// its runs, see [`Client::delivery`](crate::Client::delivery).
     pub const fn token(&self) -> Token {
         self.accepted.token
     }

@@ -35,6 +35,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
     }
     shared.tell_packet_log();
+    // What was handed to the store is kept before the last handle of it goes.
+    if shared.keeper.holds_store() {
+        shared.closed().await;
+    }
 }
 
 /// Waits for a command or the deadline.

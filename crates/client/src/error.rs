@@ -175,6 +175,9 @@ pub enum Lost {
         /// What the application said.
         text: String,
     },
+    /// The store cannot keep anything any more.
+    #[error(transparent)]
+    Store(StoreError),
     /// This side disconnected.
     #[error("this client disconnected")]
     ByUs,
@@ -194,7 +197,7 @@ impl Lost {
             | Self::Login { .. } => true,
             Self::Disconnected { reason, .. } => may_pass(*reason),
             Self::Refused(refusal) => refusal.may_pass(),
-            Self::Violation(_) | Self::NotMqtt { .. } | Self::ByUs => false,
+            Self::Violation(_) | Self::NotMqtt { .. } | Self::Store(_) | Self::ByUs => false,
         }
     }
 }
@@ -223,6 +226,48 @@ pub(crate) fn said(error: &io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error ").unwrap_or(text.len());
     text[..end].to_owned()
+}
+
+/// Why a store cannot be had, or keeps something not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no room now: the next message may fit.
+    #[error("the store {place} has no room: {text}")]
+    Full {
+        /// Its folder, or what else says which store it is.
+        place: String,
+        /// What is full.
+        text: String,
+    },
+    /// Somebody else uses it.
+    #[error("the store {place} is in use by {holder}")]
+    InUse {
+        /// Its folder.
+        place: String,
+        /// Who, as far as that is known.
+        holder: String,
+    },
+    /// It belongs to a client with another identifier.
+    #[error(
+        "the store {place} belongs to the client '{theirs}', not to '{ours}': each client identifier needs a folder of its own"
+    )]
+    OtherClient {
+        /// Its folder.
+        place: String,
+        /// To whom it belongs.
+        theirs: String,
+        /// Who has asked for it.
+        ours: String,
+    },
+    /// It cannot be used, or not any more.
+    #[error("the store {place} cannot be used: {text}")]
+    Failed {
+        /// Its folder.
+        place: String,
+        /// Why.
+        text: String,
+    },
 }
 
 /// A command that the engine does not take, because it cannot or must not be sent.
@@ -303,6 +348,9 @@ pub enum PublishError {
     /// The outbox is full (`try_publish` only); the message comes back.
     #[error("the outbox is full")]
     Full(Box<crate::Message>),
+    /// The store cannot keep it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The client is closed and does not reconnect.
     #[error("the client is closed: {0}")]
     Closed(Lost),
@@ -324,6 +372,9 @@ pub enum DeliveryError {
     /// The outbox was full: see [`Overflow`](crate::Overflow).
     #[error("the message was dropped: the outbox is full")]
     Dropped,
+    /// The store could not keep it ([`try_publish`](crate::Client::try_publish) only; `publish` says so itself).
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The connection was lost, and the policy keeps nothing. The server may have the message or not.
     #[error("the connection was lost before the message was acknowledged: {0}")]
     ConnectionLost(Lost),

@@ -6,7 +6,9 @@ use martlet_codec::{
     FilterBuf, PacketId, PropertiesBuf, Qos, ReasonCode, SubscribeOptions, TopicBuf, Version,
 };
 
+use crate::engine::{Stage, Token};
 use crate::error::{Lost, Refusal};
+use crate::message::Message;
 use crate::streams::Buffer;
 
 /// What was agreed when a connection came up.
@@ -66,6 +68,19 @@ pub struct UnsubAck {
     pub reasons: Vec<ReasonCode>,
     /// The properties.
     pub properties: PropertiesBuf,
+}
+
+/// An accepted message that has no end yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Its name.
+    pub token: Token,
+    /// Its packet identifier; `None` at QoS 0.
+    pub packet_id: Option<PacketId>,
+    /// The message; `None` once the server has it for good and only its last acknowledgement is missing.
+    pub message: Option<Message>,
+    /// How far it is.
+    pub stage: Stage,
 }
 
 /// Filters to subscribe to, in one SUBSCRIBE.

@@ -13,6 +13,7 @@ use crate::engine::{self, Engine, Token, Unacked};
 use crate::error::{ConnectError, DeliveryError, Lost, RequestError, ResponseError};
 use crate::event::{Acked, Connected, Event, State, SubAck, Subscribe, UnsubAck};
 use crate::filters::Slot;
+use crate::keeper::Kept;
 use crate::limits;
 use crate::message::Incoming;
 use crate::options::Options;
@@ -30,6 +31,7 @@ pub(crate) struct Hub {
     /// The server that is tried or in use.
     pub(crate) server: usize,
     pub(crate) deliveries: BTreeMap<Token, oneshot::Sender<Result<Acked, DeliveryError>>>,
+    pub(crate) kept: Kept,
     pub(crate) subscribes: BTreeMap<Token, oneshot::Sender<Result<SubAck, RequestError>>>,
     pub(crate) unsubscribes: BTreeMap<Token, Unsubscribing>,
     pub(crate) responses: BTreeMap<Token, oneshot::Sender<Result<Incoming, ResponseError>>>,
@@ -63,6 +65,7 @@ impl Hub {
             failed: None,
             server: 0,
             deliveries: BTreeMap::new(),
+            kept: Kept::default(),
             subscribes: BTreeMap::new(),
             unsubscribes: BTreeMap::new(),
             responses: BTreeMap::new(),
@@ -88,8 +91,10 @@ impl Hub {
                 engine::Event::Message { message, unacked } => self.message(now_ms, message, unacked),
                 engine::Event::Published { token, end } => {
                     self.has_ended = true;
+                    self.kept.ended(token, &end);
                     answer(self.deliveries.remove(&token), end);
                 }
+                engine::Event::Stored { token, end } => self.kept.stored(token, end),
                 engine::Event::Subscribed { token, end } => answer(self.subscribes.remove(&token), end),
                 engine::Event::Unsubscribed { token, end } => self.unsubscribed(token, end),
                 engine::Event::Responded { token, end } => answer(self.responses.remove(&token), end),
@@ -124,6 +129,9 @@ impl Hub {
                     self.lost(now_ms, cause, retry_with.is_some(), retry_at_ms, options);
                 }
             }
+        }
+        if self.kept.has_waiters() {
+            self.kept.progress(&self.engine);
         }
     }
 

@@ -36,6 +36,7 @@ pub mod options;
 pub mod policy;
 #[cfg(unix)]
 pub mod poll;
+pub mod store;
 pub mod streams;
 pub mod subscription;
 mod transport;
@@ -46,20 +47,26 @@ mod dial;
 mod driver;
 mod filters;
 mod hub;
+mod keeper;
+mod kill_points;
 mod routes;
 mod shared;
 
 pub use api::{Client, Events, States};
 pub use auth::Login;
 pub use delivery::Delivery;
-pub use engine::{Leftover, Stats};
+pub use engine::{Leftover, Stage, Stats, Token};
 pub use error::{
     ConnectError, DeliveryError, Lost, PublishError, Refusal, Rejected, RequestError, ResponseError,
+    StoreError,
 };
-pub use event::{Acked, Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
+pub use event::{Acked, Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 pub use message::{Incoming, Message};
 pub use options::{Options, OptionsError, Protocol};
 pub use policy::{Overflow, Policy, Reconnect};
+#[cfg(unix)]
+pub use store::{Durability, FileStore};
+pub use store::{MemoryStore, Store};
 pub use streams::{Buffer, BufferOverflow};
 pub use subscription::{Offer, Receipt, Subscription};
 pub use url::UrlError;

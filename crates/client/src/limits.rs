@@ -65,5 +65,34 @@ pub const READS_PER_TURN: usize = 4;
 /// milliseconds. At it: the client is closed.
 pub const LEAVE_TIMEOUT_MS: u64 = 5_000;
 
+/// Of a store on the disk: what is appended at once, in bytes; a larger message alone.
+pub const STORE_GROUP_BYTES: usize = 1 << 20;
+
+/// Bytes of a store's file that are cleaned between two syncs.
+pub const STORE_CLEAN_BYTES: u32 = 256 << 10;
+
+/// How many bytes a store that waits for no sync appends until it syncs all the same, so that files that were cleaned can go.
+pub const STORE_UNSYNCED_BYTES_MAX: u64 = 4 << 20;
+
+/// How long a store may gather before a sync. At it: it syncs.
+pub const STORE_GATHER_MAX: Duration = Duration::from_secs(1);
+
+/// The files of a store on the disk: 1 MiB each, and as much that is kept free for deaths on a full disk. What it holds is
+/// bounded by the outbox and by what the server may have under way.
+#[cfg(unix)]
+pub(crate) fn store_journal() -> martlet_journal::Limits {
+    // Who tests kills wants to see segments come and go.
+    let segment_bytes = if cfg!(feature = "kill-points") {
+        4 << 10
+    } else {
+        1 << 20
+    };
+    martlet_journal::Limits {
+        segment_bytes,
+        reserve_bytes: segment_bytes,
+        ..martlet_journal::Limits::default()
+    }
+}
+
 /// How long a server may take to close the connection behind our DISCONNECT. At it: we do.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use martlet_codec::{Place, PropertiesBuf, PropertyId, TopicBuf, Version, Violation};
 
 use crate::auth::{Authenticator, CredentialsProvider, Login};
+use crate::error::StoreError;
 use crate::limits;
 use crate::message::{Message, without};
 use crate::policy::{OutboxLimits, Overflow, Policy, Reconnect};
+use crate::store::{Store, StoreSlot};
 
 /// Which versions of MQTT a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,6 +106,7 @@ pub struct Options {
     pub(crate) response_topic: Option<TopicBuf>,
     pub(crate) credentials: Option<CredentialsProvider>,
     pub(crate) authenticator: Option<Authenticator>,
+    pub(crate) store: Option<StoreSlot>,
 }
 
 /// Called with the client identifier and each packet in mosquitto's words, see [`Options::packet_log`].
@@ -147,6 +150,7 @@ impl Options {
             response_topic: None,
             credentials: None,
             authenticator: None,
+            store: None,
         }
     }
 
@@ -427,6 +431,22 @@ impl Options {
         self
     }
 
+    /// A store for what must survive the end of the process, see [`store`](crate::store). It needs a client identifier, and
+    /// serves the client that takes it first: a second one of the same options is refused.
+    ///
+    /// It also asks for a session that outlives the connection, without which QoS 2 cannot be kept across it: no clean
+    /// start, and in version 5 a session that never expires where nothing else was asked for. What is called behind it
+    /// wins.
+    #[must_use]
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Some(StoreSlot::new(store));
+        self.clean_start = false;
+        if self.properties.as_properties().session_expiry_s().is_none() {
+            return self.session_expiry(Duration::MAX);
+        }
+        self
+    }
+
     /// Whether all of it can be said on the wire.
     pub fn check(&self) -> Result<(), OptionsError> {
         let text = |field, text: &str| {
@@ -441,6 +461,9 @@ impl Options {
                 .map_err(|_| OptionsError::Text { field })
         };
         text("client identifier", &self.client_id)?;
+        if self.store.is_some() && self.client_id.is_empty() {
+            return Err(OptionsError::StoreWithoutClientId);
+        }
         text("user name", self.user_name.as_deref().unwrap_or_default())?;
         let binary = |field, bytes: Option<&Bytes>| match bytes.map(Bytes::len) {
             Some(bytes) if bytes > limits::FIELD_BYTES_MAX => Err(OptionsError::TooLong { field, bytes }),
@@ -527,6 +550,12 @@ pub enum OptionsError {
     /// Version 3 has no password without a user name [MQTT3-3.1.2-22].
     #[error("MQTT 3 allows a password only together with a user name")]
     PasswordWithoutUserName,
+    /// A store belongs to a client identifier.
+    #[error("a store needs a client identifier: call client_id with a name of this client's own")]
+    StoreWithoutClientId,
+    /// The store cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Properties that the server would refuse.
     #[error("properties of {of}: {violation}")]
     Properties {

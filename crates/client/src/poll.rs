@@ -1,6 +1,6 @@
 //! A driver without a runtime and without a thread of its own: whoever calls [`Pump::turn`] moves the
 //! bytes, for as long as it likes. For programs with an event loop of their own, and for interfaces
-//! whose callers drive the connection.
+//! whose callers drive the connection. A [store](crate::Options::store) is written and synced in the turn as well.
 //!
 //! ```no_run
 //! use martlet_client::{Message, Options, Qos, poll::Pump, topic};
@@ -39,9 +39,11 @@ use crate::carry::{Standing, discard, login, look, read, unreachable, write};
 use crate::dial::failed;
 use crate::engine::Task;
 use crate::error::{ConnectError, Lost};
+use crate::keeper;
 use crate::limits;
 use crate::options::{Options, OptionsError};
 use crate::shared::Shared;
+use crate::store::Store;
 
 /// Runs the connection of a client in [`turn`](Self::turn). Dropped, the connection is cut.
 pub struct Pump {
@@ -49,6 +51,7 @@ pub struct Pump {
     link: Link,
     bell: Arc<Bell>,
     ear: UnixStream,
+    store: Option<Box<dyn Store>>,
 }
 
 /// How far a connection is.
@@ -110,6 +113,7 @@ impl std::fmt::Debug for Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.shared.with(|hub, _| hub.engine.close(&Lost::ByUs));
+        self.keep();
     }
 }
 
@@ -125,12 +129,14 @@ impl Pump {
         for end in [&bell, &ear] {
             end.set_nonblocking(true).map_err(PumpError::Pair)?;
         }
-        let shared = Arc::new(Shared::new(options, true));
+        let (shared, store) = Shared::new(options, true)?;
+        let shared = Arc::new(shared);
         let pump = Self {
             shared: Arc::clone(&shared),
             link: Link::None,
             bell: Arc::new(Bell(bell)),
             ear,
+            store,
         };
         Ok((Client::of(shared), pump))
     }
@@ -262,11 +268,24 @@ impl Pump {
             }
         });
         for _ in 0..STEPS_MAX {
-            if !self.advance() {
+            let went_on = self.advance();
+            if !self.keep() && !went_on {
                 break;
             }
         }
         self.shared.tell_packet_log();
+    }
+
+    /// Keeps what the store is to keep; whether there was something. What waited for that leaves in the next step.
+    fn keep(&mut self) -> bool {
+        let mut has_kept = false;
+        while keeper::keep(&self.shared, &mut self.store) {
+            has_kept = true;
+        }
+        if self.shared.keeper.holds_store() && self.shared.lock().engine.closed().is_some() {
+            keeper::close(&self.shared, &mut self.store);
+        }
+        has_kept
     }
 
     /// One step; whether another may follow at once.

@@ -12,13 +12,16 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use crate::delivery::Delivery;
 use crate::engine::{Engine, Leftover, Stats, Task, Token};
-use crate::error::{ConnectError, Lost, PublishError, Rejected, RequestError, ResponseError};
-use crate::event::{Connected, Event, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::error::{ConnectError, Lost, PublishError, Rejected, RequestError, ResponseError, StoreError};
+use crate::event::{Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::filters::Slot;
 use crate::hub::{Answer, Hub, Unsubscribing, connect_error};
+use crate::keeper::{self, Keeper, Stored};
+use crate::kill_points::{self, Point};
 use crate::message::{Incoming, Message};
-use crate::options::{Options, PacketLog};
+use crate::options::{Options, OptionsError, PacketLog};
 use crate::policy::Overflow;
+use crate::store::Store;
 use crate::streams::{Buffer, BufferOverflow, Queued, Share};
 
 /// The client's state behind its handles.
@@ -34,6 +37,7 @@ pub(crate) struct Shared {
     start: Instant,
     pub(crate) options: Options,
     packet_log: Option<PacketLog>,
+    pub(crate) keeper: Keeper,
 }
 
 impl std::fmt::Debug for Shared {
@@ -43,13 +47,20 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// `retries_first`: see [`Engine::start`].
-    pub(crate) fn new(options: Options, retries_first: bool) -> Self {
+    /// `retries_first`: see [`Engine::start`]. With the store that is to be kept, if the options have one.
+    pub(crate) fn new(
+        options: Options,
+        retries_first: bool,
+    ) -> Result<(Self, Option<Box<dyn Store>>), OptionsError> {
         let seed = RandomState::new().hash_one(0_u8);
         let mut engine = Engine::new(options.clone(), seed);
+        let store = keeper::open(&options, &mut engine)?;
         engine.start(0, retries_first);
-        let hub = Hub::new(engine, &options);
-        Self {
+        let mut hub = Hub::new(engine, &options);
+        hub.await_restored();
+        let keeper = Keeper::new(store.is_some());
+        let shared = Self {
+            keeper,
             hub: Mutex::new(hub),
             wake: Notify::new(),
             ended: Notify::new(),
@@ -58,7 +69,16 @@ impl Shared {
             start: Instant::now(),
             packet_log: options.packet_log.clone(),
             options,
-        }
+        };
+        Ok((shared, store))
+    }
+
+    /// The same, whose store has a thread of its own.
+    pub(crate) fn with_keeper(options: Options, retries_first: bool) -> Result<Arc<Self>, OptionsError> {
+        let (shared, store) = Self::new(options, retries_first)?;
+        let shared = Arc::new(shared);
+        keeper::spawn(&shared, store)?;
+        Ok(shared)
     }
 
     /// Milliseconds on the client's clock.
@@ -81,6 +101,9 @@ impl Shared {
         let result = call(&mut hub, now_ms);
         hub.dispatch(now_ms, &self.options);
         self.publish_state(&mut hub);
+        if hub.engine.has_store_ops() {
+            self.keeper.ring();
+        }
         if std::mem::take(&mut hub.has_ended) {
             self.ended.notify_waiters();
         }
@@ -90,6 +113,10 @@ impl Shared {
     /// Tells the watchers where the client stands, if that has changed.
     fn publish_state(&self, hub: &mut Hub) {
         if let Some(cause) = hub.engine.closed() {
+            // Who is told that it is closed may open the store again.
+            if self.keeper.holds_store() {
+                return self.keeper.ring();
+            }
             if matches!(*self.state.borrow(), State::Closed(_)) {
                 return;
             }
@@ -199,36 +226,39 @@ impl Shared {
         error.unwrap_or_else(|| connect_error(&self.options, hub.server, cause))
     }
 
-    fn accept(&self, message: Message) -> Result<Delivery, PublishError> {
+    fn accept(&self, message: Message) -> Result<(Delivery, Option<Stored>), PublishError> {
         self.command(|hub, now_ms| {
             let accepted = hub.engine.publish(now_ms, message)?;
             let (sender, end) = oneshot::channel();
             hub.deliveries.insert(accepted.token, sender);
-            Ok(Delivery::new(accepted, end))
+            let stored = hub.await_kept(&accepted);
+            Ok((Delivery::new(accepted, end), stored))
         })
     }
 
     pub(crate) async fn publish(&self, mut message: Message) -> Result<Delivery, PublishError> {
         if self.options.outbox.overflow == Overflow::Reject {
-            return self.accept(message);
+            return kept(self.accept(message)?).await;
         }
-        let _turn = self.turn.lock().await;
-        loop {
+        let turn = self.turn.lock().await;
+        let accepted = loop {
             let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
             match self.accept(message) {
                 Err(PublishError::Full(back)) => message = *back,
-                end => return end,
+                end => break end?,
             }
             let _waiting = Waiting::new(self);
             ended.await;
-        }
+        };
+        drop(turn);
+        kept(accepted).await
     }
 
     pub(crate) fn try_publish(&self, message: Message) -> Result<Delivery, PublishError> {
         match self.turn.try_lock() {
-            Ok(_turn) => self.accept(message),
+            Ok(_turn) => self.accept(message).map(|(delivery, _)| delivery),
             Err(_) => Err(PublishError::Full(Box::new(message))),
         }
     }
@@ -421,11 +451,16 @@ impl Shared {
 
     /// Calls the engine, and wakes the connection's task if that has something to write now and had not before.
     fn writes<T>(&self, hub: &mut Hub, call: impl FnOnce(&mut Engine) -> T) -> T {
+        kill_points::pass(Point::BeforeTaken);
         let had_work = !hub.engine.output().is_empty();
         let result = call(&mut hub.engine);
         if !had_work && !hub.engine.output().is_empty() {
             self.wake.notify_one();
         }
+        if hub.engine.has_store_ops() {
+            self.keeper.ring();
+        }
+        kill_points::pass(Point::AfterTaken);
         result
     }
 
@@ -457,6 +492,30 @@ impl Shared {
         self.writes(&mut self.lock(), |engine| engine.refuse(unacked, reason))
     }
 
+    /// The message of that name, if it has no end yet.
+    pub(crate) fn delivery(&self, token: Token) -> Option<Delivery> {
+        let mut hub = self.lock();
+        let accepted = hub.engine.accepted(token)?;
+        Some(Delivery::new(accepted, hub.await_end(token)))
+    }
+
+    pub(crate) fn pending(&self) -> Vec<Pending> {
+        self.lock().engine.pending()
+    }
+
+    /// Waits until all is kept that was handed to the store so far.
+    pub(crate) async fn stored(&self) -> Result<(), StoreError> {
+        let Some(stored) = self.lock().await_stored() else {
+            return Ok(());
+        };
+        if stored.await.is_err()
+            && let Some(Lost::Store(error)) = self.lock().engine.closed()
+        {
+            return Err(error.clone());
+        }
+        Ok(())
+    }
+
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         match &self.lock().events {
             Some(events) => events.subscribe(),
@@ -481,6 +540,15 @@ impl Shared {
             _ => Lost::ByUs,
         }
     }
+}
+
+/// Waits until the store has the message, if there is one.
+async fn kept((delivery, stored): (Delivery, Option<Stored>)) -> Result<Delivery, PublishError> {
+    if let Some(stored) = stored {
+        let gone = |_| PublishError::Closed(Lost::ByUs);
+        stored.await.map_err(gone)??;
+    }
+    Ok(delivery)
 }
 
 /// Counts a publisher that waits for room.

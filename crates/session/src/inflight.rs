@@ -117,6 +117,21 @@ impl<M> Inflight<M> {
         self.used < self.window && self.to_resend == 0 && (self.used == 0 || self.used_bytes < bytes_max)
     }
 
+    /// How many new messages may be sent.
+    pub fn room(&self) -> usize {
+        if self.to_resend > 0 {
+            return 0;
+        }
+        self.window.saturating_sub(self.used).into()
+    }
+
+    /// What is unfinished, in the order in which it was first sent; no message: its PUBREC has come.
+    pub fn iter(&self) -> impl Iterator<Item = (PacketId, Option<&M>)> {
+        self.entries
+            .iter()
+            .map(|entry| (entry.id, entry.message.as_ref()))
+    }
+
     /// Whether something waits to be sent again on this connection.
     pub fn must_resend(&self) -> bool {
         self.to_resend > 0
@@ -228,6 +243,25 @@ impl<M> Inflight<M> {
         // Its number says that all identifiers have been given out since: those of others are looked at.
         self.next = self.next.max(u64::from(u16::MAX));
         self.entries.push_back(Entry {
+            number: 0,
+            id,
+            step,
+            way: Way::Unsent,
+            payload_bytes: payload_bytes as u32,
+            message,
+        });
+        self.to_resend += 1;
+    }
+
+    /// Takes in what a client had unfinished when it was stored, from the last that was sent to the first. No message: its
+    /// PUBREC had come. The identifiers of what is sent later are the caller's, see [`send_as`](Self::send_as).
+    pub fn restore_front(&mut self, id: PacketId, qos: Qos, payload_bytes: usize, message: Option<M>) {
+        let step = match (qos, &message) {
+            (_, None) => Step::PubComp,
+            (Qos::ExactlyOnce, Some(_)) => Step::PubRec,
+            _ => Step::PubAck,
+        };
+        self.entries.push_front(Entry {
             number: 0,
             id,
             step,

@@ -47,12 +47,12 @@ pub(crate) enum Task {
 
 /// The entries, soonest first; those of the same time in an order that the seed decides.
 #[derive(Debug)]
-pub(crate) struct Agenda {
-    heap: BinaryHeap<Reverse<(u64, u64, Task)>>,
+pub(crate) struct Agenda<T: Ord = Task> {
+    heap: BinaryHeap<Reverse<(u64, u64, T)>>,
     draws: Draws,
 }
 
-impl Agenda {
+impl<T: Ord + Copy> Agenda<T> {
     pub(crate) fn new(draws: Draws) -> Self {
         Self {
             heap: BinaryHeap::new(),
@@ -60,7 +60,7 @@ impl Agenda {
         }
     }
 
-    pub(crate) fn add(&mut self, at_ms: u64, task: Task) {
+    pub(crate) fn add(&mut self, at_ms: u64, task: T) {
         self.heap.push(Reverse((at_ms, self.draws.next(), task)));
     }
 
@@ -68,12 +68,12 @@ impl Agenda {
         self.heap.peek().map(|Reverse((at_ms, _, _))| *at_ms)
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(u64, Task)> {
+    pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
         self.heap.pop().map(|Reverse((at_ms, _, task))| (at_ms, task))
     }
 
     /// Drops what does not count any more.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Task) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(T) -> bool) {
         self.heap.retain(|Reverse((_, _, task))| keep(*task));
     }
 }

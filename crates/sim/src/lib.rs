@@ -2,6 +2,8 @@
 //! number, so what went wrong once goes wrong again.
 //!
 //! [`run`] plays one seed and gives its [`history::History`]; the checkers in [`check`] read nothing else.
+//! [`ours::run`] plays the other side: the engine of our own client, which is killed and started again, against the broker.
+//!
 //! [`plant::Bug`] puts a bug into the broker, to show that it is found.
 
 mod agenda;
@@ -10,6 +12,7 @@ mod client;
 mod draws;
 mod engine;
 pub mod history;
+pub mod ours;
 mod pipe;
 mod plan;
 pub mod plant;

@@ -9,7 +9,7 @@ use clap::Parser;
 use martlet_sim::check::{Broken, check};
 use martlet_sim::history::History;
 use martlet_sim::plant::Bug;
-use martlet_sim::{Play, cut, cuts, run};
+use martlet_sim::{Play, cut, cuts, ours, run};
 
 /// Plays whole brokers and clients from seeds
 #[derive(Parser)]
@@ -36,6 +36,12 @@ struct Args {
     /// Put this bug in
     #[arg(long, value_parser = bug)]
     plant: Option<Bug>,
+    /// Play the engine of our own client against the broker instead
+    #[arg(long, conflicts_with_all = ["harsh", "cuts", "cut", "plant"])]
+    client: bool,
+    /// Put a bug into the client's store: it says that something is kept before it is
+    #[arg(long, requires = "client")]
+    lies: bool,
 }
 
 /// Seeds that are played when nothing else is asked for.
@@ -106,6 +112,9 @@ fn main() -> ExitCode {
 
 /// Plays one seed; whether all promises hold.
 fn play(args: &Args, seed: u64) -> bool {
+    if args.client {
+        return play_client(args, seed);
+    }
     let what = Play {
         seed,
         bug: args.plant,
@@ -128,6 +137,18 @@ fn play(args: &Args, seed: u64) -> bool {
         tell(seed, "", broken, &about(&history, broken));
     }
     found.is_empty()
+}
+
+fn play_client(args: &Args, seed: u64) -> bool {
+    let faults = ours::run(ours::Play {
+        seed,
+        lies: args.lies,
+        prints: args.seed.is_some(),
+    });
+    for fault in &faults {
+        println!("seed {seed}: client: {fault}");
+    }
+    faults.is_empty()
 }
 
 fn about(history: &History, broken: &Broken) -> Vec<String> {

@@ -83,6 +83,11 @@ fn retained() {
 }
 
 #[test]
+fn store() {
+    check("store");
+}
+
+#[test]
 fn will() {
     check("will");
 }
@@ -107,6 +112,14 @@ fn all_are_shown() {
     let names: Vec<String> = shown().into_keys().collect();
     assert_eq!(
         names,
-        ["connect", "publish", "qos", "retained", "subscribe", "will"]
+        [
+            "connect",
+            "publish",
+            "qos",
+            "retained",
+            "store",
+            "subscribe",
+            "will"
+        ]
     );
 }

@@ -14,6 +14,8 @@
 //! | `MARTLET_KILL_POINTS_BIN` | a binary built with the feature `kill-points`, else `kill-points/martlet` in cargo's target folder, if it is there |
 //! | `MARTLET_BIN`, `MARTLET_INTEROP_BROKER` | as for the interop tests |
 //!
+//! [`Victims`] does the same to a process that uses the client: `cargo xtask kill --client`, `MARTLET_KILL_VICTIM_BIN`.
+//!
 //! The same seed makes the same choices, but the broker and the system have their own pace: a fault comes again after
 //! some tries, not at the first.
 
@@ -33,10 +35,12 @@ mod scene;
 mod session;
 mod subscriber;
 mod testator;
+mod victims;
 mod wills;
 mod world;
 
 pub use broker::{Durability, Point};
 pub use fault::Fault;
 pub use report::Report;
+pub use victims::{ClientReport, Forgets, POINTS, Victims, has_victim};
 pub use world::{Blow, Settings, World};

@@ -171,6 +171,7 @@ impl Engine {
         if !resumed {
             self.received = Received::default();
             self.untaken.clear();
+            self.keep_session_lost();
             match self.options.policy.unfinished {
                 Unfinished::Keep => self.publish_again(),
                 Unfinished::KeepWithSession | Unfinished::Fail => self.fail_inflight(),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use martlet_codec::{FilterBuf, PacketId, ReasonCode, Version};
 use martlet_session::Ticket;
 
-use crate::error::{DeliveryError, Lost, Refusal, RequestError, ResponseError};
+use crate::error::{DeliveryError, Lost, Refusal, RequestError, ResponseError, StoreError};
 use crate::event::{Acked, Connected, SubAck, UnsubAck};
 use crate::message::{Incoming, Message};
 
@@ -32,6 +32,9 @@ pub struct Leftover {
     pub unsent: Vec<Message>,
     /// How many of QoS 1 and 2 were sent and not acknowledged: the server may have them or not.
     pub unacknowledged: usize,
+    /// How many of QoS 1 and 2 are in the [store](crate::Options::store), sent or not: the next run goes on with them, so
+    /// they are not among the others.
+    pub stored: usize,
 }
 
 /// Numbers of a client since it was made.
@@ -62,7 +65,7 @@ pub struct Stats {
     pub unsent_messages: usize,
 }
 
-/// Names a message or a request that the engine accepted; never used twice.
+/// Names a message or a request that the engine accepted; never used twice, with a store not by a later run either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
@@ -71,6 +74,19 @@ pub struct Token(pub u64);
 pub struct Unacked {
     pub(super) ticket: Ticket,
     pub(super) packet_id: PacketId,
+    /// What a store calls a message that was acknowledged already; 0: it was not.
+    pub(super) kept: u64,
+}
+
+impl Unacked {
+    /// Of a message that is acknowledged, and that a store has until the application has it.
+    pub(super) const fn kept(number: u64) -> Self {
+        Self {
+            ticket: Ticket(0),
+            packet_id: PacketId::MIN,
+            kept: number,
+        }
+    }
 }
 
 /// What happened, in its order.
@@ -112,6 +128,13 @@ pub enum Event {
         message: Incoming,
         /// What to acknowledge; none at QoS 0.
         unacked: Option<Unacked>,
+    },
+    /// A store has a message, or has refused it: then [`Published`](Self::Published) follows.
+    Stored {
+        /// Which.
+        token: Token,
+        /// Whether.
+        end: Result<(), StoreError>,
     },
     /// What became of a published message.
     Published {

@@ -7,6 +7,9 @@
 //! [`Engine::lost`] when the connection ends. It calls [`Engine::timeout`] at [`Engine::deadline`]. After
 //! each call it empties [`Engine::poll_event`].
 //!
+//! With a store, [`Engine::restore`] comes first; what [`Engine::store_batch`] hands out is to be kept, and
+//! [`Engine::store_done`] says that it is: what rests on it leaves then and not before.
+//!
 //! When to connect again and to which server, packet identifiers, resending, de-duplication, aliases and
 //! the renewal of subscriptions exist here only.
 
@@ -15,6 +18,7 @@ mod authenticate;
 mod connect;
 mod connection;
 mod event;
+mod keeping;
 mod names;
 mod outbox;
 mod packet_id;
@@ -23,6 +27,7 @@ mod publish;
 mod receive;
 mod request;
 mod respond;
+mod store;
 mod wire;
 
 use std::collections::VecDeque;
@@ -38,6 +43,8 @@ use martlet_session::{
 pub use event::{Event, Leftover, Stats, Task, Token, Unacked};
 pub use publish::Accepted;
 pub use receive::{Inbox, may_refuse};
+pub(crate) use store::received_with;
+pub use store::{Contents, Stage, StoreBatch, StoreOp, StoredMessage};
 
 use crate::error::{Lost, Rejected};
 use crate::limits;
@@ -45,6 +52,7 @@ use crate::options::Options;
 use crate::policy::Offline;
 use attempts::{Attempts, ms};
 use authenticate::Authentication;
+use keeping::Keeping;
 use names::Names;
 use outbox::{Outbox, Pending};
 use packet_id::PacketIds;
@@ -79,6 +87,8 @@ pub struct Engine {
     seed: u64,
     ids: PacketIds,
     last_token: u64,
+    /// With a store only.
+    keeping: Option<Box<Keeping>>,
     // Sending.
     outbox: Outbox,
     inflight: Inflight<Pending>,
@@ -152,6 +162,7 @@ impl Engine {
             ids: PacketIds::default(),
             seed,
             last_token: 0,
+            keeping: None,
             outbox: Outbox::default(),
             inflight: Inflight::new(options.inflight_max),
             flows: HashMap::default(),

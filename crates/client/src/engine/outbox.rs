@@ -6,6 +6,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use martlet_codec::{Address, Delivery, PacketId, Publish, Qos};
 
 use super::Token;
+use super::store::Stage;
+use crate::event;
 use crate::limits;
 use crate::message::Message;
 use crate::policy::OutboxLimits;
@@ -26,6 +28,16 @@ impl Pending {
             (Qos::AtLeastOnce, Some(id)) => Delivery::AtLeastOnce(id),
             (Qos::ExactlyOnce, Some(id)) => Delivery::ExactlyOnce(id),
             _ => Delivery::AtMostOnce,
+        }
+    }
+
+    /// What the application is told of it.
+    pub(super) fn told(&self, stage: Stage) -> event::Pending {
+        event::Pending {
+            token: self.token,
+            packet_id: self.packet_id,
+            message: Some(self.message.clone()),
+            stage,
         }
     }
 
@@ -53,7 +65,7 @@ fn fits(limits: &OutboxLimits, messages: usize, bytes: usize, more_bytes: usize)
 }
 
 /// Messages that wait to be sent, each queue in the order of its tokens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     qos0: VecDeque<Pending>,
     acknowledged: VecDeque<Pending>,
@@ -65,6 +77,22 @@ pub(super) struct Outbox {
     /// When messages have waited too long. Those that were sent meanwhile stay until their time or the
     /// next clean-up.
     expiries: BinaryHeap<Reverse<(u64, Token)>>,
+    /// Messages of QoS 1 and 2 up to this one may leave. Without a store: all.
+    sendable: Token,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            qos0: VecDeque::new(),
+            acknowledged: VecDeque::new(),
+            messages: 0,
+            bytes: 0,
+            unsent_bytes: 0,
+            expiries: BinaryHeap::new(),
+            sendable: Token(u64::MAX),
+        }
+    }
 }
 
 impl Outbox {
@@ -94,16 +122,26 @@ impl Outbox {
 
     /// Takes a new message in.
     pub(super) fn push(&mut self, pending: Pending, expires_ms: Option<u64>) {
-        self.messages += 1;
-        self.bytes += size(&pending.message);
+        self.count(size(&pending.message));
         if let Some(at_ms) = expires_ms {
-            if self.expiries.len() > 2 * self.unsent() + EXPIRIES_SPARE {
-                self.clean_up();
-            }
-            self.expiries.push(Reverse((at_ms, pending.token)));
+            self.expires(at_ms, pending.token);
         }
         self.unsent_bytes += size(&pending.message);
         self.queue(pending.packet_id.is_some()).push_back(pending);
+    }
+
+    /// There is a message more, which does not wait to be sent.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    /// That message waits until then at most.
+    pub(super) fn expires(&mut self, at_ms: u64, token: Token) {
+        if self.expiries.len() > 2 * self.unsent() + EXPIRIES_SPARE {
+            self.clean_up();
+        }
+        self.expiries.push(Reverse((at_ms, token)));
     }
 
     /// Takes back what was sent and is to be sent first again. Called from the newest to the oldest.
@@ -120,8 +158,19 @@ impl Outbox {
         }
     }
 
-    /// The next message: the oldest, but QoS 0 does not wait for a window that is full.
+    /// The next message to send: the oldest, but QoS 0 does not wait for a window that is full, nor for the store.
     pub(super) fn pop(&mut self, window_has_room: bool) -> Option<Pending> {
+        let sendable = self.sendable;
+        let may_leave = |pending: &Pending| pending.token <= sendable;
+        self.pop_next(window_has_room && self.acknowledged.front().is_some_and(may_leave))
+    }
+
+    /// The oldest message.
+    pub(super) fn pop_oldest(&mut self) -> Option<Pending> {
+        self.pop_next(true)
+    }
+
+    fn pop_next(&mut self, window_has_room: bool) -> Option<Pending> {
         let token = |queue: &VecDeque<Pending>| queue.front().map(|pending| pending.token);
         let next = match (token(&self.qos0), token(&self.acknowledged)) {
             (Some(zero), Some(other)) if window_has_room && other < zero => self.acknowledged.pop_front(),
@@ -130,6 +179,49 @@ impl Outbox {
         };
         self.unsent_bytes -= next.as_ref().map_or(0, |pending| size(&pending.message));
         next
+    }
+
+    /// Messages of QoS 1 and 2 up to that one may leave.
+    pub(super) fn sendable(&mut self, token: Token) {
+        // Without a store there is no limit; the first call sets one.
+        let has_limit = self.sendable < Token(u64::MAX);
+        self.sendable = if has_limit {
+            self.sendable.max(token)
+        } else {
+            token
+        };
+    }
+
+    /// Whether all messages of QoS 1 and 2 that wait are among those up to that one.
+    pub(super) fn are_marked(&self, marked: Token) -> bool {
+        self.acknowledged
+            .back()
+            .is_none_or(|newest| newest.token <= marked)
+    }
+
+    /// Messages of QoS 1 and 2 that wait.
+    pub(super) fn unsent_acknowledged(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// The next of them, so many at most.
+    pub(super) fn next_acknowledged(&self, most: usize) -> impl Iterator<Item = Token> {
+        self.acknowledged.iter().take(most).map(|pending| pending.token)
+    }
+
+    /// All that wait.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.qos0.iter().chain(&self.acknowledged)
+    }
+
+    /// Takes a message of QoS 1 or 2 out that waits; it still counts.
+    pub(super) fn remove(&mut self, token: Token) -> Option<Pending> {
+        let found = self
+            .acknowledged
+            .binary_search_by_key(&token, |pending| pending.token);
+        let pending = self.acknowledged.remove(found.ok()?)?;
+        self.unsent_bytes -= size(&pending.message);
+        Some(pending)
     }
 
     /// When the next message has waited too long; a time that may be too early, never too late.
@@ -162,6 +254,14 @@ impl Outbox {
         };
         let kept = self.expiries.iter().filter(|Reverse((_, token))| waits(*token));
         self.expiries = kept.copied().collect();
+    }
+
+    /// No message is left.
+    pub(super) fn clear(&mut self) {
+        *self = Self {
+            sendable: self.sendable,
+            ..Self::default()
+        };
     }
 
     /// A message has its end.

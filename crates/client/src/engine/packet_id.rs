@@ -28,6 +28,11 @@ impl PacketIds {
         }
     }
 
+    /// Takes that one, if it is free.
+    pub(super) fn reserve(&mut self, id: PacketId) -> bool {
+        self.used.insert(id)
+    }
+
     /// A number for a message of QoS 0, which has none on the wire: only for the packet log.
     pub(super) fn step(&mut self) -> PacketId {
         self.last = self.last.wrapping_add(1).max(1);

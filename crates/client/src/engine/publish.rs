@@ -11,7 +11,8 @@ use martlet_codec::{
 use martlet_session::{Acked as Flowed, ClientAgreed, Resend};
 
 use super::attempts::ms;
-use super::outbox::{Outbox, Pending, size};
+use super::outbox::{Pending, size};
+use super::store::StoreOp;
 use super::{Engine, Event, Phase, Token};
 use crate::error::{DeliveryError, Lost, PublishError, Rejected};
 use crate::event::Acked;
@@ -30,10 +31,35 @@ pub struct Accepted {
 /// A message of QoS 1 or 2 without an end.
 #[derive(Debug)]
 pub(super) struct Flow {
-    token: Token,
+    pub(super) token: Token,
     bytes: usize,
+    pub(super) release: Release,
     /// What its PUBREC said beyond success.
     pubrec: Option<(ReasonCode, PropertiesBuf)>,
+}
+
+/// Whether a store knows that PUBREC has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Release {
+    /// Not yet; without a store never.
+    None,
+    /// It was told.
+    Asked,
+    /// It does.
+    Kept,
+}
+
+impl Flow {
+    /// One of an earlier run.
+    pub(super) const fn restored(token: Token, bytes: usize, is_released: bool) -> Self {
+        let release = if is_released { Release::Kept } else { Release::None };
+        Self {
+            token,
+            bytes,
+            release,
+            pubrec: None,
+        }
+    }
 }
 
 /// Whether the server takes the message; its size is looked at when it is encoded.
@@ -121,9 +147,11 @@ impl Engine {
             let flow = Flow {
                 token,
                 bytes,
+                release: Release::None,
                 pubrec: None,
             };
             self.flows.insert(id, flow);
+            self.keep_accepted(token, id, &message, expires_ms);
         }
         let number = packet_id.unwrap_or_else(|| self.ids.step());
         let pending = Pending {
@@ -161,7 +189,7 @@ impl Engine {
             return;
         }
         while !self.outbox.has_room(&self.options.outbox, bytes) {
-            let Some(oldest) = self.outbox.pop(true) else {
+            let Some(oldest) = self.outbox.pop_oldest() else {
                 return;
             };
             self.stats.dropped += 1;
@@ -196,6 +224,7 @@ impl Engine {
         while let Some(pending) = self.outbox.pop(self.inflight.has_room(usize::MAX)) {
             self.send(pending);
         }
+        self.mark_next();
     }
 
     fn send(&mut self, pending: Pending) {
@@ -256,6 +285,9 @@ impl Engine {
             let (id, rejected) = match self.inflight.next_resend() {
                 None => return,
                 Some(Resend::Release(id)) => {
+                    if self.keep_release(id) {
+                        continue;
+                    }
                     self.wire
                         .packet(&Packet::PubRel(Ack::new(id, ReasonCode::Success)));
                     continue;
@@ -282,7 +314,7 @@ impl Engine {
     }
 
     /// A message that is not sent any more.
-    fn unsent(&mut self, pending: &Pending, error: DeliveryError) {
+    pub(super) fn unsent(&mut self, pending: &Pending, error: DeliveryError) {
         match pending.packet_id {
             Some(id) => self.finish(id, Err(error)),
             None => self.qos0_ended(pending, Err(error)),
@@ -301,6 +333,7 @@ impl Engine {
         };
         self.ids.free(id);
         self.outbox.ended(flow.bytes);
+        self.keep(StoreOp::Ended(flow.token));
         self.published(flow.token, end);
     }
 
@@ -338,6 +371,7 @@ impl Engine {
     pub(super) fn fail_messages(&mut self, cause: &Lost) {
         let ends = self.all_unfinished();
         for (token, _) in ends {
+            self.keep(StoreOp::Ended(token));
             self.published(token, Err(DeliveryError::ConnectionLost(cause.clone())));
         }
     }
@@ -358,7 +392,7 @@ impl Engine {
     fn all_unfinished(&mut self) -> Vec<(Token, Option<Message>)> {
         self.not_left();
         let mut all: Vec<(Token, Option<Message>)> = Vec::with_capacity(self.outbox.messages());
-        while let Some(pending) = self.outbox.pop(true) {
+        while let Some(pending) = self.outbox.pop_oldest() {
             if let Some(id) = pending.packet_id {
                 self.flows.remove(&id);
                 self.ids.free(id);
@@ -372,7 +406,7 @@ impl Engine {
         }));
         all.sort_unstable_by_key(|(token, _)| *token);
         self.inflight.restart().for_each(drop);
-        self.outbox = Outbox::default();
+        self.outbox.clear();
         all
     }
 
@@ -420,6 +454,9 @@ impl Engine {
             Flowed::Unknown if ack.reason.is_error() => return Ok(()),
             Flowed::Unknown => ReasonCode::PacketIdentifierNotFound,
         };
+        if reason == ReasonCode::Success && self.keep_release(ack.packet_id) {
+            return Ok(());
+        }
         self.wire.packet(&Packet::PubRel(Ack::new(ack.packet_id, reason)));
         Ok(())
     }
@@ -448,10 +485,14 @@ impl Engine {
     /// Nothing is sent any more: all that has no end ends with `cause`, in the order of acceptance, and
     /// is kept for [`leftover`](Self::leftover).
     pub(super) fn close_messages(&mut self, cause: &Lost) {
+        let has_store = self.keeping.is_some();
         for (token, unsent) in self.all_unfinished() {
             match unsent {
-                Some(message) => self.leftover.unsent.push(message),
-                None => self.leftover.unacknowledged += 1,
+                Some(message) if !has_store || message.qos == Qos::AtMostOnce => {
+                    self.leftover.unsent.push(message);
+                }
+                None if !has_store => self.leftover.unacknowledged += 1,
+                _ => self.leftover.stored += 1,
             }
             self.published(token, Err(DeliveryError::Closed(cause.clone())));
         }

@@ -5,6 +5,7 @@ use martlet_codec::packet::PacketType;
 use martlet_codec::{Ack, Delivery, Packet, PacketId, PropertyId, Publish, ReasonCode, Violation};
 use martlet_session::{AckKind, Arrival, Owed, Resolved, Speech, Ticket};
 
+use super::store::StoreOp;
 use super::{Engine, Event, Phase, Unacked};
 use crate::error::Rejected;
 use crate::message::Incoming;
@@ -42,6 +43,7 @@ impl Engine {
                 // The application has it, or it waits for the application: the same ticket counts.
                 Arrival::Repeat => {
                     let ticket = self.untaken.get(&id).copied();
+                    let ticket = ticket.or_else(|| self.is_keeping_received(id));
                     self.received.owe(owed(AckKind::PubRec, id), ticket);
                     self.acknowledge_ready();
                     return Ok(());
@@ -61,8 +63,11 @@ impl Engine {
         self.stats.received += 1;
         let unacked = match (self.options.policy.acknowledge, unacked) {
             (Acknowledge::Arrived, Some(unacked)) => {
-                self.acknowledge(unacked);
-                None
+                let kept = self.keep_arrived(&message, unacked);
+                if kept.is_none() {
+                    self.acknowledge(unacked);
+                }
+                kept
             }
             (_, unacked) => unacked,
         };
@@ -97,6 +102,7 @@ impl Engine {
         Unacked {
             ticket,
             packet_id: id,
+            kept: 0,
         }
     }
 
@@ -118,14 +124,20 @@ impl Engine {
     }
 
     fn settle(&mut self, unacked: Unacked, refusal: Option<ReasonCode>) {
+        if unacked.kept != 0 {
+            return self.keep(StoreOp::Taken(unacked.kept));
+        }
         if self.untaken.get(&unacked.packet_id) == Some(&unacked.ticket) {
             self.untaken.remove(&unacked.packet_id);
+            if refusal.is_none() && self.keep_received(unacked.packet_id, unacked.ticket) {
+                return;
+            }
         }
         self.received.settle(unacked.ticket, refusal);
         self.acknowledge_ready();
     }
 
-    fn acknowledge_ready(&mut self) {
+    pub(super) fn acknowledge_ready(&mut self) {
         if self.phase != Phase::Online {
             return;
         }
@@ -142,8 +154,8 @@ impl Engine {
     /// PUBCOMP follows at once: its order is not that of the others.
     pub(super) fn pubrel_came(&mut self, ack: &Ack<'_>) {
         let reason = self.received.pubrel(ack.packet_id);
-        self.wire
-            .packet(&Packet::PubComp(Ack::new(ack.packet_id, reason)));
+        self.untaken.remove(&ack.packet_id);
+        self.complete(ack.packet_id, reason);
     }
 }
 

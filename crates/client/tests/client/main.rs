@@ -16,3 +16,4 @@ mod policies;
 mod publish;
 mod receive;
 mod requests;
+mod store;
