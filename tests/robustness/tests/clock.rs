@@ -70,7 +70,11 @@ fn set_up(broker: &Live) {
         ..lives("mortal", 7_200)
     };
     drop(Client::connect(broker.address(), &mortal));
-    broker.wait_log("connection closed by client");
+    wait("that it is lost is told", Duration::from_secs(15), || {
+        let log = broker.log();
+        log.lines()
+            .any(|line| line.contains("client=mortal") && line.contains("closed by client"))
+    });
     // What is acknowledged is written, and so is all that was before it.
     let mut publisher = broker.client("publisher");
     for (kind, retain) in [("queued", false), ("retained", true)] {
