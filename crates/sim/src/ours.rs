@@ -415,13 +415,12 @@ impl World {
 
     /// The application takes the oldest message, or forgets it until it is killed.
     fn take(&mut self, no: ClientNo) {
-        let now_ms = self.now_ms;
         let forgets = !self.is_draining && self.draws.one_in(self.plan.untaken_one_in);
         if forgets {
             // It comes back to it before the end.
             return self.add(PLAY_MS, Task::Take(no));
         }
-        self.with(no, |client| client.take(now_ms));
+        self.with(no, ClientProcess::take);
     }
 
     // The store.
