@@ -124,3 +124,8 @@ macro_rules! filter {
         const { $crate::Filter::literal($filter) }
     };
 }
+
+/// The code of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/client.md")]
+mod guide {}
