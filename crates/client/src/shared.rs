@@ -469,7 +469,8 @@ impl Shared {
     fn settle<T>(&self, call: impl FnOnce(&mut Hub, u64) -> T) -> T {
         let (result, has_work) = self.with(|hub, now_ms| {
             let result = call(hub, now_ms);
-            (result, !hub.engine.output().is_empty())
+            let has_work = !hub.engine.output().is_empty() || hub.engine.has_store_ops();
+            (result, has_work)
         });
         if has_work {
             self.wake.notify_one();
