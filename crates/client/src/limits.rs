@@ -74,6 +74,9 @@ pub const STORE_CLEAN_BYTES: u32 = 256 << 10;
 /// How many bytes a store that waits for no sync appends until it syncs all the same, so that files that were cleaned can go.
 pub const STORE_UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
+/// How often a disk that was full is asked whether it has room. In between messages are refused.
+pub const STORE_ASKS_EVERY: Duration = Duration::from_secs(1);
+
 /// How long a store may gather before a sync. At it: it syncs.
 pub const STORE_GATHER_MAX: Duration = Duration::from_secs(1);
 

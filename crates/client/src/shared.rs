@@ -449,12 +449,14 @@ impl Shared {
         Some(message)
     }
 
-    /// Calls the engine, and wakes the connection's task if that has something to write now and had not before.
+    /// Calls the engine, and wakes the connection's task if there is something to write or to store now and was not
+    /// before.
     fn writes<T>(&self, hub: &mut Hub, call: impl FnOnce(&mut Engine) -> T) -> T {
         kill_points::pass(Point::BeforeTaken);
-        let had_work = !hub.engine.output().is_empty();
+        let has_work = |engine: &Engine| !engine.output().is_empty() || engine.has_store_ops();
+        let had_work = has_work(&hub.engine);
         let result = call(&mut hub.engine);
-        if !had_work && !hub.engine.output().is_empty() {
+        if !had_work && has_work(&hub.engine) {
             self.wake.notify_one();
         }
         if hub.engine.has_store_ops() {

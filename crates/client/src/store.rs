@@ -9,7 +9,26 @@
 //! | [`FileStore`] | in a folder |
 //! | [`MemoryStore`] | as long as the process lives, over several clients |
 //! | another [`Store`] | where you like |
+//!
+//! ```no_run
+//! use martlet_client::{Client, Durability, FileStore, Options};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = FileStore::open("/var/lib/pump", Durability::Fsync)?;
+//! for line in store.damage() {
+//!     eprintln!("{line}");
+//! }
+//! let options = Options::new("localhost", 1883).client_id("pump-7").store(store);
+//! let (client, _) = Client::connect(options).await?;
+//! for pending in client.pending() {
+//!     println!("{:?} of an earlier run is {:?}", pending.token, pending.stage);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+#[cfg(unix)]
+mod disk;
 #[cfg(unix)]
 mod file;
 mod memory;

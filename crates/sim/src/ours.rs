@@ -1,4 +1,4 @@
-//! Our own client's engine, with a store that takes its time and a network that does what it likes, against a shard of the
+//! Our own client's engine, with a store that takes its time and a network that does what it likes, against shards of the
 //! broker: two clients that send to each other, are killed and started again, and an observer that sees what the broker
 //! has taken.
 //!
@@ -61,6 +61,9 @@ const OBSERVER: &str = "observer";
 
 type ClientNo = usize;
 
+/// A connection at the broker: in which shard, and its name there.
+type At = (u16, ConnId);
+
 /// Something that is to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
@@ -95,7 +98,7 @@ enum Task {
 struct Pipe {
     client: ClientNo,
     /// Where it is at the broker, if it is there.
-    id: Option<ConnId>,
+    at: Option<At>,
     up: Stream,
     down: Stream,
     /// CONNACK has not gone through.
@@ -112,7 +115,7 @@ struct World {
     clients: Vec<ClientProcess>,
     pipes: BTreeMap<ConnNo, Pipe>,
     next_conn: ConnNo,
-    observer: Option<ConnId>,
+    observer: Option<At>,
     is_draining: bool,
     ledger: Ledger,
 }
@@ -120,7 +123,7 @@ struct World {
 impl World {
     fn new(plan: Plan, play: Play) -> Self {
         let mut draws = Draws::new(play.seed ^ 0x0415);
-        let recipe = Plan::broker(draws.next());
+        let recipe = plan.broker(draws.next());
         let broker = Process::start(&recipe, START_MS, &mut draws).expect("a broker without a store starts");
         let clients = plan.clients.iter().map(ClientProcess::new).collect();
         Self {
@@ -178,7 +181,8 @@ impl World {
     /// Lets time pass until then; `false`: it does not pass.
     fn advance(&mut self, until_ms: u64, steps: &mut u64) -> bool {
         loop {
-            let timer_ms = self.broker.deadline_ms().map_or(u64::MAX, |(at_ms, _)| at_ms);
+            let timer = self.broker.deadline_ms();
+            let (timer_ms, shard) = timer.unwrap_or((u64::MAX, 0));
             let task_ms = self.agenda.next_ms().unwrap_or(u64::MAX);
             let next_ms = timer_ms.min(task_ms).max(self.now_ms);
             if next_ms > until_ms {
@@ -194,7 +198,7 @@ impl World {
                 return false;
             }
             if timer_ms <= task_ms {
-                self.handle(Input::Time);
+                self.handle(shard, Input::Time);
             } else if let Some((_, task)) = self.agenda.pop() {
                 self.perform(task);
             }
@@ -303,6 +307,9 @@ impl World {
     fn look(&mut self, no: ClientNo) {
         self.events(no);
         self.write(no);
+        while let Some(line) = self.clients[no].poll_packet_log() {
+            self.note(&format!("client {no} {line}"));
+        }
         let now_ms = self.now_ms;
         let Some(engine) = &mut self.clients[no].engine else {
             return;
@@ -362,7 +369,15 @@ impl World {
                         self.ledger.given_up(*message);
                     }
                 }
-                Event::Subscribed { end: Ok(_), .. } => self.ledger.subscribed(no),
+                Event::Subscribed { token, end } => {
+                    self.clients[no].answered(token, &mut self.ledger);
+                    if end.is_ok() {
+                        self.ledger.subscribed(no);
+                    }
+                }
+                Event::Unsubscribed { token, .. } | Event::Responded { token, .. } => {
+                    self.clients[no].answered(token, &mut self.ledger);
+                }
                 Event::Message { message, unacked } => {
                     let number = self.ledger.offered(no, &message.payload);
                     self.clients[no].untaken.push_back((number, unacked));
@@ -400,6 +415,8 @@ impl World {
             message = message.time_to_live(std::time::Duration::from_secs(1 + self.draws.below(5)));
         }
         let now_ms = self.now_ms;
+        let command = self.draws.below(20);
+        self.clients[no].ask(command, now_ms);
         let client = &mut self.clients[no];
         if let Some(Ok(accepted)) = client
             .engine

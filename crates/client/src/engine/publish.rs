@@ -36,6 +36,8 @@ pub(super) struct Flow {
     pub(super) release: Release,
     /// What its PUBREC said beyond success.
     pubrec: Option<(ReasonCode, PropertiesBuf)>,
+    /// Why it cannot be sent again, though it was sent.
+    rejected: Option<Box<Rejected>>,
 }
 
 /// Whether a store knows that PUBREC has come.
@@ -58,6 +60,7 @@ impl Flow {
             bytes,
             release,
             pubrec: None,
+            rejected: None,
         }
     }
 }
@@ -149,6 +152,7 @@ impl Engine {
                 bytes,
                 release: Release::None,
                 pubrec: None,
+                rejected: None,
             };
             self.flows.insert(id, flow);
             self.keep_accepted(token, id, &message, expires_ms);
@@ -308,8 +312,23 @@ impl Engine {
                     }
                 }
             };
+            self.cannot_resend(id, rejected);
+        }
+    }
+
+    /// A message that was sent cannot be sent again. The server may hold the identifier of one of QoS 2, and would take
+    /// the next message under it for a repetition: so it is released first, which the server answers in any case.
+    fn cannot_resend(&mut self, id: PacketId, rejected: Rejected) {
+        if !matches!(self.inflight.pubrec(id, ReasonCode::Success), Flowed::Release(_)) {
             self.inflight.forget(id);
-            self.finish(id, Err(DeliveryError::Rejected(rejected)));
+            return self.finish(id, Err(DeliveryError::Rejected(rejected)));
+        }
+        if let Some(flow) = self.flows.get_mut(&id) {
+            flow.rejected = Some(Box::new(rejected));
+        }
+        if !self.keep_release(id) {
+            self.wire
+                .packet(&Packet::PubRel(Ack::new(id, ReasonCode::Success)));
         }
     }
 
@@ -472,6 +491,10 @@ impl Engine {
     }
 
     fn finish_qos2(&mut self, id: PacketId) {
+        let flow = self.flows.get_mut(&id);
+        if let Some(rejected) = flow.and_then(|flow| flow.rejected.take()) {
+            return self.finish(id, Err(DeliveryError::Rejected(*rejected)));
+        }
         let said = self.flows.get_mut(&id).and_then(|flow| flow.pubrec.take());
         let (reason, properties) = said.unwrap_or((ReasonCode::Success, PropertiesBuf::new()));
         let acked = Acked {

@@ -87,6 +87,7 @@ impl Contents {
                 if let Some(message) = self.messages.get_mut(token) {
                     message.stage = Stage::Released;
                     message.message = None;
+                    message.expires_wall_ms = None;
                 }
             }
             StoreOp::Ended(token) => drop(self.messages.remove(token)),

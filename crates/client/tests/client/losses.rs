@@ -436,3 +436,29 @@ proptest! {
         }
     }
 }
+
+/// A server that takes less than it did holds the identifier of what it had: the next message under it would be lost.
+#[test]
+fn an_identifier_of_qos_2_is_released_though_its_message_cannot_be_sent_again() {
+    let mut bench = Bench::up(options(V5));
+    let token = bench.publish(message("a/long/topic/name", qos(2))).unwrap();
+    assert_eq!(bench.sent(), ["PUBLISH a/long/topic/name q2 1"]);
+    bench.lose();
+    bench.events();
+    let small = number(martlet_client::PropertyId::MaximumPacketSize, 12);
+    let (_, sent) = bench.reconnect(true, &small);
+    assert_eq!(sent, ["PUBREL 1"]);
+    bench.events();
+    bench.publish(message("b", qos(2))).unwrap();
+    assert_eq!(bench.sent(), ["PUBLISH b q2 2"]);
+    bench.server_sends(&pubcomp(1));
+    match bench.event() {
+        Event::Published { token: ended, end } => {
+            assert_eq!(ended, token);
+            assert!(end.is_err(), "{end:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    bench.publish(message("c", qos(2))).unwrap();
+    assert_eq!(bench.sent(), ["PUBLISH c q2 3"]);
+}

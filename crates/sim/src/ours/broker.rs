@@ -2,40 +2,72 @@
 
 use std::io::IoSlice;
 
-use martlet_broker::{ConnId, Input};
+use martlet_broker::{Input, Relocated};
 use martlet_client::Qos;
 use martlet_codec::{
     Connect, Decoded, Limits, Packet, Properties, Subscribe, SubscribeOptions, SubscribeRequests,
 };
 
-use super::{ClientNo, OBSERVER, Task, World, plan};
+use super::{At, ClientNo, OBSERVER, Task, World, plan};
 use crate::history::ConnNo;
 use crate::pipe::Piece;
 use crate::process::{Effect, Process, now, peer};
 
 impl World {
-    /// Hands something to the shard, and does what it wants.
-    pub(super) fn handle(&mut self, input: Input<'_>) {
+    /// Hands something to a shard, and does what it wants.
+    pub(super) fn handle(&mut self, shard: u16, input: Input<'_>) {
         let effects = self
             .broker
-            .handle(0, self.now_ms, input, &|name| Some(client_no(name)));
+            .handle(shard, self.now_ms, input, &|name| Some(client_no(name)));
         let mut dirty = Vec::new();
-        self.broker.shards[0].take_dirty(&mut dirty);
+        self.broker.shards[usize::from(shard)].take_dirty(&mut dirty);
         for id in dirty {
-            self.flush(id);
+            self.flush((shard, id));
         }
         for effect in effects {
-            if let Effect::Close(id) = effect {
-                self.flush(id);
-                self.close(id);
+            match effect {
+                Effect::Close(id) => {
+                    self.flush((shard, id));
+                    self.close((shard, id));
+                }
+                Effect::Relocate(id, to, relocated) => self.relocate((shard, id), to, &relocated),
+                Effect::Parcels(to) => self.forward(to, shard),
+                Effect::Fact(_) => {}
             }
         }
     }
 
+    /// One shard's parcels reach another.
+    fn forward(&mut self, to: u16, from: u16) {
+        let (mut parcels, was_full) = self.broker.take_parcels(to, from);
+        if !parcels.is_empty() {
+            self.handle(to, Input::Forwarded(&mut parcels));
+        }
+        if was_full {
+            self.handle(from, Input::Room);
+        }
+    }
+
+    /// A connection goes to the shard that has its session.
+    fn relocate(&mut self, from: At, to: u16, relocated: &Relocated) {
+        let id = self.broker.shards[usize::from(to)].open(now(self.now_ms), relocated.peer);
+        if self.observer == Some(from) {
+            self.observer = Some((to, id));
+        }
+        if let Some(conn) = self.broker.conns.remove(&from) {
+            self.broker.conns.insert((to, id), conn);
+            if let Some(pipe) = self.pipes.get_mut(&conn) {
+                pipe.at = Some((to, id));
+            }
+        }
+        self.handle(to, Input::Bytes(id, &relocated.unread));
+    }
+
     /// What the broker has for a connection goes out.
-    fn flush(&mut self, id: ConnId) {
+    fn flush(&mut self, at: At) {
+        let (shard, id) = at;
         loop {
-            let Some(output) = self.broker.shards[0].output(id) else {
+            let Some(output) = self.broker.shards[usize::from(shard)].output(id) else {
                 return;
             };
             let mut slices = [IoSlice::new(&[]); 16];
@@ -48,26 +80,17 @@ impl World {
                 return;
             }
             let wrote = bytes.len();
-            if self.observer == Some(id) {
+            if self.observer == Some(at) {
                 self.observed(&bytes);
             } else {
-                self.send_down(id, bytes);
+                self.send_down(at, bytes);
             }
-            let effects = self
-                .broker
-                .handle(0, self.now_ms, Input::Wrote(id, wrote), &|name| {
-                    Some(client_no(name))
-                });
-            for effect in effects {
-                if let Effect::Close(id) = effect {
-                    self.close(id);
-                }
-            }
+            self.handle(shard, Input::Wrote(id, wrote));
         }
     }
 
-    fn send_down(&mut self, id: ConnId, mut bytes: Vec<u8>) {
-        let Some(conn) = self.broker.conns.get(&(0, id)).copied() else {
+    fn send_down(&mut self, at: At, mut bytes: Vec<u8>) {
+        let Some(conn) = self.broker.conns.get(&at).copied() else {
             return;
         };
         let refuses = !self.is_draining && self.draws.one_in(self.plan.refuses_connect_one_in);
@@ -92,16 +115,16 @@ impl World {
     }
 
     /// The broker's end is closed.
-    fn close(&mut self, id: ConnId) {
-        let Some(conn) = self.broker.conns.remove(&(0, id)) else {
+    fn close(&mut self, at: At) {
+        let Some(conn) = self.broker.conns.remove(&at) else {
             return;
         };
         if let Some(pipe) = self.pipes.get_mut(&conn) {
-            pipe.id = None;
+            pipe.at = None;
             let at_ms = pipe.down.push(self.now_ms, Piece::End);
             self.agenda.add(at_ms, Task::Down(conn));
         }
-        self.handle(Input::Closed(id));
+        self.handle(at.0, Input::Closed(at.1));
     }
 
     /// A packet that has no business there, between two that have.
@@ -127,7 +150,7 @@ impl World {
         let conns: Vec<ConnNo> = self.pipes.keys().copied().collect();
         for conn in conns {
             if let Some(pipe) = self.pipes.get_mut(&conn) {
-                pipe.id = None;
+                pipe.at = None;
                 pipe.up.lose();
                 let at_ms = pipe.down.push(self.now_ms + 1, Piece::End);
                 self.agenda.add(at_ms, Task::Down(conn));
@@ -139,7 +162,7 @@ impl World {
     /// A subscriber of QoS 0 over a network without time: it sees each message that the broker takes, once.
     pub(super) fn observe(&mut self) {
         let id = self.broker.shards[0].open(now(self.now_ms), peer(0));
-        self.observer = Some(id);
+        self.observer = Some((0, id));
         let version = martlet_codec::Version::V5;
         let mut bytes = Vec::new();
         Packet::Connect(Connect {
@@ -162,7 +185,7 @@ impl World {
             requests: SubscribeRequests::List(&requests),
         })
         .encode(version, &mut bytes);
-        self.handle(Input::Bytes(id, &bytes));
+        self.handle(0, Input::Bytes(id, &bytes));
     }
 
     fn observed(&mut self, bytes: &[u8]) {

@@ -15,11 +15,12 @@ impl World {
     pub(super) fn dial(&mut self, no: ClientNo) {
         let conn = self.next_conn;
         self.next_conn += 1;
-        let id = self.broker.shards[0].open(now(self.now_ms), peer(conn));
-        self.broker.conns.insert((0, id), conn);
+        let shard = self.draws.below(u64::from(self.recipe.shards)) as u16;
+        let id = self.broker.shards[usize::from(shard)].open(now(self.now_ms), peer(conn));
+        self.broker.conns.insert((shard, id), conn);
         let pipe = Pipe {
             client: no,
-            id: Some(id),
+            at: Some((shard, id)),
             up: Stream::default(),
             down: Stream::default(),
             is_new: true,
@@ -76,14 +77,16 @@ impl World {
 
     pub(super) fn up(&mut self, conn: ConnNo) {
         while let Some(pipe) = self.pipes.get_mut(&conn) {
-            match (pipe.id, pipe.up.pop(self.now_ms)) {
+            match (pipe.at, pipe.up.pop(self.now_ms)) {
                 (_, None) => return,
                 (None, Some(_)) => {}
-                (Some(id), Some(Piece::Bytes(bytes))) => self.handle(Input::Bytes(id, &bytes)),
-                (Some(id), Some(Piece::End)) => {
+                (Some((shard, id)), Some(Piece::Bytes(bytes))) => {
+                    self.handle(shard, Input::Bytes(id, &bytes));
+                }
+                (Some(at), Some(Piece::End)) => {
                     self.pipes.remove(&conn);
-                    self.broker.conns.remove(&(0, id));
-                    self.handle(Input::Closed(id));
+                    self.broker.conns.remove(&at);
+                    self.handle(at.0, Input::Closed(at.1));
                 }
             }
         }

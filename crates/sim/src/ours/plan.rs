@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) refuses_one_in: u64,
     /// The broker loses all sessions once.
     pub(super) forgets: bool,
+    /// The broker's.
+    shards: u16,
 }
 
 /// One of the clients.
@@ -49,9 +51,7 @@ pub(super) struct ClientPlan {
 impl Plan {
     pub(super) fn new(play: Play) -> Self {
         let mut draws = Draws::new(play.seed);
-        let clients = (0..2)
-            .map(|no| ClientPlan::new(no, play.lies, &mut draws))
-            .collect();
+        let clients = (0..2).map(|no| ClientPlan::new(no, play, &mut draws)).collect();
         let mut sometimes = |n: u64| if draws.one_in(2) { n } else { 0 };
         let plan = Self {
             clients,
@@ -65,12 +65,14 @@ impl Plan {
             store_fails_one_in: sometimes(60),
             refuses_one_in: sometimes(20),
             forgets: sometimes(1) == 1,
+            shards: 1,
             pause_ms: 0,
             take_ms: 0,
             delay_ms: 0,
             store_ms: 0,
         };
         Self {
+            shards: draws.between(1, 3) as u16,
             pause_ms: draws.between(1, 200),
             take_ms: draws.below(300),
             delay_ms: draws.below(100),
@@ -81,13 +83,13 @@ impl Plan {
         }
     }
 
-    /// A broker of one shard that keeps nothing beyond its process.
-    pub(super) fn broker(seed: u64) -> Recipe {
+    /// A broker that keeps nothing beyond its process.
+    pub(super) fn broker(&self, seed: u64) -> Recipe {
         Recipe {
             disk: FaultyDisk::new(seed),
             limits: martlet_store::Limits::default(),
             durability: Durability::default(),
-            shards: 1,
+            shards: self.shards,
             keeping: Keeping::Memory,
             settings: Settings::default(),
             policy: martlet_session::Policy::default(),
@@ -98,7 +100,7 @@ impl Plan {
 }
 
 impl ClientPlan {
-    fn new(no: usize, lies: bool, draws: &mut Draws) -> Self {
+    fn new(no: usize, play: Play, draws: &mut Draws) -> Self {
         let name = format!("ours-{no}");
         let window = NonZeroU16::new(draws.between(1, 6) as u16).expect("at least 1");
         let acknowledge = *draws.pick(&[Acknowledge::Taken, Acknowledge::Taken, Acknowledge::Arrived]);
@@ -125,11 +127,15 @@ impl ClientPlan {
         if draws.one_in(3) {
             options = options.topic_aliases(2);
         }
+        if play.prints {
+            // Asked for by the world, which prints it.
+            options = options.packet_log(|_, _| {});
+        }
         Self {
             name,
             options,
             version: protocol.first(),
-            lies,
+            lies: play.lies,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! A process with our client, as long as it lives, and its store, which lives on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::IoSlice;
 
 use martlet_client::engine::{Contents, Engine, Event, StoreBatch, StoreOp, Token, Unacked};
-use martlet_client::{Lost, Options, Qos, StoreError, Subscribe, Version};
+use martlet_client::{Lost, Message, Options, Qos, StoreError, Subscribe, TopicBuf, Unsubscribe, Version};
 use martlet_codec::FilterBuf;
 
 use super::WALL_MS;
@@ -31,6 +31,8 @@ pub(super) struct ClientProcess {
     pub(super) tokens: HashMap<Token, usize>,
     /// What was offered to the application.
     pub(super) untaken: VecDeque<(usize, Option<Unacked>)>,
+    /// Requests without an answer.
+    asked: BTreeSet<Token>,
     /// What it has taken, and up to which operation the store must have come for that to hold.
     taken: VecDeque<(u64, usize)>,
 }
@@ -50,6 +52,7 @@ impl ClientProcess {
             timer_ms: None,
             tokens: HashMap::new(),
             untaken: VecDeque::new(),
+            asked: BTreeSet::new(),
             taken: VecDeque::new(),
         }
     }
@@ -67,9 +70,40 @@ impl ClientProcess {
         let no = self.name.trim_start_matches("ours-");
         let filter = FilterBuf::new(&format!("to/{no}/#")).expect("a filter");
         let asked = engine.subscribe(now_ms, Subscribe::to(filter, Qos::ExactlyOnce));
-        asked.expect("a client that has just started takes a request");
+        self.asked
+            .insert(asked.expect("a client that has just started takes a request"));
         self.engine = Some(engine);
         (self.keeps, self.timer_ms) = (false, None);
+    }
+
+    /// Asks for something else now and then, and forgets now and then that it has asked: futures that are dropped.
+    pub(super) fn ask(&mut self, command: u64, now_ms: u64) {
+        let Some(engine) = &mut self.engine else { return };
+        let filter = FilterBuf::new("else/#").expect("a filter");
+        let asked = match command {
+            0 => engine
+                .subscribe(now_ms, Subscribe::to(filter, Qos::AtLeastOnce))
+                .ok(),
+            1 => engine.unsubscribe(now_ms, Unsubscribe::from(filter)).ok(),
+            2 | 3 => {
+                let topic = TopicBuf::new("nobody/answers").expect("a topic name");
+                let request = Message::new(topic, "?").qos(Qos::ExactlyOnce);
+                engine.request_response(now_ms, request, 3_000).ok()
+            }
+            _ => None,
+        };
+        match asked {
+            Some(token) if command == 3 => engine.forget_request(token),
+            asked => self.asked.extend(asked),
+        }
+    }
+
+    /// A request has its answer.
+    pub(super) fn answered(&mut self, token: Token, ledger: &mut Ledger) {
+        if !self.asked.remove(&token) {
+            // The client asks for its response topic by itself.
+            ledger.note("an answer that nobody waits for");
+        }
     }
 
     /// The process is gone. Of what its store was at, and was not told to be kept, so many operations are there.
@@ -77,6 +111,7 @@ impl ClientProcess {
         self.keep_some(kept, ledger);
         self.engine = None;
         self.untaken.clear();
+        self.asked.clear();
         self.taken.clear();
     }
 
@@ -163,6 +198,10 @@ impl ClientProcess {
         self.engine.as_mut()?.poll_event()
     }
 
+    pub(super) fn poll_packet_log(&mut self) -> Option<String> {
+        self.engine.as_mut()?.poll_packet_log()
+    }
+
     pub(super) fn timeout(&mut self, now_ms: u64) {
         if let Some(engine) = &mut self.engine
             && engine.deadline().is_some_and(|at_ms| at_ms <= now_ms)
@@ -246,6 +285,9 @@ impl ClientProcess {
         }
         if engine.has_store_ops() || self.batch.is_some() {
             return Some("its store is at work".to_owned());
+        }
+        if !self.asked.is_empty() {
+            return Some(format!("{} requests have no answer", self.asked.len()));
         }
         (!self.untaken.is_empty()).then(|| format!("{} messages are not taken", self.untaken.len()))
     }
