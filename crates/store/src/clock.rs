@@ -2,8 +2,9 @@
 
 use crate::bytes::{Reader, Writer};
 
-/// A clock that shows less has not been set: 1 January 2024. Boards without a battery start in 1970.
-const SET_FROM_MS: u64 = 1_704_067_200_000;
+/// A clock that shows less has not been set: 1 January 2023, before there were stores. Boards without a battery start in
+/// 1970.
+const SET_FROM_MS: u64 = 1_672_531_200_000;
 
 /// What a record of the clock says: what it showed, and what the clock of the system showed then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
