@@ -186,7 +186,7 @@ pub enum Lost {
 impl Lost {
     /// Whether a new connection may fare better. Not after a reason that the same client meets again,
     /// such as "session taken over" by another client or "packet too large", nor when the server breaks
-    /// the protocol.
+    /// the protocol, but for one message too many under way, which mosquitto sends now and then.
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Closed
@@ -194,7 +194,8 @@ impl Lost {
             | Self::PingTimeout { .. }
             | Self::Unreachable { .. }
             | Self::NoAnswer { .. }
-            | Self::Login { .. } => true,
+            | Self::Login { .. }
+            | Self::Violation(Violation::ReceiveMaximum) => true,
             Self::Disconnected { reason, .. } => may_pass(*reason),
             Self::Refused(refusal) => refusal.may_pass(),
             Self::Violation(_) | Self::NotMqtt { .. } | Self::Store(_) | Self::ByUs => false,

@@ -263,7 +263,9 @@ fn pain_13_an_offer_that_is_not_accepted_comes_again(runner: &mut Runner, broker
         }
         for n in 0..4_u8 {
             for tries in 0..3 {
-                let offer = messages.offer().await.unwrap();
+                let Some(offer) = messages.offer().await else {
+                    panic!("closed: {:?}", client.state());
+                };
                 assert_eq!(offer.payload, n.to_string());
                 match tries {
                     0 => offer.retry(),

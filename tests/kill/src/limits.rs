@@ -6,8 +6,8 @@ use std::time::Duration;
 pub(crate) const START_MAX: Duration = Duration::from_secs(30);
 /// Until a dead broker's connections are closed.
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(5);
-/// Without a packet from the broker while something is owed.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Without a packet from the broker while something is owed. A disk that others write to may take seconds for a sync.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Until all that is owed has come.
 pub(crate) const SETTLE_MAX: Duration = Duration::from_mins(1);
 /// Until all wills that must be published have come; longer than their delay and any grace.
