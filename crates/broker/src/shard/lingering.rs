@@ -8,7 +8,7 @@ use super::Shard;
 use super::keep::Passing;
 use crate::connection::ClientId;
 use crate::registry::{Keyed, keyed};
-use crate::store::Change;
+use crate::store::{Change, Durability};
 
 /// Until the end of a session is durable its client identifier stays claimed by this shard, and a CONNACK that says
 /// that there is no session waits. Else a crash could bring back what a client was told is gone. As many as there were
@@ -58,6 +58,11 @@ impl Lingering {
         self.tickets.entry(ticket).or_default().push(client_id.clone());
     }
 
+    fn numbers(&self, client_id: &str) -> Vec<u64> {
+        let ends = self.clients.get(client_id).into_iter().flatten();
+        ends.map(|ended| ended.number).collect()
+    }
+
     /// All ends of a client are in the batch of this ticket from now on; their numbers.
     fn move_to(&mut self, client_id: &ClientId, ticket: Ticket) -> Vec<u64> {
         let Some(ends) = self.clients.get_mut(client_id) else {
@@ -66,10 +71,9 @@ impl Lingering {
         for ended in ends.iter_mut() {
             ended.ticket = Some(ticket);
         }
-        let numbers = ends.iter().map(|ended| ended.number).collect();
         self.failed.remove(client_id);
         self.wait(client_id, ticket);
-        numbers
+        self.numbers(client_id)
     }
 
     /// A batch has ended; the clients of which nothing lingers any more.
@@ -108,9 +112,19 @@ impl Shard {
         self.lingering.add(client_id, number, ticket);
     }
 
-    /// The ends of a client's sessions once more, for a batch whose success says that none is left.
-    pub(super) fn ends_again(&mut self, client_id: &ClientId, ticket: Ticket) -> Vec<Change> {
-        let numbers = self.lingering.move_to(client_id, ticket);
+    /// The ends of a client's sessions once more, for a batch whose success says that none is left; if it is to survive
+    /// less than ends are, it says that to nobody else.
+    pub(super) fn ends_again(
+        &mut self,
+        client_id: &ClientId,
+        ticket: Ticket,
+        durability: Durability,
+    ) -> Vec<Change> {
+        let numbers = if durability < self.shared.settings.durability {
+            self.lingering.numbers(client_id)
+        } else {
+            self.lingering.move_to(client_id, ticket)
+        };
         numbers.into_iter().map(|number| self.end_again(number)).collect()
     }
 
@@ -133,6 +147,7 @@ impl Shard {
     /// The store keeps something again, so it may keep what it could not.
     fn end_failed_again(&mut self, now: Now) {
         self.submit_loose(now);
+        let durability = self.shared.settings.durability;
         let failed: Vec<_> = self
             .lingering
             .failed
@@ -142,7 +157,7 @@ impl Shard {
             .collect();
         let ticket = self.loose_ticket();
         for client_id in failed {
-            for change in self.ends_again(&client_id, ticket) {
+            for change in self.ends_again(&client_id, ticket, durability) {
                 self.keep(change);
             }
         }
@@ -193,7 +208,12 @@ mod tests {
                 sys_interval_ms: None,
                 ..Settings::default()
             };
-            let shared = Shared::new(settings, vec![ListenerRules::default()], 1, &mut Seed::new(1));
+            let listener = |durability| ListenerRules {
+                durability,
+                ..ListenerRules::default()
+            };
+            let listeners = vec![listener(Durability::Fsync), listener(Durability::Os)];
+            let shared = Shared::new(settings, listeners, 1, &mut Seed::new(1));
             let store = Arc::new(Mutex::new(store));
             let shard = Shard::new(0, shared, Box::new(Arc::clone(&store)), Seed::new(2), START);
             Self { shard, store }
@@ -210,9 +230,13 @@ mod tests {
         }
 
         fn connects(&mut self, connect: &[u8]) -> crate::ConnId {
+            self.connects_to(0, connect)
+        }
+
+        fn connects_to(&mut self, listener: u16, connect: &[u8]) -> crate::ConnId {
             let peer = Peer {
                 address: ([127, 0, 0, 1], 1).into(),
-                listener: 0,
+                listener,
             };
             let conn = self.shard.open(START, peer);
             self.shard
@@ -346,5 +370,26 @@ mod tests {
             assert!(broker.shard.lingering.failed.is_empty());
             assert_eq!(broker.claims(), 0);
         }
+    }
+
+    #[test]
+    fn an_end_that_only_the_system_has_still_lingers() {
+        let mut told = 0;
+        for seed in 0..8 {
+            let mut broker = Broker::with_store(DelayedStore::new(seed));
+            broker.comes_and_goes(STORED);
+            broker.store_rests();
+            let conn = broker.connects_to(1, CLEAN);
+            broker.store_ends_one();
+            // The batch of the end itself waits for a sync, and that of the CONNACK here does not.
+            if broker.answer(conn) == ACCEPTED {
+                told += 1;
+                assert!(broker.shard.lingering.holds("c"));
+            }
+            broker.store_rests();
+            assert_eq!(broker.answer(conn), ACCEPTED);
+            assert!(!broker.shard.lingering.holds("c"));
+        }
+        assert!(told > 0);
     }
 }
