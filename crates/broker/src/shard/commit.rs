@@ -250,3 +250,84 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::shard::nowhere::Nowhere;
+    use crate::{DelayedStore, Input, ListenerRules, Peer, Seed, Settings, Shared};
+
+    const NOW: Now = Now {
+        mono_ms: 0,
+        wall_ms: 0,
+    };
+
+    fn connect(client_id: u8) -> Vec<u8> {
+        [b"\x10\x0d\0\x04MQTT\x04\x00\0\0\0\x01", &[client_id][..]].concat()
+    }
+
+    /// PUBLISH of QoS 1 with 100 bytes.
+    fn publish(topic: u8, id: u8) -> Vec<u8> {
+        [&[0x32, 0x69, 0, 1, topic, 0, id][..], &[b'.'; 100]].concat()
+    }
+
+    #[test]
+    fn each_publisher_of_a_turn_gets_its_own_acknowledgements() {
+        // Which of them has its turn first, the seed says.
+        (0..8).for_each(two_publishers);
+    }
+
+    fn two_publishers(seed: u64) {
+        let settings = Settings {
+            sys_interval_ms: None,
+            ..Settings::default()
+        };
+        let shared = Shared::new(settings, vec![ListenerRules::default()], 1, &mut Seed::new(1));
+        let store = Arc::new(Mutex::new(DelayedStore::new(seed)));
+        let mut shard = Shard::new(0, shared, Box::new(Arc::clone(&store)), Seed::new(2), NOW);
+        let peer = Peer {
+            address: ([127, 0, 0, 1], 1).into(),
+            listener: 0,
+        };
+        let send = |shard: &mut Shard, bytes: &[u8]| {
+            let conn = shard.open(NOW, peer);
+            shard.handle(NOW, Input::Bytes(conn, bytes), &mut Nowhere);
+            conn
+        };
+        let rest = |shard: &mut Shard| {
+            while store.lock().end_one() {
+                while store.lock().end_one() {}
+                shard.handle(NOW, Input::Stored, &mut Nowhere);
+            }
+        };
+        // One member takes no more than 64 bytes; the other one is stored, and gets what that does not take.
+        let small =
+            b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x40\0\x01a\x82\x10\0\x01\0\0\x0a$share/g/t\x01";
+        send(&mut shard, small);
+        send(
+            &mut shard,
+            &[&connect(b'b'), &b"\x82\x0f\0\x01\0\x0a$share/g/t\x01"[..]].concat(),
+        );
+        rest(&mut shard);
+        let one = send(
+            &mut shard,
+            &[connect(b'p'), publish(b't', 1), publish(b't', 2)].concat(),
+        );
+        let other = send(&mut shard, &[connect(b'q'), publish(b'u', 3)].concat());
+        rest(&mut shard);
+        for (conn, ids) in [(one, &[1, 2][..]), (other, &[3])] {
+            let mut expected = vec![0x20, 2, 0, 0];
+            for id in ids {
+                expected.extend_from_slice(&[0x40, 2, 0, *id]);
+            }
+            let mut slices = [std::io::IoSlice::new(&[]); 4];
+            let n = shard.output(conn).unwrap().slices(&mut slices);
+            let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!(got, expected, "{ids:?}");
+        }
+    }
+}
