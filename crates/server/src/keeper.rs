@@ -340,10 +340,11 @@ impl Keeping {
 
     fn sync(&mut self) {
         if let Some(job) = self.engine.begin_sync() {
-            if let Some(syncer) = &mut self.syncer {
-                syncer.begin(job);
-            } else {
-                self.synced(job.run());
+            // A snapshot begins when all is durable, and while another thread syncs there is always more.
+            let is_here = self.engine.wants_snapshot();
+            match &mut self.syncer {
+                Some(syncer) if !is_here => syncer.begin(job),
+                _ => self.synced(job.run()),
             }
         }
         self.synced_at = Instant::now();
@@ -473,4 +474,79 @@ impl Keeping {
 
 fn ahead_ms(clock: Clock) -> i64 {
     system_ms().cast_signed() - clock.now().wall_ms.cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use martlet_broker::{Batch, Change, ListenerRules, Settings, Store};
+    use martlet_codec::{PropertiesBuf, Qos, TopicBuf};
+    use martlet_session::{Message, Ticket};
+
+    use super::*;
+    use crate::config::Origin;
+
+    /// A retained message of a megabyte.
+    fn retained(version: u64) -> Change {
+        let message = Message {
+            topic: TopicBuf::new("t").unwrap(),
+            properties: PropertiesBuf::new(),
+            payload: vec![b'.'; 1 << 20].into(),
+            qos: Qos::AtLeastOnce,
+            retain: true,
+            expires_at_ms: None,
+            publisher: None,
+            number: 0.into(),
+        };
+        Change::Retained {
+            message: Arc::new(message),
+            version,
+            expires_at_ms: None,
+            replaces: vec![],
+        }
+    }
+
+    #[test]
+    fn a_snapshot_begins_though_there_is_always_something_to_sync() {
+        let folder = std::env::temp_dir().join(format!("martlet-keeper-{}", std::process::id()));
+        let config = StoreConfig {
+            folder: folder.clone(),
+            origin: Origin::Default,
+            durability: Durability::Os,
+        };
+        let inboxes: Arc<[Inbox]> = std::iter::once(Inbox::default()).collect();
+        let (opened, _) = open(&config, &inboxes, Clock::start(), 1).unwrap();
+        let clock = opened.clock();
+        let mut handle = opened.engine.handle(0);
+        let rules = ListenerRules {
+            durability: Durability::Os,
+            ..ListenerRules::default()
+        };
+        let shared = Shared::new(Settings::default(), vec![rules], 1, &mut Seed::new(1));
+        let mut keeping = Keeping::new(opened, shared);
+        let version = Cell::new(0);
+        let mut goes_on = || {
+            version.set(version.get() + 1);
+            let batch = Batch {
+                ticket: Some(Ticket(version.get())),
+                durability: Durability::Os,
+                changes: vec![retained(version.get())],
+            };
+            handle.submit(clock.now(), batch);
+            handle.flush();
+        };
+        // Each time something came while the last sync ran.
+        let begins = (0..80).any(|_| {
+            goes_on();
+            keeping.end_sync(false);
+            keeping.engine.write();
+            keeping.sync();
+            keeping.snapshot()
+        });
+        keeping.end_sync(true);
+        drop(keeping);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(begins, "{} megabytes without a snapshot", version.get());
+    }
 }

@@ -488,10 +488,10 @@ impl Session {
         self.flush_acks()
     }
 
-    /// Whether a message of the client waits for that commit: PUBCOMP is for none.
-    pub fn owes_for_message(&self, ticket: Ticket) -> bool {
-        let mut owed = self.received.owed_on(ticket);
-        owed.any(|owed| owed.kind != AckKind::PubComp)
+    /// How many messages of the client wait for that commit: PUBCOMP is for none.
+    pub fn owes_for_messages(&self, ticket: Ticket) -> usize {
+        let owed = self.received.owed_on(ticket);
+        owed.filter(|owed| owed.kind != AckKind::PubComp).count()
     }
 
     /// A commit ended, badly with that reason and its words. `false` as of `owe`.

@@ -242,11 +242,17 @@ impl<D: Disk> Engine<D> {
         }
         let steps = batch.batch(packs).steps;
         let is_over = |step: &Step| matches!(step, Step::Delete(Name::Session(_)));
-        if ticket.is_none() || steps.iter().any(is_over) {
+        let is_over = steps.iter().any(is_over);
+        if ticket.is_none() || is_over {
             let deletes = steps.iter().filter(|step| matches!(step, Step::Delete(_)));
             self.left.extend(deletes);
         }
-        self.lost += u64::from(ticket.is_none() && steps.iter().any(|step| matches!(step, Step::Put { .. })));
+        // What a session that is over left to another member of its group: who waits for the end is not told of that.
+        let is_lost = |step: &Step| match step {
+            Step::Put { name, .. } => ticket.is_none() || (is_over && matches!(name, Name::Message(_))),
+            Step::Delete(_) | Step::End(..) => false,
+        };
+        self.lost += u64::from(steps.iter().any(is_lost));
     }
 
     /// A record could not be read.

@@ -85,10 +85,26 @@ impl<D: Disk> Engine<D> {
             return false;
         }
         if self.snapshots.building.is_none() {
-            let bytes_min = SNAPSHOT_RATIO.saturating_mul(self.journal.snapshot_bytes());
-            return self.begin_snapshot_beyond(bytes_min.max(self.limits.snapshot_bytes_min));
+            return self.begin_snapshot_beyond(self.snapshot_due_bytes());
         }
         self.step_snapshot()
+    }
+
+    /// Whether a snapshot would begin if all that has been appended were durable.
+    pub fn wants_snapshot(&self) -> bool {
+        let is_possible = self.failure().is_none() && !self.journal.needs_room();
+        is_possible && self.snapshots.building.is_none() && self.since_snapshot() > self.snapshot_due_bytes()
+    }
+
+    fn snapshot_due_bytes(&self) -> u64 {
+        let bytes_min = SNAPSHOT_RATIO.saturating_mul(self.journal.snapshot_bytes());
+        bytes_min.max(self.limits.snapshot_bytes_min)
+    }
+
+    /// Bytes that a start would replay, or that came since a snapshot failed.
+    fn since_snapshot(&self) -> u64 {
+        let last = self.journal.snapshot_position().unwrap_or_default();
+        self.journal.bytes_since(last.max(self.snapshots.failed_at))
     }
 
     /// Takes a snapshot now if that is worth it, in one go: the process is about to end. What has been appended is synced.
@@ -106,10 +122,8 @@ impl<D: Disk> Engine<D> {
 
     /// Begins one if a start would replay more than so many bytes, all of which are durable.
     fn begin_snapshot_beyond(&mut self, bytes: u64) -> bool {
-        let last = self.journal.snapshot_position().unwrap_or_default();
-        let since = self.journal.bytes_since(last.max(self.snapshots.failed_at));
         // Records that nothing names are to be dead in the log before it is known no more what they are.
-        if since <= bytes || self.journal.needs_sync() || !self.filling.late.is_empty() {
+        if self.since_snapshot() <= bytes || self.journal.needs_sync() || !self.filling.late.is_empty() {
             return false;
         }
         match self.begin_snapshot() {

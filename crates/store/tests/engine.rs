@@ -260,3 +260,31 @@ fn on_a_full_disk_clients_come_back_and_new_ones_do_not() {
     rig.forget([Key::new(2, 0)].into_iter());
     assert!(rig.engine.trouble().is_some());
 }
+
+#[test]
+fn what_a_session_left_to_another_one_is_lost_if_its_end_is_refused() {
+    let disk = FaultyDisk::new(6);
+    disk.set_faults(Faults {
+        bytes_max: Some(64 << 10),
+        ..Faults::default()
+    });
+    let (mut rig, _) = open(&disk);
+    assert!(rig.commit(vec![session(1), session(2)]));
+    let mut number = 3;
+    while rig.commit(vec![queued(number, 200, &[1])]) {
+        number += 1;
+    }
+    let over = |number| Change::Ended {
+        number,
+        subscriptions: Vec::new(),
+        keys: Vec::new(),
+        received: Vec::new(),
+        sent: Vec::new(),
+    };
+    // CONNACK says that there are no new sessions.
+    let new = (number + 1..number + 100).map(session);
+    assert!(!rig.commit(std::iter::once(over(1)).chain(new).collect()));
+    assert_eq!(rig.engine.lost(), 0);
+    assert!(!rig.commit(vec![over(2), queued(number + 100, 2_000, &[1])]));
+    assert_eq!(rig.engine.lost(), 1, "nobody else says so");
+}

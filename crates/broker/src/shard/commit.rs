@@ -233,12 +233,14 @@ impl Shard {
         let Some(slot) = self.sessions.find_mut(name) else {
             return;
         };
-        let is_refused = failed && slot.session.owes_for_message(ticket);
+        let refused = if failed {
+            slot.session.owes_for_messages(ticket)
+        } else {
+            0
+        };
         let is_told = slot.session.settle(ticket, failure);
         let (conn, saturated) = (slot.conn, slot.session.is_saturated());
-        if is_refused {
-            self.dropped_unseen(Some(name), reason, 1, sink);
-        }
+        self.dropped_unseen(Some(name), reason, refused as u64, sink);
         let Some(conn) = conn else { return };
         if !is_told {
             self.end(now, conn, Ending::Broker(Reason::CannotTell), None, sink);
@@ -248,5 +250,110 @@ impl Shard {
         if !saturated && self.connection(conn).is_some_and(|connection| connection.waits) {
             self.resume(now, conn, sink);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::shard::nowhere::Nowhere;
+    use crate::{DelayedStore, Input, ListenerRules, Peer, Seed, Settings, Shared};
+
+    const NOW: Now = Now {
+        mono_ms: 0,
+        wall_ms: 0,
+    };
+
+    fn connect(client_id: u8) -> Vec<u8> {
+        [b"\x10\x0d\0\x04MQTT\x04\x00\0\0\0\x01", &[client_id][..]].concat()
+    }
+
+    /// PUBLISH of QoS 1 with 100 bytes.
+    fn publish(topic: u8, id: u8) -> Vec<u8> {
+        [&[0x32, 0x69, 0, 1, topic, 0, id][..], &[b'.'; 100]].concat()
+    }
+
+    /// A group of two, of which one takes no more than 64 bytes; the other one is stored, and gets what that does not take.
+    struct Broker {
+        shard: Shard,
+        store: Arc<Mutex<DelayedStore>>,
+    }
+
+    impl Broker {
+        fn new(seed: u64) -> Self {
+            let settings = Settings {
+                sys_interval_ms: None,
+                ..Settings::default()
+            };
+            let shared = Shared::new(settings, vec![ListenerRules::default()], 1, &mut Seed::new(1));
+            let store = Arc::new(Mutex::new(DelayedStore::new(seed)));
+            let shard = Shard::new(0, shared, Box::new(Arc::clone(&store)), Seed::new(2), NOW);
+            let mut broker = Self { shard, store };
+            let small = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x40\0\x01a\x82\x10\0\x01\0\0\x0a$share/g/t\x01";
+            broker.sends(small);
+            broker.sends(&[&connect(b'b'), &b"\x82\x0f\0\x01\0\x0a$share/g/t\x01"[..]].concat());
+            broker.rests();
+            broker
+        }
+
+        fn sends(&mut self, bytes: &[u8]) -> ConnId {
+            let peer = Peer {
+                address: ([127, 0, 0, 1], 1).into(),
+                listener: 0,
+            };
+            let conn = self.shard.open(NOW, peer);
+            self.shard.handle(NOW, Input::Bytes(conn, bytes), &mut Nowhere);
+            conn
+        }
+
+        /// The store ends all that it has at once, until it has nothing.
+        fn rests(&mut self) {
+            while self.store.lock().end_one() {
+                while self.store.lock().end_one() {}
+                self.shard.handle(NOW, Input::Stored, &mut Nowhere);
+            }
+        }
+    }
+
+    #[test]
+    fn each_publisher_of_a_turn_gets_its_own_acknowledgements() {
+        // Which of them has its turn first, the seed says.
+        (0..8).for_each(two_publishers);
+    }
+
+    fn two_publishers(seed: u64) {
+        let mut broker = Broker::new(seed);
+        let one = broker.sends(&[connect(b'p'), publish(b't', 1), publish(b't', 2)].concat());
+        let other = broker.sends(&[connect(b'q'), publish(b'u', 3)].concat());
+        broker.rests();
+        for (conn, ids) in [(one, &[1, 2][..]), (other, &[3])] {
+            let mut expected = vec![0x20, 2, 0, 0];
+            for id in ids {
+                expected.extend_from_slice(&[0x40, 2, 0, *id]);
+            }
+            let mut slices = [std::io::IoSlice::new(&[]); 4];
+            let n = broker.shard.output(conn).unwrap().slices(&mut slices);
+            let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!(got, expected, "{ids:?}");
+        }
+    }
+
+    #[test]
+    fn each_message_is_counted_that_is_refused() {
+        let mut broker = Broker::new(1);
+        broker.store.lock().set_failing(true);
+        let mut bytes = b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01p".to_vec();
+        // The first is stored for the member that takes it, the others wait for what the second is stored for anew.
+        for id in 1..=3 {
+            bytes.extend_from_slice(&[0x32, 0x6a, 0, 1, b't', 0, id, 0]);
+            bytes.extend_from_slice(&[b'.'; 100]);
+        }
+        broker.sends(&bytes);
+        broker.rests();
+        assert_eq!(broker.shard.counters().of(Reason::StoreFailed), 3);
     }
 }

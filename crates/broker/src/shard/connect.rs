@@ -162,7 +162,7 @@ impl Shard {
         // What its session did before comes before it.
         self.submit_loose(now);
         let ticket = self.ticket();
-        let mut changes = self.ends_again(&client_id, ticket);
+        let mut changes = self.ends_again(&client_id, ticket, durability);
         if is_stored {
             changes.push(Change::Session(self.stored_session(index)));
         }

@@ -128,6 +128,10 @@ impl Shard {
 
     /// What waited may go on.
     pub(super) fn resume(&mut self, now: Now, conn: ConnId, sink: &mut impl Sink) {
+        if self.has_addressed_again() {
+            // Of another client in this turn: what that one waits for is not for this one.
+            self.submit_loose(now);
+        }
         self.resume_with(now, conn, false, sink);
     }
 

@@ -8,7 +8,7 @@ use super::Shard;
 use super::keep::Passing;
 use crate::connection::ClientId;
 use crate::registry::{Keyed, keyed};
-use crate::store::Change;
+use crate::store::{Change, Durability};
 
 /// Until the end of a session is durable its client identifier stays claimed by this shard, and a CONNACK that says
 /// that there is no session waits. Else a crash could bring back what a client was told is gone. As many as there were
@@ -58,6 +58,11 @@ impl Lingering {
         self.tickets.entry(ticket).or_default().push(client_id.clone());
     }
 
+    fn numbers(&self, client_id: &str) -> Vec<u64> {
+        let ends = self.clients.get(client_id).into_iter().flatten();
+        ends.map(|ended| ended.number).collect()
+    }
+
     /// All ends of a client are in the batch of this ticket from now on; their numbers.
     fn move_to(&mut self, client_id: &ClientId, ticket: Ticket) -> Vec<u64> {
         let Some(ends) = self.clients.get_mut(client_id) else {
@@ -66,10 +71,9 @@ impl Lingering {
         for ended in ends.iter_mut() {
             ended.ticket = Some(ticket);
         }
-        let numbers = ends.iter().map(|ended| ended.number).collect();
         self.failed.remove(client_id);
         self.wait(client_id, ticket);
-        numbers
+        self.numbers(client_id)
     }
 
     /// A batch has ended; the clients of which nothing lingers any more.
@@ -80,10 +84,15 @@ impl Lingering {
                 continue;
             };
             if failed {
+                let mut is_left = false;
                 for ended in ends.iter_mut().filter(|ended| ended.ticket == Some(ticket)) {
                     ended.ticket = None;
+                    is_left = true;
                 }
-                self.failed.insert(client_id);
+                // What another batch holds by now is left to that one.
+                if is_left {
+                    self.failed.insert(client_id);
+                }
                 continue;
             }
             ends.retain(|ended| ended.ticket != Some(ticket));
@@ -103,9 +112,19 @@ impl Shard {
         self.lingering.add(client_id, number, ticket);
     }
 
-    /// The ends of a client's sessions once more, for a batch whose success says that none is left.
-    pub(super) fn ends_again(&mut self, client_id: &ClientId, ticket: Ticket) -> Vec<Change> {
-        let numbers = self.lingering.move_to(client_id, ticket);
+    /// The ends of a client's sessions once more, for a batch whose success says that none is left; if it is to survive
+    /// less than ends are, it says that to nobody else.
+    pub(super) fn ends_again(
+        &mut self,
+        client_id: &ClientId,
+        ticket: Ticket,
+        durability: Durability,
+    ) -> Vec<Change> {
+        let numbers = if durability < self.shared.settings.durability {
+            self.lingering.numbers(client_id)
+        } else {
+            self.lingering.move_to(client_id, ticket)
+        };
         numbers.into_iter().map(|number| self.end_again(number)).collect()
     }
 
@@ -128,6 +147,7 @@ impl Shard {
     /// The store keeps something again, so it may keep what it could not.
     fn end_failed_again(&mut self, now: Now) {
         self.submit_loose(now);
+        let durability = self.shared.settings.durability;
         let failed: Vec<_> = self
             .lingering
             .failed
@@ -137,7 +157,7 @@ impl Shard {
             .collect();
         let ticket = self.loose_ticket();
         for client_id in failed {
-            for change in self.ends_again(&client_id, ticket) {
+            for change in self.ends_again(&client_id, ticket, durability) {
                 self.keep(change);
             }
         }
@@ -180,30 +200,48 @@ mod tests {
 
     impl Broker {
         fn new() -> Self {
+            Self::with_store(DelayedStore::new(3))
+        }
+
+        fn with_store(store: DelayedStore) -> Self {
             let settings = Settings {
                 sys_interval_ms: None,
                 ..Settings::default()
             };
-            let shared = Shared::new(settings, vec![ListenerRules::default()], 1, &mut Seed::new(1));
-            let store = Arc::new(Mutex::new(DelayedStore::new(3)));
+            let listener = |durability| ListenerRules {
+                durability,
+                ..ListenerRules::default()
+            };
+            let listeners = vec![listener(Durability::Fsync), listener(Durability::Os)];
+            let shared = Shared::new(settings, listeners, 1, &mut Seed::new(1));
+            let store = Arc::new(Mutex::new(store));
             let shard = Shard::new(0, shared, Box::new(Arc::clone(&store)), Seed::new(2), START);
             Self { shard, store }
         }
 
         /// Connects, and disconnects by closing once the store has no more to do; what was answered at once, and then.
         fn comes_and_goes(&mut self, connect: &[u8]) -> (Vec<u8>, Vec<u8>) {
-            let peer = Peer {
-                address: ([127, 0, 0, 1], 1).into(),
-                listener: 0,
-            };
-            let conn = self.shard.open(START, peer);
-            self.shard
-                .handle(START, Input::Bytes(conn, connect), &mut Nowhere);
+            let conn = self.connects(connect);
             let at_once = self.answer(conn);
             self.store_rests();
             let answer = self.answer(conn);
             self.shard.handle(START, Input::Closed(conn), &mut Nowhere);
             (at_once, answer)
+        }
+
+        fn connects(&mut self, connect: &[u8]) -> crate::ConnId {
+            self.connects_to(0, connect)
+        }
+
+        fn connects_to(&mut self, listener: u16, connect: &[u8]) -> crate::ConnId {
+            let peer = Peer {
+                address: ([127, 0, 0, 1], 1).into(),
+                listener,
+            };
+            let conn = self.shard.open(START, peer);
+            self.shard
+                .handle(START, Input::Bytes(conn, connect), &mut Nowhere);
+            conn
         }
 
         fn answer(&self, conn: crate::ConnId) -> Vec<u8> {
@@ -214,9 +252,15 @@ mod tests {
         }
 
         fn store_rests(&mut self) {
-            while self.store.lock().end_one() {
+            while self.store_ends_one() {}
+        }
+
+        fn store_ends_one(&mut self) -> bool {
+            let ends = self.store.lock().end_one();
+            if ends {
                 self.shard.handle(START, Input::Stored, &mut Nowhere);
             }
+            ends
         }
 
         fn claims(&self) -> usize {
@@ -306,5 +350,46 @@ mod tests {
         lingering.move_to(&client_id, Ticket(2));
         assert!(lingering.settle(Ticket(1), false).is_empty() && lingering.holds("a"));
         assert_eq!(lingering.settle(Ticket(2), false), [client_id]);
+    }
+
+    #[test]
+    fn a_batch_that_is_overtaken_and_fails_leaves_nothing_to_try_again() {
+        // Which of the two batches ends first, the seed says.
+        for seed in 0..8 {
+            let mut broker = Broker::with_store(DelayedStore::new(seed));
+            broker.comes_and_goes(STORED);
+            broker.store_rests();
+            let conn = broker.connects(CLEAN);
+            broker.store.lock().set_failing(true);
+            assert!(broker.store_ends_one());
+            broker.store.lock().set_failing(false);
+            let ends = (0..8).take_while(|_| broker.store_ends_one()).count();
+            assert!(ends < 8, "seed {seed}: what is to be tried again has no end");
+            broker.shard.handle(START, Input::Closed(conn), &mut Nowhere);
+            broker.store_rests();
+            assert!(broker.shard.lingering.failed.is_empty());
+            assert_eq!(broker.claims(), 0);
+        }
+    }
+
+    #[test]
+    fn an_end_that_only_the_system_has_still_lingers() {
+        let mut told = 0;
+        for seed in 0..8 {
+            let mut broker = Broker::with_store(DelayedStore::new(seed));
+            broker.comes_and_goes(STORED);
+            broker.store_rests();
+            let conn = broker.connects_to(1, CLEAN);
+            broker.store_ends_one();
+            // The batch of the end itself waits for a sync, and that of the CONNACK here does not.
+            if broker.answer(conn) == ACCEPTED {
+                told += 1;
+                assert!(broker.shard.lingering.holds("c"));
+            }
+            broker.store_rests();
+            assert_eq!(broker.answer(conn), ACCEPTED);
+            assert!(!broker.shard.lingering.holds("c"));
+        }
+        assert!(told > 0);
     }
 }
