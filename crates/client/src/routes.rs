@@ -11,7 +11,8 @@ const TOPICS_MAX: usize = 64;
 /// A topic with more streams is not remembered.
 const STREAMS_MAX: usize = 16;
 
-type Slots = SmallVec<[Slot; 2]>;
+/// Streams; most topics have one or two.
+pub(crate) type Slots = SmallVec<[Slot; 2]>;
 
 /// Streams by topic name. A name is known by where it lies: the engine gives out the same one for a topic that
 /// comes again.

@@ -12,7 +12,7 @@ use crate::engine::{Inbox, Unacked};
 use crate::filters::{FilterTree, Slot};
 use crate::limits;
 use crate::message::Incoming;
-use crate::routes::Routes;
+use crate::routes::{Routes, Slots};
 
 /// The buffer of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,6 @@ pub(crate) struct Streams {
     blocking: usize,
     /// Messages of QoS 0 that were dropped since that was told last.
     dropped: u64,
-    found: Vec<Slot>,
     routes: Routes,
 }
 
@@ -173,7 +172,6 @@ impl Streams {
             bytes_max: bytes_max.max(1),
             blocking: 0,
             dropped: 0,
-            found: Vec::new(),
             routes: Routes::default(),
         }
     }
@@ -269,32 +267,23 @@ impl Streams {
             self.dropped += 1;
             return None;
         }
+        let slots = self.route(&message.topic);
         let share = Share::new(unacked);
-        let known = self.routes.get(&message.topic);
-        if let Some(&[slot]) = known {
-            let back = self.push(slot, Queued { message, share });
-            return back.and_then(|queued| queued.share.settle());
-        }
-        let mut found = std::mem::take(&mut self.found);
-        self.route(&message.topic, &mut found);
-        let queued = Queued { message, share };
-        let settled = self.hand_out(now_ms, &found, queued);
-        found.clear();
-        self.found = found;
-        settled
+        self.hand_out(now_ms, &slots, Queued { message, share })
     }
 
     /// The streams that get a topic.
-    fn route(&mut self, topic: &TopicBuf, found: &mut Vec<Slot>) {
+    fn route(&mut self, topic: &TopicBuf) -> Slots {
         if let Some(slots) = self.routes.get(topic) {
-            found.extend_from_slice(slots);
-            return;
+            return Slots::from_slice(slots);
         }
-        self.filters.matches(topic.as_topic(), found);
+        let mut found = Vec::new();
+        self.filters.matches(topic.as_topic(), &mut found);
         if found.is_empty() {
             found.extend(self.rest);
         }
-        self.routes.put(topic, found);
+        self.routes.put(topic, &found);
+        found.into()
     }
 
     fn hand_out(&mut self, now_ms: u64, slots: &[Slot], mut queued: Queued) -> Option<Unacked> {
