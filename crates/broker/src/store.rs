@@ -29,6 +29,12 @@ pub trait Store: Send {
     /// Whether another batch may be submitted that somebody waits for. If not, `Input::Room` follows.
     fn has_room(&self) -> bool;
 
+    /// Whether a batch that puts something would be refused now: the disk is full, or has failed. Who asks before
+    /// anything is done keeps what is refused from having half happened.
+    fn refuses(&self) -> bool {
+        false
+    }
+
     /// Loads messages from the store; they come as a page, by `poll`.
     fn load(&mut self, load: Load);
 
@@ -137,6 +143,8 @@ pub struct Batch {
     pub durability: Durability,
     /// In their order.
     pub changes: Vec<Change>,
+    /// It tells what has happened already, so what it deletes goes even if the rest of it is refused.
+    pub is_loose: bool,
 }
 
 /// One change of what is stored. Sessions are named by the numbers that they are stored under.
@@ -374,6 +382,7 @@ pub struct DelayedStore {
     ended: VecDeque<StoreEvent>,
     seed: Seed,
     fails: bool,
+    refuses: bool,
     log: Vec<Change>,
 }
 
@@ -385,6 +394,7 @@ impl DelayedStore {
             ended: VecDeque::new(),
             seed: Seed::new(seed),
             fails: false,
+            refuses: false,
             log: Vec::new(),
         }
     }
@@ -392,6 +402,11 @@ impl DelayedStore {
     /// From now on batches fail, or no longer do.
     pub fn set_failing(&mut self, fails: bool) {
         self.fails = fails;
+    }
+
+    /// From now on it says that what puts something is refused, or no longer does.
+    pub fn set_refusing(&mut self, refuses: bool) {
+        self.refuses = refuses;
     }
 
     /// Ends one of the open batches; `false`: there is none.
@@ -430,6 +445,10 @@ impl Store for DelayedStore {
 
     fn has_room(&self) -> bool {
         true
+    }
+
+    fn refuses(&self) -> bool {
+        self.refuses
     }
 
     /// Messages are those that were submitted.
@@ -475,6 +494,10 @@ impl<S: Store> Store for Arc<parking_lot::Mutex<S>> {
 
     fn has_room(&self) -> bool {
         self.lock().has_room()
+    }
+
+    fn refuses(&self) -> bool {
+        self.lock().refuses()
     }
 
     fn load(&mut self, load: Load) {

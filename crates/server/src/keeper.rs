@@ -532,6 +532,7 @@ mod tests {
                 ticket: Some(Ticket(version.get())),
                 durability: Durability::Os,
                 changes: vec![retained(version.get())],
+                is_loose: false,
             };
             handle.submit(clock.now(), batch);
             handle.flush();

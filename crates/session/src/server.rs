@@ -189,6 +189,15 @@ impl Session {
             .then(|| Key::new(number, target.at))
     }
 
+    /// Whether [`deliver`](Self::deliver) would take a message of QoS 1 or 2 now, and the client its packet.
+    pub fn takes(&self, target: &Target<'_>, view: &MessageView<'_>, now: Now, limits: &Limits) -> bool {
+        let is_sent = self.is_ready(limits);
+        let has_room = is_sent || (view.may_wait(now) && self.queue.has_room(self.queue_limits(limits)));
+        let qos = granted(view.qos, target.qos, limits);
+        let fits = |link: &Link| link.fits(qos, target, view, now);
+        has_room && !view.has_expired(now) && self.link.as_deref().is_none_or(fits)
+    }
+
     /// A message for this session.
     pub fn deliver(&mut self, target: Target<'_>, offer: &mut Offer<'_>, turn: &mut Turn<'_>) -> Delivered {
         let qos = granted(offer.view().qos, target.qos, turn.limits);

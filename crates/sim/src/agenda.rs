@@ -29,6 +29,8 @@ pub(crate) enum Task {
     Write,
     /// The disk store goes on with a sync.
     Sync,
+    /// The disk store looks whether there is room again.
+    LookForRoom,
     /// A shard is told that batches have ended.
     Stored(u16),
     /// The network cuts the connection that a client has.

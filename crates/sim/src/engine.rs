@@ -76,6 +76,17 @@ impl DiskStore {
         self.engine.serve_loads();
     }
 
+    /// Whether the last batch was refused, and may not have been if it came later.
+    pub(crate) fn has_trouble(&self) -> bool {
+        self.engine.trouble().is_some() && self.engine.failure().is_none()
+    }
+
+    pub(crate) fn look_for_room(&mut self) {
+        if self.has_trouble() {
+            self.engine.finds_room();
+        }
+    }
+
     pub(crate) fn clean(&mut self) {
         self.engine.clean();
     }

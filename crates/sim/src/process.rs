@@ -192,6 +192,11 @@ impl Process {
         self.shards.iter().enumerate().filter_map(due).min()
     }
 
+    /// The messages that wait in queues.
+    pub(crate) fn queued(&self) -> u64 {
+        self.shared.totals().queued
+    }
+
     /// What is there although all clients have finished, if anything.
     pub(crate) fn unrest(&self) -> Option<String> {
         let totals = self.shared.totals();

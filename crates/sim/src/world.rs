@@ -37,6 +37,7 @@ pub(crate) struct World {
     process: Option<Process>,
     /// Whether the disk store is about to write.
     writes: bool,
+    looks_for_room: bool,
     /// Whether it is about to go on with a sync.
     syncs: bool,
     /// The store has failed for good, and the process is about to be started again.
@@ -117,6 +118,7 @@ impl World {
             refuses: plan.refuses,
             play_until_ms: START_MS + plan.play_ms,
             writes: false,
+            looks_for_room: false,
             syncs: false,
             is_given_up: false,
             is_draining: false,
@@ -184,11 +186,18 @@ impl World {
         self.mend();
         self.network.delay_ms_max = self.network.delay_ms_max.min(20);
         self.begin(Act::Drain);
-        let end_ms = self.now_ms + REST_MS_MAX;
+        let mut end_ms = self.now_ms + REST_MS_MAX;
         let mut quiet_since_ms = None;
         let mut unrest = None;
+        let mut least_queued = u64::MAX;
         while self.now_ms < end_ms {
             self.advance(self.now_ms + 500, |_| false);
+            // A client may be so slow that its queue takes long; as long as it gets shorter, it is on its way to rest.
+            let queued = self.process.as_ref().map_or(u64::MAX, Process::queued);
+            if queued < least_queued {
+                least_queued = queued;
+                end_ms = self.now_ms + REST_MS_MAX;
+            }
             unrest = self.unrest();
             if unrest.is_some() {
                 quiet_since_ms = None;
@@ -290,6 +299,7 @@ impl World {
                 self.plan_cut(no);
             }
             Task::Write => self.write(),
+            Task::LookForRoom => self.look_for_room(),
             Task::Sync => self.sync(),
             Task::StoreFails(fails) => self.store_fails(fails),
             Task::DiskFull(is_full) => self.disk_full(is_full),

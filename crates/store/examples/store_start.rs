@@ -43,6 +43,7 @@ fn fill(engine: &mut Engine<RealDisk>, messages: u64, payload_bytes: usize) {
             ticket: None,
             durability: Durability::None,
             changes,
+            is_loose: false,
         };
         handle.submit(NOW, batch);
         handle.flush();

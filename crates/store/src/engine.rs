@@ -10,7 +10,7 @@ use martlet_session::Ticket;
 
 use crate::clock::Reading;
 use crate::error::with_causes;
-use crate::exchange::{Exchange, Pack, Step};
+use crate::exchange::{End, Exchange, Pack, Step};
 use crate::group::{Filling, Steps};
 use crate::handle::Handle;
 use crate::index::Index;
@@ -142,7 +142,7 @@ impl<D: Disk> Engine<D> {
         let has_puts = self.filling.has_puts();
         if self.append_group(Journal::append).is_ok() {
             if has_puts {
-                self.trouble = None;
+                self.forget_trouble();
             }
             for batch in &batches {
                 self.appended(packs, batch);
@@ -208,6 +208,10 @@ impl<D: Disk> Engine<D> {
                 if self.journal.poison().is_none() =>
             {
                 self.trouble = Some(text);
+                // If there is room for less, only this was too much.
+                if matches!(error, NoSpace { .. }) && !self.journal.finds_room() {
+                    self.exchange.set_refuses(true);
+                }
             }
             _ => self.fail(text),
         }
@@ -216,24 +220,25 @@ impl<D: Disk> Engine<D> {
     /// Nothing is kept any more: what waits is refused, as nobody knows what of it the disk has.
     fn fail(&mut self, text: String) {
         self.failure.get_or_insert(text);
+        self.exchange.set_refuses(true);
         for (_, shard, ticket) in self.waiting.drain(..) {
             self.ended[usize::from(shard)].push(StoreEvent::Failed(ticket));
         }
     }
 
     fn appended(&mut self, packs: &[(u16, Pack)], batch: &Waiting) {
-        let (shard, ticket, durability) = batch.end(packs);
-        let Some(ticket) = ticket else { return };
-        if durability == Durability::Fsync && self.journal.durable() < self.journal.end() {
+        let (shard, end) = batch.end(packs);
+        let Some(ticket) = end.ticket else { return };
+        if end.durability == Durability::Fsync && self.journal.durable() < self.journal.end() {
             self.waiting.push_back((self.journal.end(), shard, ticket));
         } else {
             self.ended[usize::from(shard)].push(StoreEvent::Durable(ticket));
         }
     }
 
-    /// A batch was not kept. What it deletes is tried again if nobody is told, or if a session is over with it.
+    /// A batch was not kept. What it deletes is tried again if it is loose, or if a session is over with it.
     fn refuse(&mut self, packs: &[(u16, Pack)], batch: &Waiting) {
-        let (shard, ticket, _) = batch.end(packs);
+        let (shard, End { ticket, is_loose, .. }) = batch.end(packs);
         if let Some(ticket) = ticket {
             self.ended[usize::from(shard)].push(StoreEvent::Failed(ticket));
         }
@@ -243,13 +248,15 @@ impl<D: Disk> Engine<D> {
         let steps = batch.batch(packs).steps;
         let is_over = |step: &Step| matches!(step, Step::Delete(Name::Session(_)));
         let is_over = steps.iter().any(is_over);
-        if ticket.is_none() || is_over {
+        if is_loose || is_over {
             let deletes = steps.iter().filter(|step| matches!(step, Step::Delete(_)));
             self.left.extend(deletes);
         }
-        // What a session that is over left to another member of its group: who waits for the end is not told of that.
+        // A message for another member of a group: who waits for the rest of the batch is not told of that.
         let is_lost = |step: &Step| match step {
-            Step::Put { name, .. } => ticket.is_none() || (is_over && matches!(name, Name::Message(_))),
+            Step::Put { name, .. } => {
+                ticket.is_none() || ((is_loose || is_over) && matches!(name, Name::Message(_)))
+            }
             Step::Delete(_) | Step::End(..) => false,
         };
         self.lost += u64::from(steps.iter().any(is_lost));
@@ -389,9 +396,16 @@ impl<D: Disk> Engine<D> {
     pub fn finds_room(&mut self) -> bool {
         let found = self.failure.is_none() && self.journal.finds_room();
         if found {
-            self.trouble = None;
+            self.forget_trouble();
         }
         found
+    }
+
+    fn forget_trouble(&mut self) {
+        self.trouble = None;
+        if self.failure.is_none() {
+            self.exchange.set_refuses(false);
+        }
     }
 
     /// How many batches that nobody waited for could not be kept.
@@ -432,10 +446,10 @@ impl Waiting {
         }
     }
 
-    fn end(&self, packs: &[(u16, Pack)]) -> (u16, Option<Ticket>, Durability) {
+    fn end(&self, packs: &[(u16, Pack)]) -> (u16, End) {
         let (shard, pack) = &packs[self.pack];
         match pack.steps[self.steps.end - 1] {
-            Step::End(ticket, durability) => (*shard, ticket, durability),
+            Step::End(end) => (*shard, end),
             Step::Put { .. } | Step::Delete(_) => unreachable!("a batch has an end"),
         }
     }

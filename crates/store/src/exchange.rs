@@ -27,7 +27,16 @@ pub(crate) enum Step {
     },
     Delete(Name),
     /// The batch ends here.
-    End(Option<Ticket>, Durability),
+    End(End),
+}
+
+/// What is to become of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) durability: Durability,
+    /// What it deletes goes even if it is refused.
+    pub(crate) is_loose: bool,
 }
 
 /// Where shards and the engine meet. Whoever puts something in rings the bell of the other.
@@ -41,6 +50,8 @@ pub struct Exchange {
     bytes_max: usize,
     /// Whether a shard found no room.
     wanted: AtomicBool,
+    /// Whether whatever puts something is refused.
+    refuses: AtomicBool,
     /// Whether somebody waits for what is handed over.
     urgent: AtomicBool,
     ring_engine: Box<dyn Fn(Urgency) + Send + Sync>,
@@ -92,6 +103,7 @@ impl Exchange {
             bytes: AtomicUsize::new(0),
             bytes_max,
             wanted: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             ring_engine: Box::new(ring_engine),
             ring_shard: Box::new(ring_shard),
@@ -110,8 +122,10 @@ impl Exchange {
 
     pub(crate) fn hand_over(&self, shard: u16, pack: Pack) -> Pack {
         let bytes = self.bytes.fetch_add(pack.bytes.len(), Ordering::SeqCst) + pack.bytes.len();
-        let is_waited_for =
-            |step: &Step| matches!(step, Step::End(Some(_), durability) if *durability != Durability::None);
+        let is_waited_for = |step: &Step| match step {
+            Step::End(end) => end.ticket.is_some() && end.durability != Durability::None,
+            Step::Put { .. } | Step::Delete(_) => false,
+        };
         let is_urgent = bytes >= self.bytes_max / 2 || pack.steps.iter().any(is_waited_for);
         let mut packs = self.packs.lock();
         let is_first = packs.is_empty();
@@ -183,6 +197,17 @@ impl Exchange {
         // Said before the second look, as the engine looks for it after it has made room.
         self.wanted.store(true, Ordering::SeqCst);
         self.bytes.load(Ordering::SeqCst) < self.bytes_max
+    }
+
+    /// Whether whatever puts something is refused for now: the disk is full, or nothing is kept any more.
+    pub(crate) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_refuses(&self, refuses: bool) {
+        if self.refuses() != refuses {
+            self.refuses.store(refuses, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn shards(&self) -> usize {

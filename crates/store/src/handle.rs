@@ -6,7 +6,7 @@ use std::sync::Arc;
 use martlet_broker::{Batch, Change, Load, Recipient, Store, StoreEvent};
 use martlet_session::{Message, Now};
 
-use crate::exchange::{Exchange, Pack, Step};
+use crate::exchange::{End, Exchange, Pack, Step};
 use crate::record::{self, IdentifierRecord, Name, Times, kind};
 
 /// A shard's end of the store.
@@ -46,7 +46,11 @@ impl Store for Handle {
         for change in batch.changes {
             self.pack.change(change, retained, times);
         }
-        self.pack.steps.push(Step::End(batch.ticket, batch.durability));
+        self.pack.steps.push(Step::End(End {
+            ticket: batch.ticket,
+            durability: batch.durability,
+            is_loose: batch.is_loose,
+        }));
     }
 
     fn flush(&mut self) {
@@ -58,6 +62,10 @@ impl Store for Handle {
 
     fn has_room(&self) -> bool {
         self.exchange.has_room()
+    }
+
+    fn refuses(&self) -> bool {
+        self.exchange.refuses()
     }
 
     fn load(&mut self, load: Load) {

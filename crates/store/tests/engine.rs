@@ -74,6 +74,7 @@ impl Rig {
             ticket: Some(Ticket(self.next_ticket)),
             durability: Durability::Fsync,
             changes,
+            is_loose: false,
         };
         self.handle.submit(NOW, batch);
         self.handle.flush();
@@ -100,6 +101,7 @@ impl Rig {
         let changes = keys.map(|key| Change::Done { key }).collect();
         let batch = Batch {
             changes,
+            is_loose: true,
             ..Batch::default()
         };
         self.handle.submit(NOW, batch);
@@ -259,6 +261,57 @@ fn on_a_full_disk_clients_come_back_and_new_ones_do_not() {
     // What leaves does not say that there is room.
     rig.forget([Key::new(2, 0)].into_iter());
     assert!(rig.engine.trouble().is_some());
+}
+
+#[test]
+fn what_has_left_is_gone_even_if_the_rest_of_its_turn_is_refused() {
+    let disk = FaultyDisk::new(7);
+    disk.set_faults(Faults {
+        bytes_max: Some(64 << 10),
+        ..Faults::default()
+    });
+    let (mut rig, _) = open(&disk);
+    assert!(rig.commit(vec![session(1)]));
+    let mut number = 3;
+    while rig.commit(vec![queued(number, 200, &[1])]) {
+        number += 1;
+    }
+    let messages = rig.engine.messages();
+    // Somebody waits for the message, and nobody for what has left.
+    let done = Change::Done { key: Key::new(4, 0) };
+    let batch = Batch {
+        ticket: Some(Ticket(0)),
+        durability: Durability::Fsync,
+        changes: vec![done, queued(number + 1, 2_000, &[1])],
+        is_loose: true,
+    };
+    rig.handle.submit(NOW, batch);
+    rig.handle.flush();
+    rig.engine.write();
+    assert!(matches!(rig.handle.poll(), Some(StoreEvent::Failed(Ticket(0)))));
+    rig.engine.write();
+    assert_eq!((rig.engine.messages(), rig.engine.lost()), (messages - 1, 1));
+}
+
+#[test]
+fn a_full_disk_says_so_and_one_message_that_is_too_large_does_not() {
+    let disk = FaultyDisk::new(8);
+    let full = |bytes_max| Faults {
+        bytes_max: Some(bytes_max),
+        ..Faults::default()
+    };
+    disk.set_faults(full(1 << 20));
+    let (mut rig, _) = open(&disk);
+    assert!(rig.commit(vec![session(1)]));
+    assert!(!rig.commit(vec![queued(2, 2_000_000, &[1])]));
+    assert!(!rig.handle.refuses());
+    let mut number = 3;
+    while rig.commit(vec![queued(number, 10_000, &[1])]) {
+        number += 1;
+    }
+    assert!(rig.handle.refuses() && !rig.engine.finds_room());
+    disk.set_faults(full(2 << 20));
+    assert!(rig.engine.finds_room() && !rig.handle.refuses());
 }
 
 #[test]

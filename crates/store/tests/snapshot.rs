@@ -187,6 +187,7 @@ impl Rig {
             ticket: Some(Ticket(1)),
             durability: Durability::None,
             changes,
+            is_loose: false,
         };
         self.handle.submit(NOW, batch);
         self.handle.flush();

@@ -69,6 +69,7 @@ impl Shard {
             ticket: Some(ticket),
             durability,
             changes,
+            is_loose: false,
         };
         self.store.submit(now, batch);
     }
@@ -277,7 +278,8 @@ mod tests {
         [&[0x32, 0x69, 0, 1, topic, 0, id][..], &[b'.'; 100]].concat()
     }
 
-    /// A group of two, of which one takes no more than 64 bytes; the other one is stored, and gets what that does not take.
+    /// A group of two, of which one takes one message at a time, and gets each once more by a subscription of its own;
+    /// the other one is stored, and gets what that leaves no room for.
     struct Broker {
         shard: Shard,
         store: Arc<Mutex<DelayedStore>>,
@@ -285,16 +287,17 @@ mod tests {
 
     impl Broker {
         fn new(seed: u64) -> Self {
-            let settings = Settings {
+            let mut settings = Settings {
                 sys_interval_ms: None,
                 ..Settings::default()
             };
+            settings.session.queue.messages_max = 0;
             let shared = Shared::new(settings, vec![ListenerRules::default()], 1, &mut Seed::new(1));
             let store = Arc::new(Mutex::new(DelayedStore::new(seed)));
             let shard = Shard::new(0, shared, Box::new(Arc::clone(&store)), Seed::new(2), NOW);
             let mut broker = Self { shard, store };
-            let small = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x40\0\x01a\x82\x10\0\x01\0\0\x0a$share/g/t\x01";
-            broker.sends(small);
+            let one_at_a_time = b"\x10\x11\0\x04MQTT\x05\x02\0\0\x03\x21\0\x01\0\x01a\x82\x14\0\x01\0\0\x01t\x01\0\x0a$share/g/t\x01";
+            broker.sends(one_at_a_time);
             broker.sends(&[&connect(b'b'), &b"\x82\x0f\0\x01\0\x0a$share/g/t\x01"[..]].concat());
             broker.rests();
             broker
@@ -319,6 +322,67 @@ mod tests {
         }
     }
 
+    /// What a connection has to read.
+    fn output(broker: &Broker, conn: ConnId) -> Vec<u8> {
+        let mut slices = [std::io::IoSlice::new(&[]); 8];
+        let n = broker.shard.output(conn).unwrap().slices(&mut slices);
+        slices[..n].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    const CONNECT_5: &[u8] = b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01p";
+
+    #[test]
+    fn at_qos_2_pubrec_waits_for_the_member_that_takes_the_message() {
+        for fails in [false, true] {
+            let mut broker = Broker::new(1);
+            // It takes no more than 64 bytes, and is asked before anything is acknowledged.
+            let small = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x40\0\x01c\x82\x10\0\x01\0\0\x0a$share/h/u\x02";
+            broker.sends(small);
+            let stored = broker.sends(&[&connect(b'd'), &b"\x82\x0f\0\x01\0\x0a$share/h/u\x02"[..]].concat());
+            broker.rests();
+            let before = output(&broker, stored);
+            broker.store.lock().set_failing(fails);
+            let publish = [&[0x34, 0x6a, 0, 1, b'u', 0, 1, 0][..], &[b'.'; 100]].concat();
+            let conn = broker.sends(&[CONNECT_5, &publish].concat());
+            let connack = output(&broker, conn).len();
+            assert_eq!(output(&broker, stored), before);
+            broker.rests();
+            // With a reason string it is longer.
+            let pubrec = output(&broker, conn).split_off(connack);
+            assert_eq!((pubrec[0], &pubrec[2..4]), (0x50, &[0, 1][..]));
+            assert_eq!(pubrec.get(4), fails.then_some(&0x97));
+            assert_eq!(output(&broker, stored).len() > before.len(), !fails);
+        }
+    }
+
+    #[test]
+    fn what_the_store_refuses_reaches_nobody() {
+        let mut broker = Broker::new(1);
+        let stored = broker.sends(&[&connect(b'c'), &b"\x82\x06\0\x01\0\x01u\x01"[..]].concat());
+        let other = broker.sends(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01d\x82\x06\0\x01\0\x01u\x01");
+        broker.rests();
+        let (before, others) = (output(&broker, stored), output(&broker, other));
+        broker.store.lock().set_refusing(true);
+        let publish = [&[0x32, 0x6a, 0, 1, b'u', 0, 1, 0][..], &[b'.'; 100]].concat();
+        let conn = broker.sends(&[CONNECT_5, &publish].concat());
+        assert!(
+            output(&broker, conn)
+                .windows(5)
+                .any(|bytes| bytes[0] == 0x40 && bytes[4] == 0x97)
+        );
+        assert_eq!(
+            (output(&broker, stored), output(&broker, other)),
+            (before, others)
+        );
+        assert_eq!(broker.shard.counters().of(Reason::StoreFailed), 1);
+        // What is for nobody who is stored goes on.
+        broker.shard.handle(NOW, Input::Closed(stored), &mut Nowhere);
+        let rest = broker.sends(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01e\x82\x06\0\x01\0\x01v\x01");
+        let before = output(&broker, rest).len();
+        broker.sends(&[CONNECT_5, &[0x32, 7, 0, 1, b'v', 0, 2, 0, b'.']].concat());
+        assert!(output(&broker, rest).len() > before);
+    }
+
     #[test]
     fn each_publisher_of_a_turn_gets_its_own_acknowledgements() {
         // Which of them has its turn first, the seed says.
@@ -335,10 +399,7 @@ mod tests {
             for id in ids {
                 expected.extend_from_slice(&[0x40, 2, 0, *id]);
             }
-            let mut slices = [std::io::IoSlice::new(&[]); 4];
-            let n = broker.shard.output(conn).unwrap().slices(&mut slices);
-            let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
-            assert_eq!(got, expected, "{ids:?}");
+            assert_eq!(output(&broker, conn), expected, "{ids:?}");
         }
     }
 
@@ -346,8 +407,8 @@ mod tests {
     fn each_message_is_counted_that_is_refused() {
         let mut broker = Broker::new(1);
         broker.store.lock().set_failing(true);
-        let mut bytes = b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01p".to_vec();
-        // The first is stored for the member that takes it, the others wait for what the second is stored for anew.
+        let mut bytes = CONNECT_5.to_vec();
+        // The first waits for what it is stored for anew, the others are stored for the member that takes them.
         for id in 1..=3 {
             bytes.extend_from_slice(&[0x32, 0x6a, 0, 1, b't', 0, id, 0]);
             bytes.extend_from_slice(&[b'.'; 100]);

@@ -137,6 +137,12 @@ impl Shard {
             let Some(member) = chosen.map(|(member, _)| member).or_else(|| group.pick(&tried)) else {
                 break;
             };
+            if chosen.is_none() && self.may_be_stored(offer) && !self.takes(now, offer.view(), group, &member)
+            {
+                // Nothing is stored for who does not take it.
+                tried.push(member.session);
+                continue;
+            }
             let again = match chosen {
                 Some(_) => None,
                 None => self.address_again(offer, group, &member),
@@ -196,16 +202,8 @@ impl Shard {
         at: u32,
         offer: &mut Offer<'_>,
     ) -> bool {
-        let options = member.options;
-        let identifier = options.identifier().map(std::num::NonZeroU32::get);
-        let target = Target {
-            qos: options.qos(),
-            retain: offer.view().retain && options.retain_as_published(),
-            subscription_ids: identifier.as_slice(),
-            shared: Some(group.filter()),
-            replay: false,
-            at,
-        };
+        let identifier = member.options.identifier().map(std::num::NonZeroU32::get);
+        let target = member_target(group, member, offer.view(), at, identifier.as_slice());
         matches!(
             self.deliver_to(now, member.session, target, offer),
             Some(Delivered::Sent | Delivered::Queued)
@@ -289,5 +287,23 @@ impl Shard {
             reason,
             count,
         });
+    }
+}
+
+/// What the subscription of a member of a group makes of a message.
+pub(super) fn member_target<'a>(
+    group: &'a Group,
+    member: &Member,
+    view: &MessageView<'_>,
+    at: u32,
+    subscription_ids: &'a [u32],
+) -> Target<'a> {
+    Target {
+        qos: member.options.qos(),
+        retain: view.retain && member.options.retain_as_published(),
+        subscription_ids,
+        shared: Some(group.filter()),
+        replay: false,
+        at,
     }
 }

@@ -9,6 +9,7 @@ use martlet_session::server::granted;
 use martlet_session::{Effect, Key, Message, MessageView, Now, Offer, Remains, Ticket};
 
 use super::commit::Pending;
+use super::deliver::member_target;
 use super::{Shard, Sink};
 use crate::connection::ConnId;
 use crate::reason::Reason;
@@ -25,6 +26,8 @@ pub(super) struct Loose {
     has_again: bool,
     /// Who waits for them, if anybody does.
     ticket: Option<Ticket>,
+    /// What they must survive for that.
+    durability: Option<Durability>,
     /// Identifiers that are used once they are durable: a batch of their own.
     identifiers: Vec<(SessionRef, PacketId)>,
     identifier_changes: Vec<Change>,
@@ -110,6 +113,7 @@ impl Shard {
     /// a number, and the recipients their keys.
     pub(super) fn address(
         &self,
+        now: Now,
         offer: &mut Offer<'_>,
         route: &Route,
         publisher: Option<SessionRef>,
@@ -120,13 +124,9 @@ impl Shard {
             return addressed;
         }
         let recipients = &mut addressed.recipients;
-        if let Some(publisher) = publisher.filter(|_| route.has_no_local()) {
-            self.add_stored(&view, route, route.hits_from(publisher), recipients);
-        } else {
-            self.add_stored(&view, route, route.hits().iter(), recipients);
-        }
+        self.add_hits(&view, route, publisher, recipients);
         for (index, group) in route.groups().iter().enumerate() {
-            let member = group.pick(&[]);
+            let member = self.choose(now, &view, group);
             if let Some(member) = &member {
                 recipients.extend(self.recipient_in(&view, route.place_of_group(index), group, member));
             }
@@ -142,6 +142,58 @@ impl Shard {
             }
         }
         addressed
+    }
+
+    /// Chooses a member of a group, in this shard one that takes the message: so what is stored is stored for who gets
+    /// it, before it is acknowledged. None: all are here, and none of them takes it.
+    fn choose(&self, now: Now, view: &MessageView<'_>, group: &Group) -> Option<Member> {
+        let mut tried = Vec::new();
+        loop {
+            let member = group.pick(&tried)?;
+            if self.takes(now, view, group, &member) {
+                return Some(member);
+            }
+            tried.push(member.session);
+        }
+    }
+
+    /// Whether a member of a group takes a message, as far as this shard knows.
+    pub(super) fn takes(&self, now: Now, view: &MessageView<'_>, group: &Group, member: &Member) -> bool {
+        if member.session.shard != self.index {
+            return true;
+        }
+        self.sessions.find(member.session).is_some_and(|slot| {
+            let identifier = member.options.identifier().map(std::num::NonZeroU32::get);
+            let target = member_target(group, member, view, 0, identifier.as_slice());
+            slot.session
+                .takes(&target, view, now, &self.shared.settings.session)
+        })
+    }
+
+    /// Whether a message is stored for anybody, apart from groups.
+    pub(super) fn has_stored(
+        &self,
+        view: &MessageView<'_>,
+        route: &Route,
+        publisher: Option<SessionRef>,
+    ) -> bool {
+        let mut recipients = Vec::new();
+        self.add_hits(view, route, publisher, &mut recipients);
+        !recipients.is_empty()
+    }
+
+    fn add_hits(
+        &self,
+        view: &MessageView<'_>,
+        route: &Route,
+        publisher: Option<SessionRef>,
+        recipients: &mut Vec<Recipient>,
+    ) {
+        if let Some(publisher) = publisher.filter(|_| route.has_no_local()) {
+            self.add_stored(view, route, route.hits_from(publisher), recipients);
+        } else {
+            self.add_stored(view, route, route.hits().iter(), recipients);
+        }
     }
 
     /// Adds the recipients whose sessions are stored; their keys are relative to the number of the message.
@@ -195,6 +247,11 @@ impl Shard {
         })
     }
 
+    /// Whether a message is stored for those of its recipients who are.
+    pub(super) fn may_be_stored(&self, offer: &Offer<'_>) -> bool {
+        self.keeps && offer.view().qos != Qos::AtMostOnce
+    }
+
     /// A member of a group gets what another could not take: if it is stored, the message is stored once more, for it.
     pub(super) fn address_again(
         &mut self,
@@ -202,10 +259,10 @@ impl Shard {
         group: &Group,
         member: &Member,
     ) -> Option<Arc<Message>> {
-        let view = offer.view();
-        if !self.keeps || view.qos == Qos::AtMostOnce {
+        if !self.may_be_stored(offer) {
             return None;
         }
+        let view = offer.view();
         let mut recipient = self.recipient_in(view, 0, group, member)?;
         recipient.resent = offer.resent;
         let mut message = view.to_message();
@@ -246,9 +303,10 @@ impl Shard {
     }
 
     /// The ticket of what goes out at the end of this turn.
-    pub(super) fn loose_ticket(&mut self) -> Ticket {
+    pub(super) fn loose_ticket(&mut self, durability: Durability) -> Ticket {
         let ticket = self.loose.ticket.unwrap_or_else(|| self.ticket());
         self.loose.ticket = Some(ticket);
+        self.loose.durability = self.loose.durability.max(Some(durability));
         ticket
     }
 
@@ -299,8 +357,9 @@ impl Shard {
                 now,
                 Batch {
                     ticket: self.loose.ticket.take(),
-                    durability: self.shared.settings.durability,
+                    durability: self.loose.durability.take().unwrap_or(Durability::None),
                     changes: std::mem::take(&mut self.loose.changes),
+                    is_loose: true,
                 },
             );
         }

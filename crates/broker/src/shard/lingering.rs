@@ -108,7 +108,7 @@ impl Lingering {
 impl Shard {
     /// The end of a session goes out with this turn.
     pub(super) fn linger(&mut self, client_id: &ClientId, number: u64) {
-        let ticket = self.loose_ticket();
+        let ticket = self.loose_ticket(self.shared.settings.durability);
         self.lingering.add(client_id, number, ticket);
     }
 
@@ -155,7 +155,7 @@ impl Shard {
             .take(AGAIN_AT_ONCE)
             .cloned()
             .collect();
-        let ticket = self.loose_ticket();
+        let ticket = self.loose_ticket(durability);
         for client_id in failed {
             for change in self.ends_again(&client_id, ticket, durability) {
                 self.keep(change);

@@ -127,7 +127,7 @@ impl Shard {
         let mut view = MessageView::of_publish(publish, topic, properties, Some(from.client_id), now);
         view.shared = arriving.as_ref();
         view.owned_topic = Some(route.topic());
-        let flow = match self.refused(publish, &view, route) {
+        let flow = match self.refused(from, publish, &view, route) {
             Some(reason) => self.refuse_publish(now, from, publish, &view, reason, sink),
             None => self.accept_publish(now, from, publish, view, route, sink),
         };
@@ -144,7 +144,13 @@ impl Shard {
     }
 
     /// Why the broker does not take this message.
-    fn refused(&self, publish: &Publish<'_>, view: &MessageView<'_>, route: &Route) -> Option<Reason> {
+    fn refused(
+        &self,
+        from: &Publisher<'_>,
+        publish: &Publish<'_>,
+        view: &MessageView<'_>,
+        route: &Route,
+    ) -> Option<Reason> {
         let settings = &self.shared.settings;
         if view.topic.is_reserved() && handshake::is_server_topic(view.topic.as_str()) {
             return Some(Reason::ServerTopic);
@@ -165,6 +171,10 @@ impl Shard {
         // What nobody wants needs no room.
         if publish.delivery != Delivery::AtMostOnce && !route.is_empty() && self.shared.queues_are_full() {
             return Some(Reason::QueuesFull);
+        }
+        // Before those who are not stored have got it: each time that it is sent again they would get it once more.
+        if self.keeps && self.store.refuses() && self.must_be_kept(from, publish, view, route) {
+            return Some(Reason::StoreFailed);
         }
         None
     }
@@ -242,9 +252,10 @@ impl Shard {
         };
         if owed.kind == AckKind::PubAck {
             self.deliver(now, &mut offer, route, Some(publisher), &chosen, sink);
-            if ticket.is_none() && self.has_addressed_again() {
+            let durability = self.durability_of(from.conn);
+            if ticket.is_none() && durability != Durability::None && self.has_addressed_again() {
                 // A member of a group that is stored got what was chosen for one that is not.
-                let again = self.loose_ticket();
+                let again = self.loose_ticket(durability);
                 self.pending
                     .entry(again)
                     .or_insert(Pending::Ack { session: publisher });
@@ -289,6 +300,25 @@ impl Shard {
                 .any(|hit| self.shared.stored.get(hit.session) != 0)
     }
 
+    /// Whether something of a message must survive, whoever a group chooses.
+    #[cold]
+    fn must_be_kept(
+        &self,
+        from: &Publisher<'_>,
+        publish: &Publish<'_>,
+        view: &MessageView<'_>,
+        route: &Route,
+    ) -> bool {
+        let slot = self.sessions.get(from.session);
+        let is_identifier_kept = match publish.delivery {
+            Delivery::AtMostOnce => return false,
+            Delivery::AtLeastOnce(_) => false,
+            Delivery::ExactlyOnce(_) => slot.session.number != 0,
+        };
+        let is_retained = publish.retain && !publish.payload.is_empty();
+        is_identifier_kept || is_retained || self.has_stored(view, route, Some(slot.me))
+    }
+
     /// Submits what must survive of a message; what its acknowledgement waits for, and the members that groups chose.
     fn keep_publish(
         &mut self,
@@ -301,7 +331,7 @@ impl Shard {
     ) -> (Option<Ticket>, Vec<Option<Member>>) {
         let slot = self.sessions.get(from.session);
         let (publisher, session) = (slot.me, slot.session.number);
-        let Addressed { recipients, chosen } = self.address(offer, route, Some(publisher));
+        let Addressed { recipients, chosen } = self.address(now, offer, route, Some(publisher));
         let received = match publish.delivery {
             Delivery::ExactlyOnce(id) if session != 0 => Some(Change::Received { session, id }),
             _ => None,
@@ -421,7 +451,7 @@ impl Shard {
         }
         let route = self.routes.find(message.topic.as_topic(), &self.shared);
         let addressed = if is_stored {
-            self.address(&mut offer, &route, publisher)
+            self.address(now, &mut offer, &route, publisher)
         } else {
             Addressed::default()
         };

@@ -349,6 +349,7 @@ impl Shard {
             ticket: Some(ticket),
             durability: self.durability_of(conn),
             changes: filters.iter().map(change).collect(),
+            is_loose: false,
         };
         self.store.submit(now, batch);
         self.pending.insert(

@@ -2,10 +2,11 @@
 
 use martlet_codec::limits::PACKET_BYTES_CEILING;
 use martlet_codec::{
-    Address, Delivery, Disconnect, Extras, Packet, PropertiesBuf, PropertyId, Publish, ReasonCode, Violation,
+    Address, Delivery, Disconnect, Extras, Packet, PacketId, PropertiesBuf, PropertyId, Publish, Qos,
+    ReasonCode, Violation,
 };
 
-use super::Turn;
+use super::{Target, Turn};
 use crate::alias::Resolved;
 use crate::handshake::Agreed;
 use crate::message::MessageView;
@@ -103,6 +104,31 @@ impl Link {
         turn.tally.sent += 1;
         turn.tally.sent_bytes += view.payload.len() as u64;
         true
+    }
+
+    /// Whether the client takes a packet as large as this message makes it.
+    pub(super) fn fits(&self, qos: Qos, target: &Target<'_>, view: &MessageView<'_>, now: Now) -> bool {
+        let bytes_max = self.agreed.packet_bytes_max;
+        if bytes_max >= PACKET_BYTES_CEILING {
+            return true;
+        }
+        let delivery = match qos {
+            Qos::AtMostOnce => Delivery::AtMostOnce,
+            _ => Delivery::AtLeastOnce(PacketId::MIN),
+        };
+        let publish = Publish {
+            dup: false,
+            retain: target.retain,
+            delivery,
+            address: Address::Name(view.topic),
+            properties: view.properties,
+            payload: view.payload,
+        };
+        let extras = Extras {
+            expiry_s: view.expiry_left_s(now),
+            subscription_ids: target.subscription_ids,
+        };
+        publish.encoded_len(self.agreed.version, extras) <= bytes_max as usize
     }
 
     /// The topic name of a packet, or an alias for it; none: the packet is larger than the client takes.

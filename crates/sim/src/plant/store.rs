@@ -95,6 +95,10 @@ impl Store for Planted {
         self.store.has_room()
     }
 
+    fn refuses(&self) -> bool {
+        self.store.refuses()
+    }
+
     fn load(&mut self, load: Load) {
         self.store.load(load);
     }

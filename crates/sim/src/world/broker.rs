@@ -19,6 +19,9 @@ use crate::process::{Effect, Process};
 /// How long a connection that is to be closed waits for its client to read.
 const LINGER_MS: u64 = 5_000;
 
+/// How often a store without room looks for it.
+const LOOKS_FOR_ROOM_MS: u64 = 1_000;
+
 /// Slices of an output that are looked at in one go.
 const SLICES: usize = 16;
 
@@ -231,6 +234,11 @@ impl World {
         };
         let (has_work, bells) = (store.has_work(), store.take_bells());
         let is_syncing = store.sync_step() != SyncStep::None;
+        if store.has_trouble() && !self.looks_for_room {
+            self.looks_for_room = true;
+            self.agenda
+                .add(self.now_ms + LOOKS_FOR_ROOM_MS, Task::LookForRoom);
+        }
         if has_work && !self.writes {
             self.writes = true;
             let at_ms = self.now_ms + self.draws.below(8);
@@ -274,6 +282,19 @@ impl World {
         }
         self.look_for_failure();
         self.plan_store();
+    }
+
+    /// As the server does now and then while messages are refused.
+    pub(super) fn look_for_room(&mut self) {
+        self.looks_for_room = false;
+        let store = self
+            .process
+            .as_mut()
+            .and_then(|process| process.disk_store.as_mut());
+        if let Some(store) = store {
+            store.look_for_room();
+            self.plan_store();
+        }
     }
 
     /// A sync runs, or its end is told.
@@ -351,6 +372,7 @@ impl World {
             return;
         }
         (self.writes, self.syncs, self.is_given_up) = (false, false, false);
+        self.looks_for_room = false;
         let cuts_power = self.cuts_power && self.draws.one_in(2);
         if cuts_power {
             self.recipe.disk.cut_power();
@@ -370,6 +392,7 @@ impl World {
                     | Task::Store(_)
                     | Task::Stored(_)
                     | Task::Write
+                    | Task::LookForRoom
                     | Task::Sync
             )
         });
