@@ -5,13 +5,13 @@ mod dialogue;
 mod incoming;
 mod session;
 
-use martlet_codec::{Disconnect, Packet, Qos, ReasonCode};
+use martlet_codec::{Disconnect, Packet, PropertiesBuf, PropertyId, Qos, ReasonCode};
 
 use self::dialogue::Dialogue;
 use self::session::ClientSession;
 use crate::draws::Draws;
 use crate::history::{ClientNo, ConnNo, Fact, History};
-use crate::plan::{Persona, Reading};
+use crate::plan::{Persona, Reading, SHORT_EXPIRY_S};
 
 /// What all clients are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,12 @@ impl Client {
         let expiry_s = if self.act == Act::Farewell {
             0
         } else {
-            self.persona.expiry_s(clean_start)
+            let expiry_s = self.persona.expiry_s(clean_start);
+            if self.act == Act::Play && self.persona.is_short(expiry_s, &mut self.draws) {
+                SHORT_EXPIRY_S
+            } else {
+                expiry_s
+            }
         };
         self.session.ends_with_connection = expiry_s == 0;
         let has_will = self.act == Act::Play;
@@ -236,11 +241,25 @@ impl Client {
             return Wish::None;
         };
         let conn = dialogue.conn;
-        let goodbye = Packet::Disconnect(Disconnect::new(ReasonCode::Success));
+        let is_v5 = self.persona.says_limits();
+        // Whether the broker hears it, the client learns from its next CONNACK.
+        let ends_session = self.act == Act::Play
+            && is_v5
+            && !self.session.ends_with_connection
+            && self.draws.one_in(self.persona.ends_one_in);
+        let mut properties = PropertiesBuf::new();
+        if ends_session {
+            properties.number(PropertyId::SessionExpiryInterval, 0_u32);
+        }
+        let goodbye = Packet::Disconnect(Disconnect {
+            reason: ReasonCode::Success,
+            properties: properties.as_properties(),
+        });
         goodbye.encode(dialogue.version, &mut self.out);
         history.note(Fact::Leaving {
             client: self.no,
             conn,
+            ends_session,
         });
         self.over(history);
         Wish::Close

@@ -144,7 +144,11 @@ pub enum Fact {
     /// A client has got all retained messages that its subscription brings.
     Read { client: ClientNo, conn: ConnNo },
     /// A client sent DISCONNECT.
-    Leaving { client: ClientNo, conn: ConnNo },
+    Leaving {
+        client: ClientNo,
+        conn: ConnNo,
+        ends_session: bool,
+    },
     /// A client read DISCONNECT.
     Dismissed {
         client: ClientNo,
@@ -474,7 +478,12 @@ impl fmt::Display for Words<'_> {
             }
             Fact::Finished { conn, id, .. } => write!(f, "#{conn} finishes id={id}"),
             Fact::Read { conn, .. } => write!(f, "#{conn} has read what is retained"),
-            Fact::Leaving { conn, .. } => write!(f, "#{conn} DISCONNECT"),
+            Fact::Leaving {
+                conn, ends_session, ..
+            } => {
+                let how = if *ends_session { " expiry=0" } else { "" };
+                write!(f, "#{conn} DISCONNECT{how}")
+            }
             Fact::Dismissed { conn, reason, .. } => write!(f, "#{conn} <- DISCONNECT {reason:?}"),
             Fact::Ended { conn, .. } => write!(f, "#{conn} is over"),
             Fact::Cut { conn } => write!(f, "#{conn} is cut"),

@@ -121,6 +121,10 @@ pub(crate) struct Persona {
     pub(crate) abandons_one_in: u64,
     /// Of its connections, so many begin clean although they need not.
     pub(crate) cleans_one_in: u64,
+    /// Of its goodbyes, so many end the session as well, if its version can say that.
+    pub(crate) ends_one_in: u64,
+    /// Of its connections, so many are the last of a session that is soon over, if its version can say that.
+    pub(crate) shortens_one_in: u64,
     /// Its connection is cut about that often.
     pub(crate) cut_every_ms: Option<u64>,
 }
@@ -133,6 +137,11 @@ impl Persona {
             _ if clean_start => 0,
             _ => NEVER,
         }
+    }
+
+    /// Whether a connection is the last of a session that would have lived that long.
+    pub(crate) fn is_short(&self, expiry_s: u32, d: &mut Draws) -> bool {
+        self.version == Version::V5 && expiry_s > SHORT_EXPIRY_S && d.one_in(self.shortens_one_in)
     }
 
     /// Whether its version can say how much it takes.
@@ -168,6 +177,8 @@ impl Persona {
             leaves_one_in: 0,
             abandons_one_in: 0,
             cleans_one_in: 0,
+            ends_one_in: 0,
+            shortens_one_in: 0,
             cut_every_ms: None,
         }
     }
@@ -180,6 +191,12 @@ const RETAINED_TOPICS: u64 = 4;
 /// How long a short run is, in milliseconds, and how much each of its clients publishes.
 const SHORT_MS: u64 = 2_000;
 const SHORT_MESSAGES: u32 = 5;
+
+/// What [`Plan::tire`] draws is drawn apart, so that it changes nothing else of a plan.
+const TIRED: u64 = 0x5eed_0f_7e57;
+
+/// How long a session that is soon over outlives its connection, in seconds.
+pub(crate) const SHORT_EXPIRY_S: u32 = 2;
 
 impl Plan {
     pub(crate) fn new(seed: u64, bug: Option<Bug>, is_harsh: bool) -> Self {
@@ -226,6 +243,7 @@ impl Plan {
         };
         plan.settings.durability = durability;
         plan.cast(d);
+        plan.tire(&mut Draws::new(seed ^ TIRED));
         if is_harsh {
             plan.keeping = Keeping::Disk;
             plan.faults = faults(d);
@@ -250,6 +268,14 @@ impl Plan {
             persona.is_steady = false;
         }
         plan
+    }
+
+    /// Some clients have enough of their sessions now and then.
+    fn tire(&mut self, d: &mut Draws) {
+        for persona in self.personas.iter_mut().filter(|persona| !persona.is_steady) {
+            persona.ends_one_in = *d.pick(&[0, 0, 3]);
+            persona.shortens_one_in = *d.pick(&[0, 0, 6]);
+        }
     }
 
     fn cast(&mut self, d: &mut Draws) {

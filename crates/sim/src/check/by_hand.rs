@@ -150,6 +150,17 @@ impl ByHand {
         self.note(end);
     }
 
+    /// It ends its session; `hears`: the broker gets that.
+    pub(crate) fn end_subscriber_for_good(&mut self, hears: bool) {
+        self.note(Fact::Leaving {
+            client: SUBSCRIBER,
+            conn: self.subscriber,
+            ends_session: true,
+        });
+        let end = self.end(SUBSCRIBER, self.subscriber, hears, false);
+        self.note(end);
+    }
+
     pub(crate) fn reconnect_subscriber(&mut self, session_present: bool) {
         self.end_subscriber();
         self.connect_subscriber(false);

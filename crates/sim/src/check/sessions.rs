@@ -1,6 +1,6 @@
-//! A session is there as long as it was promised, and not after Clean Start.
+//! A session is there as long as it was promised, and not after Clean Start or a goodbye that ended it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use martlet_session::NEVER;
 
@@ -17,6 +17,9 @@ struct Promise {
 
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
     let mut promises: BTreeMap<ClientNo, Promise> = BTreeMap::new();
+    // Connections whose goodbye ends the session, and the clients of whom the broker has heard it.
+    let mut ending = BTreeSet::new();
+    let mut over: BTreeSet<ClientNo> = BTreeSet::new();
     for at in &view.history.facts {
         match &at.fact {
             Fact::Connecting {
@@ -34,6 +37,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
                 if session_present && conn.clean_start {
                     found.of_client(*client, "its session is there in spite of Clean Start".to_owned());
                 }
+                if session_present && over.contains(client) {
+                    found.of_client(*client, "its session is there although it ended it".to_owned());
+                }
+                over.remove(client);
                 // A promise is what the client was told.
                 match (conn.is_confirmed, promises.get_mut(client)) {
                     (true, _) => {
@@ -50,15 +57,31 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
                     (false, None) => {}
                 }
             }
-            Fact::BrokerEnded {
-                client: Some(client), ..
+            Fact::Leaving {
+                client,
+                conn,
+                ends_session: true,
             } => {
+                promises.remove(client);
+                ending.insert(*conn);
+            }
+            Fact::BrokerEnded {
+                client: Some(client),
+                conn,
+                by_goodbye,
+                ..
+            } => {
+                if *by_goodbye && ending.contains(conn) {
+                    over.insert(*client);
+                }
                 if let Some(promise) = promises.get_mut(client) {
                     promise.ended_ms.get_or_insert(at.ms);
                 }
             }
             Fact::Crashed { keeps: false, .. } => promises.clear(),
             Fact::Crashed { keeps: true, .. } => {
+                // A goodbye has no answer, so nobody was promised that its effect is durable.
+                over.clear();
                 for promise in promises.values_mut() {
                     promise.ended_ms.get_or_insert(at.ms);
                 }
@@ -101,5 +124,16 @@ mod tests {
         hand.connect_subscriber(true);
         hand.accept_subscriber(true);
         assert_eq!(hand.count_by("sessions"), 1);
+    }
+
+    #[test]
+    fn finds_a_session_that_its_client_ended() {
+        for (hears, expected) in [(true, 1), (false, 0)] {
+            let mut hand = ByHand::pair(Qos::AtLeastOnce);
+            hand.end_subscriber_for_good(hears);
+            hand.connect_subscriber(false);
+            hand.accept_subscriber(true);
+            assert_eq!(hand.count_by("sessions"), expected);
+        }
     }
 }
