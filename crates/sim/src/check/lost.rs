@@ -68,6 +68,7 @@ fn check_group(
         return;
     }
     let (mut has_certain, mut is_got) = (false, false);
+    let mut clients = Vec::new();
     for &epoch in members {
         if view.last.get(&epoch.0) != Some(&epoch) || view.history.clients[epoch.0].packet_bytes_max.is_some()
         {
@@ -77,9 +78,12 @@ fn check_group(
             .matching(epoch, &said.topic)
             .any(|subscription| subscription.is_certain(sent.first_ms, promised_ms));
         is_got |= got.contains(&(epoch, message));
+        clients.push(epoch.0);
     }
-    // A drop of a group is nobody's in particular.
-    if has_certain && !is_got && !drops.take(None, &said.topic) {
+    // A drop of a group is nobody's in particular, but one that cannot be read is that of who was to get it.
+    let mut is_explained =
+        || drops.take(None, &said.topic) || clients.iter().any(|client| drops.take_unreadable(*client));
+    if has_certain && !is_got && !is_explained() {
         found.add(
             Some(message),
             None,
@@ -111,11 +115,16 @@ impl Drops {
 
     /// One of them is explained.
     fn take(&mut self, client: Option<ClientNo>, topic: &str) -> bool {
-        let of_topic = (client, Some(topic.to_owned()));
-        [of_topic, (client, None)].iter().any(|of| {
-            let left = self.0.get_mut(of).filter(|left| **left > 0);
-            left.map(|left| *left -= 1).is_some()
-        })
+        self.take_one(&(client, Some(topic.to_owned()))) || self.take_one(&(client, None))
+    }
+
+    fn take_unreadable(&mut self, client: ClientNo) -> bool {
+        self.take_one(&(Some(client), None))
+    }
+
+    fn take_one(&mut self, of: &(Option<ClientNo>, Option<String>)) -> bool {
+        let left = self.0.get_mut(of).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
         let may_drop = || {
             view.store_refused()
                 || view.was_refused(said.publisher)
+                || (view.crashes() > 0 && view.refused_anything())
                 || receipt.qos == Qos::AtMostOnce
                 || said.expires
                 || view.has_dropped(receipt.client, receipt.topic)

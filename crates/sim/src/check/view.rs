@@ -23,6 +23,9 @@ pub(crate) struct View<'a> {
     pub(crate) sent: BTreeMap<MessageNo, Sent>,
     pub(crate) subscriptions: BTreeMap<Epoch, Vec<Subscription>>,
     pub(crate) receipts: Vec<Receipt<'a>>,
+    /// Sessions that began before a crash without that anybody was told: those before them may have come back, if their
+    /// ends could not be stored.
+    pub(crate) come_back: BTreeMap<Epoch, Epoch>,
     /// The sessions that are there when all is at rest.
     pub(crate) last: BTreeMap<ClientNo, Epoch>,
 }
@@ -127,6 +130,7 @@ impl<'a> View<'a> {
             sent: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             receipts: Vec::new(),
+            come_back: BTreeMap::new(),
             last: BTreeMap::new(),
         };
         view.read_conns();
@@ -188,6 +192,13 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Whether the store refused a message of anybody. Of those whom it refused just before a crash nobody is told.
+    pub(crate) fn refused_anything(&self) -> bool {
+        let is_refusal =
+            |at: &At| matches!(&at.fact, Fact::BrokerDropped { reason, .. } if reason == REFUSED);
+        self.history.facts.iter().any(is_refusal)
+    }
+
     /// How often the process crashed.
     pub(crate) fn crashes(&self) -> usize {
         let is_crash = |at: &&At| matches!(at.fact, Fact::Crashed { .. });
@@ -204,6 +215,8 @@ impl<'a> View<'a> {
     fn read_conns(&mut self) {
         let mut numbers: BTreeMap<ClientNo, u32> = BTreeMap::new();
         let told = told(self.history);
+        // Sessions that nobody was told of, with those before them.
+        let mut unconfirmed: BTreeMap<ClientNo, Epoch> = BTreeMap::new();
         let mut is_resting = false;
         for at in &self.history.facts {
             match &at.fact {
@@ -227,6 +240,11 @@ impl<'a> View<'a> {
                 } => {
                     let said = told.get(conn).copied().unwrap_or(*session_present);
                     let number = numbers.entry(*client).or_default();
+                    if told.contains_key(conn) {
+                        unconfirmed.remove(client);
+                    } else if !said {
+                        unconfirmed.entry(*client).or_insert((*client, *number));
+                    }
                     *number += u32::from(!said);
                     let epoch = (*client, *number);
                     if !is_resting {
@@ -253,6 +271,9 @@ impl<'a> View<'a> {
                     });
                 }
                 Fact::Crashed { .. } => {
+                    let come_back = std::mem::take(&mut unconfirmed).into_iter();
+                    self.come_back
+                        .extend(come_back.map(|(client, before)| ((client, numbers[&client]), before)));
                     for conn in self.conns.values_mut().filter(|conn| conn.accepted.is_some()) {
                         conn.ended.get_or_insert(End {
                             ms: at.ms,

@@ -3,7 +3,7 @@
 use martlet_codec::Qos;
 
 use super::Found;
-use super::view::{Conn, End, View};
+use super::view::{Conn, End, UNREADABLE, View};
 use crate::history::{Fact, MessageNo};
 
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
@@ -61,13 +61,15 @@ fn heard(view: &View<'_>, will: MessageNo, from_ms: u64) -> Option<usize> {
     Some(view.receipts.iter().filter(hears).count())
 }
 
-/// Whether a message of its topic was dropped at a limit, and counted.
+/// Whether a message of its topic was dropped and counted, or one that was not stored and that nobody knows the topic of.
 fn was_dropped(view: &View<'_>, will: MessageNo) -> bool {
     let will_topic = &view.history.message(will).topic;
-    view.history
-        .facts
-        .iter()
-        .any(|at| matches!(&at.fact, Fact::BrokerDropped { topic: Some(topic), .. } if topic == will_topic))
+    view.history.facts.iter().any(|at| match &at.fact {
+        Fact::BrokerDropped { topic, reason, .. } => {
+            topic.as_ref() == Some(will_topic) || reason == UNREADABLE
+        }
+        _ => false,
+    })
 }
 
 /// Whether the session goes on before the will is due.
