@@ -3,6 +3,8 @@
 mod dial;
 mod proxy;
 mod recording;
+#[cfg(feature = "srv")]
+mod srv;
 mod tls;
 
 use std::net::IpAddr;
@@ -10,6 +12,8 @@ use std::path::PathBuf;
 
 pub use self::dial::{DialError, dial};
 pub use self::proxy::{Proxy, ProxyError, ProxyKind, ProxyUrlError};
+#[cfg(feature = "srv")]
+pub use self::srv::{Service, SrvError};
 pub use self::tls::{Checks, ClientTls, LoadedTls, TlsError, Witness};
 
 /// Where a server is, and every way to it.
@@ -41,6 +45,9 @@ pub enum Place {
     },
     /// At a Unix socket of this machine.
     Unix(PathBuf),
+    /// Where the SRV records of a domain say.
+    #[cfg(feature = "srv")]
+    Service(Service),
 }
 
 impl Place {
@@ -49,6 +56,8 @@ impl Place {
         match self {
             Self::Internet { host, .. } => host,
             Self::Unix(_) => "localhost",
+            #[cfg(feature = "srv")]
+            Self::Service(service) => &service.domain,
         }
     }
 }
@@ -59,6 +68,8 @@ impl std::fmt::Display for Place {
             Self::Internet { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Internet { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => path.display().fmt(f),
+            #[cfg(feature = "srv")]
+            Self::Service(service) => service.fmt(f),
         }
     }
 }

@@ -76,6 +76,15 @@ pub enum DialError {
         /// Why.
         source: Fault,
     },
+    /// The DNS names no server.
+    #[cfg(feature = "srv")]
+    #[error("cannot find a server by {name}: {source}")]
+    Srv {
+        /// The name that was asked for.
+        name: String,
+        /// Why there is none.
+        source: super::srv::SrvError,
+    },
     /// What is wanted cannot be asked for.
     #[error("{0}")]
     Request(String),
@@ -86,6 +95,15 @@ pub enum DialError {
 /// # Errors
 /// Which of the steps failed, and why.
 pub async fn dial(route: &Route) -> Result<Stream, DialError> {
+    #[cfg(feature = "srv")]
+    if let Place::Service(service) = &route.place {
+        return super::srv::dial(route, service).await;
+    }
+    dial_place(route).await
+}
+
+/// The same to a place that is known.
+pub(super) async fn dial_place(route: &Route) -> Result<Stream, DialError> {
     let address = route.place.to_string();
     let tls_failed = |source| DialError::Tls {
         address: address.clone(),
@@ -146,6 +164,8 @@ fn authority(place: &Place, is_secured: bool) -> String {
         }
         Place::Internet { .. } => place.to_string(),
         Place::Unix(_) => "localhost".to_owned(),
+        #[cfg(feature = "srv")]
+        Place::Service(service) => service.domain.clone(),
     }
 }
 
@@ -158,6 +178,10 @@ async fn connect(route: &Route, address: &str) -> Result<Stream, DialError> {
         }
         #[cfg(not(unix))]
         Place::Unix(_) => Err(failed(address, io::ErrorKind::Unsupported.into())),
+        #[cfg(feature = "srv")]
+        Place::Service(_) => Err(DialError::Request(
+            "a domain is reached at the servers that its DNS names".to_owned(),
+        )),
         Place::Internet { host, port } => match &route.proxy {
             None => Ok(dial_host(route, host, *port).await?.into()),
             Some(proxy) => {
