@@ -1,6 +1,7 @@
 //! The client's side: from what is wanted to an open stream.
 
 mod dial;
+mod kept;
 mod proxy;
 mod recording;
 #[cfg(feature = "srv")]
@@ -10,7 +11,8 @@ mod tls;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-pub use self::dial::{DialError, dial};
+pub use self::dial::{DialError, dial, dial_again};
+pub use self::kept::Kept;
 pub use self::proxy::{Proxy, ProxyError, ProxyKind, ProxyUrlError};
 #[cfg(feature = "srv")]
 pub use self::srv::{Service, SrvError};

@@ -34,6 +34,13 @@ pub const FOLDER_FILES_MAX: usize = 10_000;
 /// Sessions of TLS that a listener remembers, so that their clients come back with less work. The oldest go.
 pub const TLS_SESSIONS_MAX: usize = 1_024;
 
+/// Servers whose sessions of TLS a client remembers, so that it comes back to them with less work. The oldest go.
+pub const TLS_SERVERS_MAX: usize = 8;
+
+/// How long a client keeps what it read for TLS, its sessions with it. Then it reads all of it again, so that
+/// certificates that the system trusts no more are trusted no more here either.
+pub const TLS_KEPT_FOR: Duration = Duration::from_hours(1);
+
 /// Servers of SRV records that are tried for one connection, the best first. More are not tried.
 pub const SRV_TARGETS_MAX: usize = 20;
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use rustls::ClientConnection;
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::kept::Kept;
 use super::proxy::ProxyError;
 use super::tls::{ClientTls, TlsError, Witness};
 use super::{Place, Route};
@@ -95,15 +96,24 @@ pub enum DialError {
 /// # Errors
 /// Which of the steps failed, and why.
 pub async fn dial(route: &Route) -> Result<Stream, DialError> {
+    dial_again(route, &mut Kept::default()).await
+}
+
+/// The same for one who was connected before: what was kept of that makes it cheaper. Dropped before it is done, nothing
+/// is kept.
+///
+/// # Errors
+/// As those of [`dial`].
+pub async fn dial_again(route: &Route, kept: &mut Kept) -> Result<Stream, DialError> {
     #[cfg(feature = "srv")]
     if let Place::Service(service) = &route.place {
-        return super::srv::dial(route, service).await;
+        return super::srv::dial(route, service, kept).await;
     }
-    dial_place(route).await
+    dial_place(route, kept).await
 }
 
 /// The same to a place that is known.
-pub(super) async fn dial_place(route: &Route) -> Result<Stream, DialError> {
+pub(super) async fn dial_place(route: &Route, kept: &mut Kept) -> Result<Stream, DialError> {
     let address = route.place.to_string();
     let tls_failed = |source| DialError::Tls {
         address: address.clone(),
@@ -112,7 +122,7 @@ pub(super) async fn dial_place(route: &Route) -> Result<Stream, DialError> {
     // What is wrong here is told before anybody is connected to.
     let begun = match &route.tls {
         None => None,
-        Some(tls) => Some(begin(tls, route.place.host()).await.map_err(tls_failed)?),
+        Some(tls) => Some(begin(tls, route.place.host(), kept).await.map_err(tls_failed)?),
     };
     let request = route.websocket.as_ref().map(|asked| {
         Request::new(
@@ -135,6 +145,9 @@ pub(super) async fn dial_place(route: &Route) -> Result<Stream, DialError> {
         Ok(()) => Ok(stream),
         Err(fault) => {
             let in_tls = stream.layers().is_some_and(Layers::is_handshaking);
+            if in_tls {
+                kept.forget();
+            }
             Err(match witness {
                 Some(witness) if in_tls => tls_failed(witness.explain(fault)),
                 _ => DialError::WebSocket {
@@ -146,12 +159,13 @@ pub(super) async fn dial_place(route: &Route) -> Result<Stream, DialError> {
     }
 }
 
-/// A connection of TLS, with the files as they are now. They are read on a thread for what may take long.
-async fn begin(tls: &ClientTls, host: &str) -> Result<(ClientConnection, Witness), TlsError> {
-    let tls = tls.clone();
-    let loaded = tokio::task::spawn_blocking(move || tls.load()).await;
-    let loaded = loaded.map_err(|error| TlsError::Settings(error.to_string()))??;
-    loaded.begin(host)
+/// A connection of TLS, with the files as they are now.
+async fn begin(
+    tls: &ClientTls,
+    host: &str,
+    kept: &mut Kept,
+) -> Result<(ClientConnection, Witness), TlsError> {
+    kept.load(tls).await?.begin(host)
 }
 
 /// What stands in `Host`: the port only if it is not the usual one.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use self::question::Target;
 use super::dial::{DialError, dial_place};
+use super::kept::Kept;
 use super::{Place, Route};
 use crate::limits::{SRV_TARGET_WAIT_MAX, SRV_TARGETS_MAX};
 use crate::stream::Stream;
@@ -55,7 +56,7 @@ pub enum SrvError {
 ///
 /// # Errors
 /// There is none, or what has failed at the last one.
-pub(super) async fn dial(route: &Route, service: &Service) -> Result<Stream, DialError> {
+pub(super) async fn dial(route: &Route, service: &Service, kept: &mut Kept) -> Result<Stream, DialError> {
     let name = record_name(&service.domain, route.tls.is_some());
     let failed = |source| DialError::Srv {
         name: name.clone(),
@@ -84,7 +85,7 @@ pub(super) async fn dial(route: &Route, service: &Service) -> Result<Stream, Dia
         } else {
             Duration::MAX
         };
-        match timeout(wait, dial_place(&route)).await {
+        match timeout(wait, dial_place(&route, kept)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error,
             Err(_) => {
