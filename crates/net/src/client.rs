@@ -11,7 +11,7 @@ mod tls;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-pub use self::dial::{DialError, dial, dial_again};
+pub use self::dial::{DialError, dial, dial_again, dial_waiting};
 pub use self::kept::Kept;
 pub use self::proxy::{Proxy, ProxyError, ProxyKind, ProxyUrlError};
 #[cfg(feature = "srv")]

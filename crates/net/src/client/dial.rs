@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use rustls::ClientConnection;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use super::kept::Kept;
 use super::proxy::ProxyError;
@@ -12,6 +15,7 @@ use super::tls::{ClientTls, TlsError, Witness};
 use super::{Place, Route};
 use crate::fault::Fault;
 use crate::layers::Layers;
+use crate::socket::StdSocket;
 use crate::stream::Stream;
 use crate::websocket::Request;
 
@@ -110,6 +114,24 @@ pub async fn dial_again(route: &Route, kept: &mut Kept) -> Result<Stream, DialEr
         return super::srv::dial(route, service, kept).await;
     }
     dial_place(route, kept).await
+}
+
+/// A socket to the server without the layers over it, for one who has no runtime: waits, at most so long. What reads and
+/// writes it waits too.
+///
+/// # Errors
+/// As those of [`dial`] below TLS.
+pub fn dial_waiting(route: &Route, time: Duration) -> Result<StdSocket, DialError> {
+    let address = route.place.to_string();
+    let io = |source| failed(&address, source);
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let socket = runtime.map_err(io)?.block_on(async {
+        let connected = timeout(time, connect(route, &address)).await;
+        let stream = connected.map_err(|_| io(io::ErrorKind::TimedOut.into()))??;
+        stream.into_socket().map_err(io)
+    })?;
+    socket.set_nonblocking(false).map_err(io)?;
+    Ok(socket)
 }
 
 /// The same to a place that is known.
