@@ -11,8 +11,8 @@ use martlet_codec::{
     Subscribe, SubscribeOptions, SubscribeRequests, Value,
 };
 
-use martlet_net::Fault;
-use martlet_net::client::Witness;
+use martlet_net::client::{self, Route, Witness};
+use martlet_net::{Fault, StdSocket};
 
 use crate::args::Server;
 use crate::error::Error;
@@ -57,12 +57,27 @@ pub(crate) struct Client {
 pub(crate) enum Place {
     Internet(SocketAddr),
     Unix(PathBuf),
+    /// The proxy looks the name up.
+    ByProxy(Box<Route>),
 }
 
 impl Place {
     pub(crate) fn of(server: &Server) -> Result<Self, Error> {
         if let Some(path) = &server.way.unix {
             return Ok(Self::Unix(path.clone()));
+        }
+        if let Some(proxy) = server.way.proxy()? {
+            return Ok(Self::ByProxy(Box::new(Route {
+                place: client::Place::Internet {
+                    host: server.host.clone(),
+                    port: server.port,
+                },
+                bind: None,
+                no_delay: true,
+                proxy: Some(proxy),
+                tls: None,
+                websocket: None,
+            })));
         }
         let failed = |source| Error::HostNotFound {
             host: server.host.clone(),
@@ -77,16 +92,24 @@ impl Place {
             .ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))
     }
 
-    fn connect(&self) -> std::io::Result<Waiting> {
+    fn connect(&self) -> Result<Waiting, Error> {
+        let failed = |source| Error::Connect {
+            address: self.to_string(),
+            source,
+        };
         let socket = match self {
             Self::Internet(address) => {
-                let socket = TcpStream::connect(address)?;
-                socket.set_nodelay(true)?;
+                let socket = TcpStream::connect(address).map_err(failed)?;
+                socket.set_nodelay(true).map_err(failed)?;
                 Socket::Tcp(socket)
             }
-            Self::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+            Self::Unix(path) => Socket::Unix(UnixStream::connect(path).map_err(failed)?),
+            Self::ByProxy(route) => match client::dial_waiting(route, PATIENCE).map_err(Error::Proxy)? {
+                StdSocket::Tcp(socket) => Socket::Tcp(socket),
+                StdSocket::Unix(socket) => Socket::Unix(socket),
+            },
         };
-        socket.set_patience(PATIENCE)?;
+        socket.set_patience(PATIENCE).map_err(failed)?;
         Ok(socket)
     }
 }
@@ -96,6 +119,7 @@ impl std::fmt::Display for Place {
         match self {
             Self::Internet(address) => address.fmt(f),
             Self::Unix(path) => path.display().fmt(f),
+            Self::ByProxy(route) => route.place.fmt(f),
         }
     }
 }
@@ -107,7 +131,7 @@ impl Client {
             address: place.to_string(),
             source,
         };
-        let socket = place.connect().map_err(failed)?;
+        let socket = place.connect()?;
         let Dress {
             layers,
             witness,

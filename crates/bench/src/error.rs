@@ -2,7 +2,7 @@
 
 use std::io;
 
-use martlet_net::client::TlsError;
+use martlet_net::client::{DialError, TlsError};
 
 /// A run that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum Error {
         /// What the resolver said.
         source: io::Error,
     },
+    /// The proxy could not be reached, or does not connect to the server.
+    #[error("{0}")]
+    Proxy(DialError),
     /// There is no TLS.
     #[error("no TLS with {address}: {source}")]
     Tls {

@@ -1,10 +1,11 @@
-//! What is between MQTT and the socket of each connection: TLS, WebSocket, and which kind of socket, with the options of `martlet pub`.
+//! What is between MQTT and the socket of each connection: TLS, WebSocket, and which kind of socket, by a proxy or not, with the
+//! options of `martlet pub`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use martlet_net::Layers;
-use martlet_net::client::{Checks, ClientTls, LoadedTls, WebSocketRequest, Witness};
+use martlet_net::client::{Checks, ClientTls, LoadedTls, Proxy, WebSocketRequest, Witness};
 use martlet_net::tls::files::Source;
 use martlet_net::tls::names;
 use martlet_net::websocket::Request;
@@ -13,7 +14,7 @@ use crate::error::Error;
 
 /// The options.
 #[derive(Debug, Args, Clone, Default)]
-#[command(next_help_heading = "TLS, WebSocket and Unix sockets")]
+#[command(next_help_heading = "TLS, WebSocket, Unix sockets and proxies")]
 pub(crate) struct Way {
     /// Speak TLS, and trust the certificates in this file
     #[arg(long, value_name = "FILE")]
@@ -54,6 +55,9 @@ pub(crate) struct Way {
     /// Connect to a Unix socket
     #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
     pub(crate) unix: Option<PathBuf>,
+    /// Connect through a proxy: socks5h://[USER:PASSWORD@]HOST[:PORT], or the same with http
+    #[arg(long, value_name = "URL", conflicts_with = "unix")]
+    proxy: Option<String>,
 }
 
 /// The same with all files read: it makes the layers of each connection.
@@ -84,14 +88,26 @@ impl Way {
     }
 
     /// What a report says of it, behind the version of MQTT.
-    pub(crate) const fn name(&self) -> &'static str {
-        match (self.has_tls(), self.ws) {
+    pub(crate) fn name(&self) -> String {
+        let way = match (self.has_tls(), self.ws) {
             (false, false) if self.unix.is_some() => " over a Unix socket",
             (false, false) => "",
             (true, false) => " over TLS",
             (false, true) => " over WebSocket",
             (true, true) => " over WebSocket and TLS",
-        }
+        };
+        let proxy = if self.proxy.is_some() {
+            " through a proxy"
+        } else {
+            ""
+        };
+        format!("{way}{proxy}")
+    }
+
+    /// Who connects for us, if somebody does.
+    pub(crate) fn proxy(&self) -> Result<Option<Proxy>, Error> {
+        let proxy = self.proxy.as_deref().map(Proxy::from_url).transpose();
+        proxy.map_err(|error| Error::Arguments(format!("--proxy: {error}")))
     }
 
     /// Reads the files.

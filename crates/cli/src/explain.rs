@@ -158,7 +158,7 @@ const ENTRIES: &[Entry] = &[
     Entry {
         code: "C011",
         title: "an option that martlet does not have",
-        text: "mosquitto has the option, and martlet has not: SRV records, multipath TCP and logs of TLS secrets are to come;\n\
+        text: "mosquitto has the option, and martlet has not: multipath TCP and logs of TLS secrets are to come;\n\
                pre-shared keys and OpenSSL's engines are not in the library that does TLS here. martlet says so instead of\n\
                going on without. The exit status is 1.",
     },
@@ -184,6 +184,13 @@ const ENTRIES: &[Entry] = &[
         title: "the benchmark could not be run",
         text: "`martlet bench` lost a connection, was refused, or got what is not MQTT. Its exit status is 1, as it is when a\n\
                message was lost, repeated, reordered, corrupted or misrouted: then the report says which.",
+    },
+    Entry {
+        code: "C016",
+        title: "the DNS names no server",
+        text: "-S asks the DNS for SRV records of the domain that -h names: `_mqtt._tcp.DOMAIN`, with TLS\n\
+               `_secure-mqtt._tcp.DOMAIN`. There is none, or no name server answers. `dig SRV _mqtt._tcp.DOMAIN` asks for the\n\
+               same; without -S the host of -h itself is connected to. The exit status is 1.",
     },
     Entry {
         code: "C020",

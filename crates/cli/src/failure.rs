@@ -5,7 +5,7 @@ mod transport;
 use std::fmt::Write;
 use std::io;
 
-use martlet_client::{Acked, ConnectError, Lost, PublishError, Refusal, Rejected, RequestError};
+use martlet_client::{Acked, ConnectError, DialError, Lost, PublishError, Refusal, Rejected, RequestError};
 use martlet_codec::{ReasonCode, Version};
 
 use crate::neighbours::Neighbours;
@@ -198,7 +198,8 @@ impl Failure {
     pub(crate) fn bench(error: &martlet_bench::Error) -> Self {
         let failed = |code, first: String| Self::new(code, first, "", status::FAILED);
         match error {
-            martlet_bench::Error::HostNotFound { host, source } => failed(
+            martlet_bench::Error::HostNotFound { host, source }
+            | martlet_bench::Error::Proxy(DialError::HostNotFound { host, source }) => failed(
                 "C002",
                 format!("cannot find a host named '{host}' (DNS: {}).", lookup(source)),
             ),
@@ -214,6 +215,13 @@ impl Failure {
                     _ => failed("C003", format!("cannot connect to {address}: {}.", cause(source))),
                 }
             }
+            martlet_bench::Error::Proxy(DialError::ConnectionRefused { address, .. }) => {
+                Self::refused_by_the_system(address)
+            }
+            martlet_bench::Error::Proxy(DialError::Io { address, source }) => {
+                failed("C003", format!("cannot connect to {address}: {}.", cause(source)))
+            }
+            martlet_bench::Error::Proxy(error) => Self::transport(error),
             martlet_bench::Error::Tls { address, source } => Self::tls(address, source),
             error => failed("C015", format!("{}.", without_number(&error.to_string()))),
         }

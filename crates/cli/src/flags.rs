@@ -84,6 +84,8 @@ pub(crate) enum Id {
     WebSocketPath,
     Unix,
     Proxy,
+    Srv,
+    NameServer,
     /// Known, and not served by this version.
     Later(Later),
 }
@@ -373,6 +375,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Connect to a Unix socket"),
     option(Id::Proxy, None, Some("proxy"), ("URL", "no proxy url specified"), ALL, Way,
         "Connect through a proxy: socks5h://[USER:PASSWORD@]HOST[:PORT], or the same with http"),
+    switch(Id::Srv, Some('S'), None, ALL, Way,
+        "Find the server by the SRV records of -h, its port too: at _mqtt._tcp, with TLS at _secure-mqtt._tcp"),
+    repeats(option(Id::NameServer, None, Some("name-server"), ("ADDRESS[:PORT]", "no name server specified"), ALL, Way,
+        "Ask this name server for -S, not those of the system")),
     // The will.
     option(Id::WillTopic, None, Some("will-topic"), ("TOPIC", "no will topic specified"), ALL, Will,
         "Topic of the message that the server publishes if this client is lost"),
@@ -400,7 +406,6 @@ pub(crate) const FLAGS: &[Flag] = &[
     later(Later::Psk, "psk", ("KEY", "no key specified"), "Pre-shared key"),
     later(Later::Psk, "psk-identity", ("NAME", "no identity specified"), "Identity of the pre-shared key"),
     later(Later::Multipath, "mptcp", ("", ""), "Connect by multipath TCP"),
-    switch(Id::Later(Later::Srv), Some('S'), None, ALL, Group::Later, "Find the server by an SRV record"),
 ];
 
 #[cfg(test)]

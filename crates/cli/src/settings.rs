@@ -186,10 +186,13 @@ impl Settings {
         self.role.manner == Manner::Martlet && self.version.is_none()
     }
 
-    /// `host:port`, with `[]` around an IPv6 address; or the path of a Unix socket.
+    /// `host:port`, with `[]` around an IPv6 address; or the path of a Unix socket, or the domain of `-S`.
     pub(crate) fn address(&self) -> String {
         if let Some(path) = &self.way.unix {
             return path.display().to_string();
+        }
+        if self.way.is_srv {
+            return self.host.clone();
         }
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port())

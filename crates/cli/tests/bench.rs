@@ -2,8 +2,10 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 use common::pki::Pki;
 use common::{Broker, end, free_port, martlet, run, signal, wait_for};
@@ -119,6 +121,85 @@ fn over_a_unix_socket() {
     let _ = std::fs::remove_file(&socket);
     let both = run(martlet(&format!("bench connect --unix {path} -p 1883")));
     assert_ne!(both.status, 0);
+}
+
+/// A SOCKS5 proxy without a login that connects to `port`, whatever it is asked for, or to nobody; where it is, and what it
+/// was asked for.
+fn proxy(port: Option<u16>) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (at, asked) = (
+        listener.local_addr().unwrap().port(),
+        Arc::new(Mutex::new(Vec::new())),
+    );
+    let log = Arc::clone(&asked);
+    // It ends with its test's process.
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut bytes = [0; 5];
+            client.read_exact(&mut bytes[..3]).unwrap();
+            assert_eq!(bytes[..3], [5, 1, 0]);
+            client.write_all(&[5, 0]).unwrap();
+            client.read_exact(&mut bytes).unwrap();
+            assert_eq!(bytes[..4], [5, 1, 0, 3]);
+            let mut place = vec![0; usize::from(bytes[4]) + 2];
+            client.read_exact(&mut place).unwrap();
+            let (name, number) = place.split_at(place.len() - 2);
+            let number = u16::from_be_bytes([number[0], number[1]]);
+            let name = String::from_utf8_lossy(name);
+            log.lock().unwrap().push(format!("{name}:{number}"));
+            let code = if port.is_some() { 0 } else { 2 };
+            client.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+            let Some(port) = port else { continue };
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ] {
+                std::thread::spawn(move || {
+                    // Either side may cut it.
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    (at, asked)
+}
+
+#[test]
+fn through_a_proxy() {
+    let broker = Broker::start();
+    let (at, asked) = proxy(Some(broker.port));
+    let to = format!("-h broker.invalid -p 1883 --proxy socks5h://127.0.0.1:{at}");
+    for line in [
+        "bench connect --at-once 4 --seconds 0.2",
+        "bench pairs --pairs 3 --seconds 0.2 --warm-up 0 -q 1",
+    ] {
+        let ran = run(martlet(&format!("{line} {to}"))).ok();
+        let words = "MQTT 3.1.1 through a proxy\n";
+        assert!(ran.text().contains(words), "{line}: {}", ran.text());
+    }
+    let asked = asked.lock().unwrap();
+    assert!(
+        asked.len() > 6 && asked.iter().all(|place| place == "broker.invalid:1883"),
+        "{asked:?}"
+    );
+
+    let (at, _) = proxy(None);
+    let cases = [
+        (format!("socks5h://127.0.0.1:{at}"), "error[C008]"),
+        (format!("socks5h://127.0.0.1:{}", free_port()), "error[C001]"),
+        (
+            "ftp://127.0.0.1".to_owned(),
+            "error[C015]: --proxy: 'ftp://127.0.0.1' is not the URL of a proxy",
+        ),
+    ];
+    for (url, words) in cases {
+        let ran = run(martlet(&format!("bench connect -h broker.invalid --proxy {url}")));
+        assert_eq!(ran.status, 1, "{url}");
+        assert!(ran.stderr.starts_with(words), "{url}: {}", ran.stderr);
+    }
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use std::io;
 
 use martlet_net::Stream;
-use martlet_net::client::DialError;
+use martlet_net::client::{DialError, Kept};
 
 use crate::error::ConnectError;
 use crate::options::Options;
 
 /// A connection that carries MQTT to the server at that place of the list.
-pub(crate) async fn dial(options: &Options, server: usize) -> Result<Stream, ConnectError> {
+pub(crate) async fn dial(options: &Options, server: usize, kept: &mut Kept) -> Result<Stream, ConnectError> {
     let (host, port) = options.server(server);
-    let dialed = martlet_net::client::dial(&options.route(host, port)).await;
+    let dialed = martlet_net::client::dial_again(&options.route(host, port), kept).await;
     dialed.map_err(|error| match error {
         DialError::HostNotFound { host, source } => ConnectError::HostNotFound { host, source },
         DialError::ConnectionRefused { address, source } => {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use martlet_net::Stream;
+use martlet_net::client::Kept;
 use tokio::io::{Interest, Ready};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -22,12 +23,13 @@ const LEAVING: Turn = Turn {
 
 /// Makes connections and runs them, until the client is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut kept = Kept::default();
     loop {
         match shared.task() {
             Task::End => break,
             Task::Wait => pause(&shared).await,
             Task::Dial { server } => {
-                if let Some(stream) = reach(&shared, server).await {
+                if let Some(stream) = reach(&shared, server, &mut kept).await {
                     carry(&shared, stream).await;
                 }
             }
@@ -58,11 +60,11 @@ async fn until(shared: &Shared, deadline_ms: Option<u64>) {
 }
 
 /// A connection with CONNECT on its way; none: the attempt failed, took too long, or is not wanted any more.
-async fn reach(shared: &Arc<Shared>, server: usize) -> Option<Stream> {
+async fn reach(shared: &Arc<Shared>, server: usize, kept: &mut Kept) -> Option<Stream> {
     let number = u32::try_from(shared.stats().0.attempts).unwrap_or(u32::MAX);
     let attempt = async {
         login(Arc::clone(shared), server, number).await?;
-        dial(&shared.options, server).await
+        dial(&shared.options, server, kept).await
     };
     tokio::pin!(attempt);
     loop {

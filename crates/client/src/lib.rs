@@ -71,6 +71,8 @@ pub use streams::{Buffer, BufferOverflow};
 pub use subscription::{Offer, Receipt, Subscription};
 pub use url::UrlError;
 
+#[cfg(feature = "srv")]
+pub use martlet_net::client::SrvError;
 pub use martlet_net::client::{ClientTls as Tls, DialError, Proxy, WebSocketRequest as WebSocket};
 
 /// What [`Tls`] is made of.

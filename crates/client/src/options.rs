@@ -154,7 +154,8 @@ impl Options {
         }
     }
 
-    /// `host:port` of the first server, with `[]` around an IPv6 address; or the path of a Unix socket.
+    /// `host:port` of the first server, with `[]` around an IPv6 address; or the path of a Unix socket;
+    /// or the host alone where the DNS says the rest.
     pub fn address(&self) -> String {
         self.address_of(0)
     }
@@ -170,6 +171,9 @@ impl Options {
             return path.display().to_string();
         }
         let (host, port) = self.server(server);
+        if self.asks_dns() {
+            return host.to_owned();
+        }
         if host.contains(':') {
             format!("[{host}]:{port}")
         } else {

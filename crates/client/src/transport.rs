@@ -1,5 +1,6 @@
 //! How bytes travel to a server: TLS, WebSocket, a Unix socket, a proxy. Plain TCP needs none of them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use martlet_net::client::{ClientTls, Place, Proxy, Route, WebSocketRequest};
@@ -13,6 +14,8 @@ pub(crate) struct Transport {
     tls: Option<ClientTls>,
     websocket: Option<WebSocketRequest>,
     proxy: Option<Proxy>,
+    /// SRV records name the servers, and these name servers know them; an empty list: the system's.
+    name_servers: Option<Vec<SocketAddr>>,
 }
 
 impl Options {
@@ -55,6 +58,22 @@ impl Options {
         self
     }
 
+    /// Asks the DNS where the servers of the host are: its SRV records at `_mqtt._tcp`, with TLS at
+    /// `_secure-mqtt._tcp`. They are tried by their priority and weight until one can be reached; the port means
+    /// nothing then. A certificate is to name the host, not the server that a record names.
+    /// `name_servers` are asked; none: those of the system, `/etc/resolv.conf`. Not for WebSocket.
+    #[cfg(feature = "srv")]
+    #[must_use]
+    pub fn srv(mut self, name_servers: impl Into<Vec<SocketAddr>>) -> Self {
+        self.transport.name_servers = Some(name_servers.into());
+        self
+    }
+
+    /// Whether the DNS names the servers.
+    pub(crate) const fn asks_dns(&self) -> bool {
+        self.transport.name_servers.is_some()
+    }
+
     /// The path of the Unix socket, if it is one.
     pub(crate) fn unix_path(&self) -> Option<&PathBuf> {
         self.transport.unix.as_ref()
@@ -63,15 +82,14 @@ impl Options {
     /// Whether nothing stands between MQTT and TCP.
     #[cfg(unix)]
     pub(crate) fn is_plain_tcp(&self) -> bool {
-        matches!(
-            self.transport,
-            Transport {
-                unix: None,
-                tls: None,
-                websocket: None,
-                proxy: None
-            }
-        )
+        let Transport {
+            unix,
+            tls,
+            websocket,
+            proxy,
+            ..
+        } = &self.transport;
+        unix.is_none() && tls.is_none() && websocket.is_none() && proxy.is_none() && !self.asks_dns()
     }
 
     /// The way to a server at `host` and `port`.
@@ -81,10 +99,16 @@ impl Options {
             tls,
             websocket,
             proxy,
+            name_servers,
         } = self.transport.clone();
-        let place = match unix {
-            Some(path) => Place::Unix(path),
-            None => Place::Internet {
+        let place = match (unix, name_servers) {
+            (Some(path), _) => Place::Unix(path),
+            #[cfg(feature = "srv")]
+            (None, Some(name_servers)) => Place::Service(martlet_net::client::Service {
+                domain: host.to_owned(),
+                name_servers,
+            }),
+            (None, _) => Place::Internet {
                 host: host.to_owned(),
                 port,
             },

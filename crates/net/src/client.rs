@@ -1,15 +1,21 @@
 //! The client's side: from what is wanted to an open stream.
 
 mod dial;
+mod kept;
 mod proxy;
 mod recording;
+#[cfg(feature = "srv")]
+mod srv;
 mod tls;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-pub use self::dial::{DialError, dial};
+pub use self::dial::{DialError, dial, dial_again, dial_waiting};
+pub use self::kept::Kept;
 pub use self::proxy::{Proxy, ProxyError, ProxyKind, ProxyUrlError};
+#[cfg(feature = "srv")]
+pub use self::srv::{Service, SrvError};
 pub use self::tls::{Checks, ClientTls, LoadedTls, TlsError, Witness};
 
 /// Where a server is, and every way to it.
@@ -41,6 +47,9 @@ pub enum Place {
     },
     /// At a Unix socket of this machine.
     Unix(PathBuf),
+    /// Where the SRV records of a domain say.
+    #[cfg(feature = "srv")]
+    Service(Service),
 }
 
 impl Place {
@@ -49,6 +58,8 @@ impl Place {
         match self {
             Self::Internet { host, .. } => host,
             Self::Unix(_) => "localhost",
+            #[cfg(feature = "srv")]
+            Self::Service(service) => &service.domain,
         }
     }
 }
@@ -59,6 +70,8 @@ impl std::fmt::Display for Place {
             Self::Internet { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Internet { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => path.display().fmt(f),
+            #[cfg(feature = "srv")]
+            Self::Service(service) => service.fmt(f),
         }
     }
 }

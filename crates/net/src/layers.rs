@@ -108,6 +108,11 @@ impl Layers {
         Some((tls.protocol_version()?, tls.negotiated_cipher_suite()?.suite()))
     }
 
+    /// Whether TLS was agreed on anew, or a session taken up again.
+    pub fn handshake_kind(&self) -> Option<rustls::HandshakeKind> {
+        self.tls.as_ref()?.handshake_kind()
+    }
+
     /// Whether the peer has said that nothing more comes.
     pub fn has_ended(&self) -> bool {
         self.has_ended || self.web.as_ref().is_some_and(WebSocket::is_closed)

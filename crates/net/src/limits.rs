@@ -1,5 +1,7 @@
 //! Every number that bounds a way of carrying bytes: its unit, and what happens at it.
 
+use std::time::Duration;
+
 /// Bytes of MQTT that are turned into frames and records at a time. More waits for the next turn of its writer.
 pub const SEND_BYTES_MAX: usize = 64 * 1024;
 
@@ -31,3 +33,25 @@ pub const FOLDER_FILES_MAX: usize = 10_000;
 
 /// Sessions of TLS that a listener remembers, so that their clients come back with less work. The oldest go.
 pub const TLS_SESSIONS_MAX: usize = 1_024;
+
+/// Servers whose sessions of TLS a client remembers, so that it comes back to them with less work. The oldest go.
+pub const TLS_SERVERS_MAX: usize = 8;
+
+/// How long a client keeps what it read for TLS, its sessions with it. Then it reads all of it again, so that
+/// certificates that the system trusts no more are trusted no more here either.
+pub const TLS_KEPT_FOR: Duration = Duration::from_hours(1);
+
+/// Servers of SRV records that are tried for one connection, the best first. More are not tried.
+pub const SRV_TARGETS_MAX: usize = 20;
+
+/// How long each of them but the last may take to connect and agree on TLS. Then the next is tried.
+pub const SRV_TARGET_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Name servers of the system that are asked. More are not asked, as in the resolvers of all systems.
+pub const NAME_SERVERS_MAX: usize = 3;
+
+/// How long a name server may take to answer. Then the next is asked.
+pub const DNS_ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How often all name servers are asked. Then there is no connection.
+pub const DNS_ROUNDS: usize = 2;

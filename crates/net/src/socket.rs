@@ -58,6 +58,13 @@ macro_rules! each {
     };
 }
 
+impl StdSocket {
+    /// Whether calls return instead of waiting.
+    pub(crate) fn set_nonblocking(&self, is_nonblocking: bool) -> io::Result<()> {
+        each!(Self, self, socket => socket.set_nonblocking(is_nonblocking))
+    }
+}
+
 impl Socket {
     /// Takes a socket into the runtime of this thread.
     pub(crate) fn attach(socket: StdSocket) -> io::Result<Self> {

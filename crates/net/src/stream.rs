@@ -102,6 +102,12 @@ impl Stream {
         Ok(Detached { socket, layers })
     }
 
+    /// Its socket, out of its runtime. It has no layers.
+    pub(crate) fn into_socket(self) -> io::Result<StdSocket> {
+        debug_assert!(self.layers.is_none());
+        self.socket.detach()
+    }
+
     /// Two halves for one thread: reading may wait while somebody else writes.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         let (read, write) = self.socket.split();

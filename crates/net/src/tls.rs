@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod files;
+pub(crate) mod fingerprint;
 pub mod names;
 pub mod server;
 

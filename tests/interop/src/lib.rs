@@ -22,6 +22,47 @@ use std::time::{Duration, Instant};
 
 pub use transport::Transport;
 
+/// Whose broker serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// The built one.
+    Martlet,
+    /// Debian's mosquitto.
+    Mosquitto,
+}
+
+impl Server {
+    /// Martlet, unless `MARTLET_INTEROP_BROKER` says otherwise.
+    pub fn chosen() -> Self {
+        if on_mosquitto() {
+            Self::Mosquitto
+        } else {
+            Self::Martlet
+        }
+    }
+
+    /// Not started yet, with a configuration; what it keeps is in that folder.
+    fn configured(self, config: &Path, folder: &Path) -> Command {
+        let mut command = match self {
+            Self::Martlet => bare(&folder.join("data")),
+            Self::Mosquitto => Command::new("mosquitto"),
+        };
+        command.arg("-c").arg(config);
+        command
+    }
+
+    /// Lines of a configuration by which it keeps sessions across a stop, in a folder that only we can write to.
+    fn keeps(self, folder: &Path) -> String {
+        match self {
+            Self::Martlet => String::new(),
+            Self::Mosquitto => {
+                let folder = folder.display();
+                format!("user root\npersistence true\npersistence_location {folder}/\n")
+            }
+        }
+    }
+}
+
 /// How long a broker may take until it accepts connections.
 const START_MAX: Duration = Duration::from_secs(10);
 const LOG: &str = "broker.log";
@@ -30,9 +71,12 @@ const LOG: &str = "broker.log";
 #[derive(Debug)]
 pub struct Broker {
     child: Child,
+    command: Command,
     port: u16,
     /// The port of its other listener, if it has one on a port.
     other_port: u16,
+    /// The port that opens after the first one.
+    late_port: Option<u16>,
     folder: PathBuf,
 }
 
@@ -98,6 +142,11 @@ impl Broker {
     /// A broker with a second listener that is reached another way; the first is the usual one. `more` are lines of
     /// the configuration.
     pub fn start_over(name: &str, transport: Transport, more: &str) -> Self {
+        Self::start_server_over(Server::chosen(), name, transport, more)
+    }
+
+    /// The same of a certain broker.
+    pub fn start_server_over(server: Server, name: &str, transport: Transport, more: &str) -> Self {
         let mut said = String::new();
         for _ in 0..3 {
             let folder = folder_of(name);
@@ -105,24 +154,37 @@ impl Broker {
             let (port, other_port) = (free_port(), free_port());
             let config = folder.join("broker.conf");
             let text = format!(
-                "allow_anonymous true\n{more}listener {port} 127.0.0.1\n{}",
+                "allow_anonymous true\n{}{more}listener {port} 127.0.0.1\n{}",
+                server.keeps(&folder),
                 transport.listener(other_port, &folder)
             );
             std::fs::write(&config, text).expect("cannot write the configuration");
-            let mut command = if on_mosquitto() {
-                Command::new("mosquitto")
-            } else {
-                bare(&folder.join("data"))
-            };
-            command.arg("-c").arg(config);
-            let mut broker = Self::run_in(folder, port, &mut command);
+            let command = server.configured(&config, &folder);
+            let mut broker = Self::run_in(folder, port, command);
             broker.other_port = other_port;
+            // mosquitto opens one after the other, Martlet all before it accepts anybody.
+            if server == Server::Mosquitto && transport != Transport::Unix {
+                broker.late_port = Some(other_port);
+            }
             if broker.accepts() {
                 return broker;
             }
             said = broker.log();
         }
         panic!("the broker does not start, it says: {said}");
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        let process = self.id().to_string();
+        assert!(run(Command::new("kill").arg(process)).status.success());
+        self.child.wait().expect("cannot wait for the broker");
+    }
+
+    /// Starts it once more after [`stop`](Self::stop): the same configuration, ports and folder.
+    pub fn start_again(&mut self) {
+        self.child = spawned(&mut self.command);
+        assert!(self.accepts(), "it does not start again: {}", self.log());
     }
 
     /// The port of its other listener.
@@ -133,20 +195,20 @@ impl Broker {
     fn spawn(name: &str, command: &impl Fn(u16, &Path) -> Command) -> Self {
         let folder = folder_of(name);
         let port = free_port();
-        let mut command = command(port, &folder);
-        Self::run_in(folder, port, &mut command)
+        let command = command(port, &folder);
+        Self::run_in(folder, port, command)
     }
 
-    fn run_in(folder: PathBuf, port: u16, command: &mut Command) -> Self {
+    fn run_in(folder: PathBuf, port: u16, mut command: Command) -> Self {
         let log = File::create(folder.join(LOG)).expect("cannot create the broker's log");
         let errors = log.try_clone().expect("cannot share the broker's log");
-        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
-        let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let other_port = 0;
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
         Self {
-            child,
+            child: spawned(&mut command),
+            command,
             port,
-            other_port,
+            other_port: 0,
+            late_port: None,
             folder,
         }
     }
@@ -187,12 +249,20 @@ impl Broker {
             {
                 return false;
             }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            if self.is_open() {
                 return true;
             }
             sleep(Duration::from_millis(5));
         }
         false
+    }
+}
+
+impl Broker {
+    /// Whether all its listeners are there.
+    fn is_open(&self) -> bool {
+        let is_there = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
+        is_there(self.port) && self.late_port.is_none_or(is_there)
     }
 }
 
@@ -206,6 +276,11 @@ impl Drop for Broker {
         let _ = std::fs::remove_file(transport::socket(&self.folder));
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn spawned(command: &mut Command) -> Child {
+    let child = command.spawn();
+    child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
 /// A folder for a test's files.

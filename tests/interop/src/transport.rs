@@ -1,4 +1,4 @@
-//! Ways to a broker other than plain TCP, with certificates made for one test.
+//! Ways to a broker, with certificates made for one test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 /// A way to a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// Nothing between MQTT and TCP.
+    Tcp,
     /// TLS.
     Tls,
     /// TLS in which clients show a certificate, which says who they are.
@@ -21,9 +23,20 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Every way.
+    pub const ALL: [Self; 6] = [
+        Self::Tcp,
+        Self::Tls,
+        Self::Mutual,
+        Self::Ws,
+        Self::Wss,
+        Self::Unix,
+    ];
+
     /// Its name for the scripts.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::Mutual => "mutual",
             Self::Ws => "ws",
@@ -36,7 +49,7 @@ impl Transport {
     pub fn listener(self, port: u16, folder: &Path) -> String {
         let place = match self {
             Self::Unix => format!("listener 0 {}", socket(folder).display()),
-            _ => format!("listener {port} 127.0.0.1"),
+            _ => format!("listener {port} 127.0.0.1\nsocket_domain ipv4"),
         };
         let file = |name: &str| folder.join(name).display().to_string();
         let tls = format!(
@@ -52,7 +65,7 @@ impl Transport {
             ),
             Self::Ws => "protocol websockets\n".to_owned(),
             Self::Wss => format!("{tls}protocol websockets\n"),
-            Self::Unix => String::new(),
+            Self::Tcp | Self::Unix => String::new(),
         };
         format!("{place}\n{more}")
     }
@@ -109,6 +122,14 @@ pub fn renew_server(folder: &Path) {
     write(folder, "server.pem", &certificate.pem());
     write(folder, "server.key", &key.serialize_pem());
     write(folder, "renewed-ca.pem", &certificate.pem());
+}
+
+/// Writes `stranger.pem` into a folder: an authority that has signed nobody.
+pub fn stranger(folder: &Path) {
+    let params = named("stranger", &[]);
+    let key = KeyPair::generate().expect("the system has random numbers");
+    let certificate = params.self_signed(&key).expect("the parameters are good");
+    write(folder, "stranger.pem", &certificate.pem());
 }
 
 fn named(name: &str, hosts: &[&str]) -> CertificateParams {

@@ -1,4 +1,5 @@
-//! Other people's clients over TLS, mutual TLS, WebSocket, both, and Unix sockets.
+//! Other people's clients over TLS, mutual TLS, WebSocket, both, and Unix sockets. Debian's clients know no
+//! WebSocket (2.1 does), and MQTT.js no Unix socket.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,6 +12,10 @@ macro_rules! over {
     ($($way:ident = $transport:ident { paho { $($paho:ident)* } mqttjs { $($mqttjs:ident)* } })*) => {$(
         mod $way {
             mod paho {
+                mod v31 { $(#[test] fn $paho() {
+                    martlet_interop::Scripts::Paho
+                        .run_over(concat!("v31::", stringify!($paho)), martlet_interop::Transport::$transport);
+                })* }
                 mod v311 { $(#[test] fn $paho() {
                     martlet_interop::Scripts::Paho
                         .run_over(concat!("v311::", stringify!($paho)), martlet_interop::Transport::$transport);
@@ -63,25 +68,28 @@ over! {
     }
 }
 
-/// One message from `mosquitto_pub`, retained, and `mosquitto_sub` that fetches it.
+/// One message from `mosquitto_pub`, retained, and `mosquitto_sub` that fetches it, in each version.
 fn tools(broker: &Broker, way: &[String]) -> Result<(), String> {
-    let command = |tool: &str, args: &[&str]| {
-        let mut command = Command::new(tool);
-        command
-            .args(way)
-            .args(args)
-            .args(["-t", "tools/topic", "-q", "2"]);
-        let output = run(&mut command);
-        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-        if output.status.success() {
-            Ok(said)
-        } else {
-            Err(format!("{tool} {way:?}: {said}{}", broker.log()))
-        }
-    };
-    command("mosquitto_pub", &["-r", "-m", "over another way"])?;
-    let said = command("mosquitto_sub", &["-C", "1", "-W", "15"])?;
-    assert_eq!(said, "over another way\n");
+    for version in ["mqttv31", "mqttv311", "mqttv5"] {
+        let command = |tool: &str, args: &[&str]| {
+            let mut command = Command::new(tool);
+            command
+                .args(way)
+                .args(args)
+                .args(["-t", "tools/topic", "-q", "2", "-V", version]);
+            let output = run(&mut command);
+            let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+            if output.status.success() {
+                Ok(said)
+            } else {
+                Err(format!("{tool} {way:?} {version}: {said}{}", broker.log()))
+            }
+        };
+        let words = format!("{version} over another way");
+        command("mosquitto_pub", &["-r", "-m", &words])?;
+        let said = command("mosquitto_sub", &["-C", "1", "-W", "15"])?;
+        assert_eq!(said, format!("{words}\n"));
+    }
     Ok(())
 }
 

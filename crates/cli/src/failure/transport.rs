@@ -19,6 +19,12 @@ impl Failure {
                 let mosquitto = format!("Error: {source}\n");
                 Self::new("C008", sentence(error), mosquitto, status::FAILED)
             }
+            DialError::Srv { .. } => Self::new(
+                "C016",
+                sentence(error),
+                "Unable to connect (Lookup error.).\n",
+                status::FAILED,
+            ),
             DialError::WebSocket { .. } => Self::new(
                 "C009",
                 sentence(error),

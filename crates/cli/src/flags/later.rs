@@ -5,7 +5,6 @@
 pub(crate) enum Later {
     /// Secrets of TLS written to a file.
     KeyLog,
-    Srv,
     Multipath,
     /// Pre-shared keys.
     Psk,
@@ -18,7 +17,6 @@ impl Later {
     pub(crate) const fn what(self) -> &'static str {
         match self {
             Self::KeyLog => "logs of TLS secrets",
-            Self::Srv => "SRV look-ups",
             Self::Multipath => "multipath TCP",
             Self::Psk => "TLS with pre-shared keys",
             Self::Engine => "an engine of OpenSSL",

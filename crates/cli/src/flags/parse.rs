@@ -7,7 +7,7 @@ use std::time::Duration;
 use martlet_client::Proxy;
 use martlet_codec::{FilterBuf, Qos, RetainHandling, TopicBuf, Version};
 
-use super::{Flag, Id, property, rules, url};
+use super::{Flag, Id, property, rules, url, way};
 use crate::format::Format;
 use crate::program::{Program, Role};
 use crate::settings::{Input, RANDOM_FILTER_ALL, Settings};
@@ -229,6 +229,7 @@ fn set_switch(settings: &mut Settings, flag: &'static Flag) -> Result<(), Wrong>
         }
         Id::RetainedOnly => settings.retained_only = true,
         Id::Verbose => settings.verbose = true,
+        Id::Srv => settings.way.is_srv = true,
         Id::Watch => settings.watch = true,
         Id::WillRetain => settings.will.retain = true,
         Id::Later(later) => return Err(Wrong::Later(flag.name(), later)),
@@ -259,6 +260,10 @@ fn set(settings: &mut Settings, flag: &'static Flag, value: &OsStr) -> Result<()
         Id::Proxy => {
             let proxy = Proxy::from_url(&text()?);
             settings.way.proxy = Some(proxy.map_err(|error| Wrong::Tls(format!("--proxy: {error}")))?);
+        }
+        Id::NameServer => {
+            let server = way::name_server(&text()?)?;
+            settings.way.name_servers.push(server);
         }
         Id::Bind => settings.bind = Some(text()?),
         Id::Count => settings.count = Some(at_least_one(&text()?).ok_or_else(|| Wrong::Count(lossy(value)))?),

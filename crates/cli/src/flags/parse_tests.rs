@@ -381,7 +381,6 @@ fn options_to_come_are_refused_by_name() {
         ("--tls-engine e", "--tls-engine", Later::Engine),
         ("--keyform engine", "--keyform engine", Later::Engine),
         ("--tls-keylog f", "--tls-keylog", Later::KeyLog),
-        ("-S", "-S", Later::Srv),
     ];
     for (line, name, later) in cases {
         for manner in [Manner::Martlet, Manner::Mosquitto] {

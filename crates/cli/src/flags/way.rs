@@ -1,5 +1,6 @@
 //! How the connection is made: TLS, WebSocket, a Unix socket, a proxy. From flags to the client's options.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,6 +44,10 @@ pub(crate) struct Way {
     pub(crate) unix: Option<PathBuf>,
     /// `--proxy`
     pub(crate) proxy: Option<Proxy>,
+    /// `-S`
+    pub(crate) is_srv: bool,
+    /// `--name-server`
+    pub(crate) name_servers: Vec<SocketAddr>,
 }
 
 impl Way {
@@ -108,9 +113,31 @@ pub(super) fn check(settings: &mut Settings) -> Result<(), Wrong> {
             "--ws-path needs --ws, or a URL with ws:// or wss://".to_owned(),
         ));
     }
+    if way.is_srv && (way.unix.is_some() || way.is_websocket) {
+        return Err(Wrong::Tls(
+            "-S finds servers of MQTT by their names: not for WebSockets and Unix sockets".to_owned(),
+        ));
+    }
+    if !way.is_srv && !way.name_servers.is_empty() {
+        return Err(Wrong::Tls("--name-server needs -S".to_owned()));
+    }
     ciphers(way)?;
     version(way)?;
     Ok(())
+}
+
+/// The port of the DNS.
+const PORT_DNS: u16 = 53;
+
+/// An address, with a port behind it or without.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, Wrong> {
+    let with_port = text.parse().ok();
+    let alone = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, PORT_DNS));
+    with_port.or_else(alone).ok_or_else(|| {
+        Wrong::Tls(format!(
+            "--name-server takes an address such as 192.0.2.1 or [2001:db8::1]:5353, not '{text}'"
+        ))
+    })
 }
 
 fn ciphers(way: &Way) -> Result<Vec<names::SupportedCipherSuite>, Wrong> {
@@ -139,6 +166,9 @@ pub(crate) fn apply(settings: &Settings, mut options: Options) -> Result<Options
     }
     if let Some(proxy) = &way.proxy {
         options = options.proxy(proxy.clone());
+    }
+    if way.is_srv {
+        options = options.srv(way.name_servers.clone());
     }
     if way.is_websocket {
         let usual = WebSocket::default();

@@ -17,3 +17,4 @@ mod publish;
 mod receive;
 mod requests;
 mod store;
+mod tls;

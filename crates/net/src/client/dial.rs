@@ -2,15 +2,20 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use rustls::ClientConnection;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
+use super::kept::Kept;
 use super::proxy::ProxyError;
 use super::tls::{ClientTls, TlsError, Witness};
 use super::{Place, Route};
 use crate::fault::Fault;
 use crate::layers::Layers;
+use crate::socket::StdSocket;
 use crate::stream::Stream;
 use crate::websocket::Request;
 
@@ -76,6 +81,15 @@ pub enum DialError {
         /// Why.
         source: Fault,
     },
+    /// The DNS names no server.
+    #[cfg(feature = "srv")]
+    #[error("cannot find a server by {name}: {source}")]
+    Srv {
+        /// The name that was asked for.
+        name: String,
+        /// Why there is none.
+        source: super::srv::SrvError,
+    },
     /// What is wanted cannot be asked for.
     #[error("{0}")]
     Request(String),
@@ -86,6 +100,42 @@ pub enum DialError {
 /// # Errors
 /// Which of the steps failed, and why.
 pub async fn dial(route: &Route) -> Result<Stream, DialError> {
+    dial_again(route, &mut Kept::default()).await
+}
+
+/// The same for one who was connected before: what was kept of that makes it cheaper. Dropped before it is done, nothing
+/// is kept.
+///
+/// # Errors
+/// As those of [`dial`].
+pub async fn dial_again(route: &Route, kept: &mut Kept) -> Result<Stream, DialError> {
+    #[cfg(feature = "srv")]
+    if let Place::Service(service) = &route.place {
+        return super::srv::dial(route, service, kept).await;
+    }
+    dial_place(route, kept).await
+}
+
+/// A socket to the server without the layers over it, for one who has no runtime: waits, at most so long. What reads and
+/// writes it waits too.
+///
+/// # Errors
+/// As those of [`dial`] below TLS.
+pub fn dial_waiting(route: &Route, time: Duration) -> Result<StdSocket, DialError> {
+    let address = route.place.to_string();
+    let io = |source| failed(&address, source);
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let socket = runtime.map_err(io)?.block_on(async {
+        let connected = timeout(time, connect(route, &address)).await;
+        let stream = connected.map_err(|_| io(io::ErrorKind::TimedOut.into()))??;
+        stream.into_socket().map_err(io)
+    })?;
+    socket.set_nonblocking(false).map_err(io)?;
+    Ok(socket)
+}
+
+/// The same to a place that is known.
+pub(super) async fn dial_place(route: &Route, kept: &mut Kept) -> Result<Stream, DialError> {
     let address = route.place.to_string();
     let tls_failed = |source| DialError::Tls {
         address: address.clone(),
@@ -94,7 +144,7 @@ pub async fn dial(route: &Route) -> Result<Stream, DialError> {
     // What is wrong here is told before anybody is connected to.
     let begun = match &route.tls {
         None => None,
-        Some(tls) => Some(begin(tls, route.place.host()).await.map_err(tls_failed)?),
+        Some(tls) => Some(begin(tls, route.place.host(), kept).await.map_err(tls_failed)?),
     };
     let request = route.websocket.as_ref().map(|asked| {
         Request::new(
@@ -117,6 +167,9 @@ pub async fn dial(route: &Route) -> Result<Stream, DialError> {
         Ok(()) => Ok(stream),
         Err(fault) => {
             let in_tls = stream.layers().is_some_and(Layers::is_handshaking);
+            if in_tls {
+                kept.forget();
+            }
             Err(match witness {
                 Some(witness) if in_tls => tls_failed(witness.explain(fault)),
                 _ => DialError::WebSocket {
@@ -128,12 +181,13 @@ pub async fn dial(route: &Route) -> Result<Stream, DialError> {
     }
 }
 
-/// A connection of TLS, with the files as they are now. They are read on a thread for what may take long.
-async fn begin(tls: &ClientTls, host: &str) -> Result<(ClientConnection, Witness), TlsError> {
-    let tls = tls.clone();
-    let loaded = tokio::task::spawn_blocking(move || tls.load()).await;
-    let loaded = loaded.map_err(|error| TlsError::Settings(error.to_string()))??;
-    loaded.begin(host)
+/// A connection of TLS, with the files as they are now.
+async fn begin(
+    tls: &ClientTls,
+    host: &str,
+    kept: &mut Kept,
+) -> Result<(ClientConnection, Witness), TlsError> {
+    kept.load(tls).await?.begin(host)
 }
 
 /// What stands in `Host`: the port only if it is not the usual one.
@@ -146,6 +200,8 @@ fn authority(place: &Place, is_secured: bool) -> String {
         }
         Place::Internet { .. } => place.to_string(),
         Place::Unix(_) => "localhost".to_owned(),
+        #[cfg(feature = "srv")]
+        Place::Service(service) => service.domain.clone(),
     }
 }
 
@@ -158,6 +214,10 @@ async fn connect(route: &Route, address: &str) -> Result<Stream, DialError> {
         }
         #[cfg(not(unix))]
         Place::Unix(_) => Err(failed(address, io::ErrorKind::Unsupported.into())),
+        #[cfg(feature = "srv")]
+        Place::Service(_) => Err(DialError::Request(
+            "a domain is reached at the servers that its DNS names".to_owned(),
+        )),
         Place::Internet { host, port } => match &route.proxy {
             None => Ok(dial_host(route, host, *port).await?.into()),
             Some(proxy) => {

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ClientSessionMemoryCache, Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore, SupportedCipherSuite};
 
 use super::recording::{Recording, Shown};
 use crate::fault::Fault;
 use crate::got::Got;
+use crate::limits::TLS_SERVERS_MAX;
 use crate::tls::certificate::Validity;
 use crate::tls::files::{self, FileFault, Source};
+use crate::tls::fingerprint::Fingerprint;
 use crate::tls::names::LowestVersion;
 use crate::tls::provider;
 
@@ -156,9 +158,8 @@ fn list(names: &[String]) -> String {
 /// How a client speaks TLS, with all files read: for as many connections as are wanted.
 #[derive(Debug, Clone)]
 pub struct LoadedTls {
-    config: ClientConfig,
-    verifier: Arc<dyn ServerCertVerifier>,
-    checks: Checks,
+    config: Arc<ClientConfig>,
+    recording: Arc<Recording>,
     server_name: Option<String>,
     trusted: String,
 }
@@ -169,12 +170,13 @@ impl ClientTls {
     /// # Errors
     /// What is wrong with the files, or what does not go together.
     pub fn load(&self) -> Result<LoadedTls, TlsError> {
-        let verifier = self.verifier()?;
+        let recording = Arc::new(Recording::new(self.verifier()?, self.checks));
+        let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&recording) as _;
         let builder = ClientConfig::builder_with_provider(provider(&self.suites))
             .with_protocol_versions(self.lowest.versions())
             .map_err(|error| TlsError::Settings(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&verifier));
+            .with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
@@ -184,13 +186,29 @@ impl ClientTls {
             }
         };
         config.alpn_protocols.clone_from(&self.protocols);
+        config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(TLS_SERVERS_MAX)));
         Ok(LoadedTls {
-            config,
-            verifier,
-            checks: self.checks,
+            config: Arc::new(config),
+            recording,
             server_name: self.server_name.clone(),
             trusted: self.trusted(),
         })
+    }
+
+    /// What the files hold now.
+    pub(super) fn fingerprint(&self) -> std::io::Result<Fingerprint> {
+        let mut files = Fingerprint::default();
+        let identity = self
+            .identity
+            .iter()
+            .flat_map(|(certificate, key)| [certificate, key]);
+        for source in self.authorities.iter().chain(identity) {
+            files.add(source)?;
+        }
+        if let Some(folder) = &self.authorities_folder {
+            files.add_folder(folder)?;
+        }
+        Ok(files)
     }
 
     /// Who is trusted, in words.
@@ -271,11 +289,12 @@ impl LoadedTls {
     /// Each connection is agreed on from the start, whatever was agreed on before.
     #[must_use]
     pub fn without_resumption(mut self) -> Self {
-        self.config.resumption = Resumption::disabled();
+        Arc::make_mut(&mut self.config).resumption = Resumption::disabled();
         self
     }
 
-    /// A connection to `host` that has yet to begin, and what looks at the server's certificate.
+    /// A connection to `host` that has yet to begin, and what looks at the server's certificate. Of several at a time
+    /// one may be told of the certificate that another was shown.
     ///
     /// # Errors
     /// The host has a name that no certificate can have.
@@ -284,14 +303,11 @@ impl LoadedTls {
         let name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
             TlsError::Settings(format!("'{wanted}' is no host name that a certificate can have"))
         })?;
-        let recording = Arc::new(Recording::new(Arc::clone(&self.verifier), self.checks));
-        let mut config = self.config.clone();
-        let verifier = Arc::clone(&recording);
-        config.dangerous().set_certificate_verifier(verifier);
-        let connection = ClientConnection::new(Arc::new(config), name)
+        // The one verifier of all connections: rustls takes a session up again only where it is the same.
+        let connection = ClientConnection::new(Arc::clone(&self.config), name)
             .map_err(|error| TlsError::Settings(error.to_string()))?;
         let witness = Witness {
-            recording,
+            recording: Arc::clone(&self.recording),
             wanted: wanted.to_owned(),
             trusted: self.trusted.clone(),
         };

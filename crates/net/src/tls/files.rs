@@ -206,7 +206,7 @@ impl Source {
     }
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Open before it is asked what it is: a pipe with nobody at its end would never open.
     let about = fs::metadata(path)?;
@@ -454,12 +454,19 @@ fn public_key(certificate: &CertificateDer<'_>) -> Vec<u8> {
     key.unwrap_or_default()
 }
 
+/// SHA-256.
+pub(super) fn hash(bytes: &[u8]) -> Vec<u8> {
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let suite = suite.tls13().expect("a suite of TLS 1.3");
+    suite.common.hash_provider.hash(bytes).as_ref().to_vec()
+}
+
 /// Two bytes of SHA-256, to tell keys apart.
 fn start_of_hash(bytes: &[u8]) -> String {
-    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    let hash = suite.tls13().map(|suite| suite.common.hash_provider.hash(bytes));
-    let start = hash.as_ref().map_or(&[][..], |hash| &hash.as_ref()[..2]);
-    start.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash(bytes)[..2]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The authorities of a file and of a folder; at least one of the two is given.
