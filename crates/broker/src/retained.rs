@@ -48,6 +48,15 @@ pub enum SetOutcome {
     Full,
 }
 
+/// Where a message that is set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It is new, and stands until the store has it or not.
+    Published { may_fail: bool },
+    /// It was stored before: limits that are lower now do not drop it.
+    Stored,
+}
+
 /// A change of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
@@ -90,9 +99,13 @@ impl<V: Clone> Retained<V> {
         expires_at_ms: Option<u64>,
         may_fail: bool,
     ) -> (SetOutcome, Changed) {
-        self.set_with(topic, value, expires_at_ms, Some(may_fail), || {
-            self.next_version()
-        })
+        self.set_with(
+            topic,
+            value,
+            expires_at_ms,
+            Origin::Published { may_fail },
+            || self.next_version(),
+        )
     }
 
     /// Forgets the message of a topic because an empty one was just published [MQTT5-3.3.1-6]. None: it had none.
@@ -140,19 +153,19 @@ impl<V: Clone> Retained<V> {
     /// [`expire`](Self::expire) are asked in.
     pub fn set(&self, topic: Topic<'_>, value: V, version: u64, expires_at_ms: Option<u64>) -> SetOutcome {
         self.versions.fetch_max(version, Ordering::Relaxed);
-        self.set_with(topic, value, expires_at_ms, None, || version).0
+        self.set_with(topic, value, expires_at_ms, Origin::Stored, || version)
+            .0
     }
 
-    /// `may_fail`: none: it was stored before.
     fn set_with(
         &self,
         topic: Topic<'_>,
         value: V,
         expires_at_ms: Option<u64>,
-        may_fail: Option<bool>,
+        origin: Origin,
         version: impl FnOnce() -> u64,
     ) -> (SetOutcome, Changed) {
-        let (is_new, may_fail) = (may_fail.is_some(), may_fail.unwrap_or(false));
+        let is_new = origin != Origin::Stored;
         let weight = (self.weigh)(&value);
         let at = stripe_of(first_level(topic));
         let mut stripe = self.stripes[at].lock();
@@ -181,6 +194,7 @@ impl<V: Clone> Retained<V> {
             }
         }
         self.bytes.fetch_add(weight, Ordering::Relaxed);
+        let may_fail = origin == Origin::Published { may_fail: true };
         let set = may_fail.then(|| kept.clone());
         let old = stripe.put(node, kept);
         self.tell_due(at, &stripe);
