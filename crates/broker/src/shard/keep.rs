@@ -145,16 +145,18 @@ impl Shard {
     }
 
     /// Chooses a member of a group, in this shard one that takes the message: so what is stored is stored for who gets
-    /// it, before it is acknowledged. None: all are here, and none of them takes it.
+    /// it, before it is acknowledged. If none takes it, it is still somebody's until it is dropped, and counted.
     fn choose(&self, now: Now, view: &MessageView<'_>, group: &Group) -> Option<Member> {
         let mut tried = Vec::new();
-        loop {
-            let member = group.pick(&tried)?;
+        let mut first = None;
+        while let Some(member) = group.pick(&tried) {
             if self.takes(now, view, group, &member) {
                 return Some(member);
             }
             tried.push(member.session);
+            first.get_or_insert(member);
         }
+        first
     }
 
     /// Whether a member of a group takes a message, as far as this shard knows.

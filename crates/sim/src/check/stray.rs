@@ -11,8 +11,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Found) {
             found.of_message(receipt.message, receipt.client, what);
         }
         let sent_ms = view.sent.get(&receipt.message).map_or(0, |sent| sent.first_ms);
-        let before = view.come_back.get(&receipt.epoch);
-        let epochs = [Some(receipt.epoch), before.copied()].into_iter().flatten();
+        let epochs = std::iter::successors(Some(receipt.epoch), |epoch| view.come_back.get(epoch).copied());
         let mut matching = epochs.flat_map(|epoch| view.matching(epoch, receipt.topic));
         let is_wanted = matching.any(|subscription| {
             subscription.asked_ms <= receipt.ms
