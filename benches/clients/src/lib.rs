@@ -4,6 +4,9 @@
 //! how much CPU time it took: nanoseconds a message, of the whole process. One that receives prints `ready` first. With
 //! several topics it has a subscription for each, and messages come to one after the other.
 //!
+//! A broker may drop messages of QoS 0 where the receiver is slower than the publisher. So behind them comes an empty one of
+//! QoS 1, which ends it, and a receiver counts what has come.
+//!
 //! `PROGRAM idle QOS CLIENTS PORT` connects so many clients that do nothing, and prints the bytes of memory of one.
 
 use std::num::NonZeroU16;

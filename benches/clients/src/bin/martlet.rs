@@ -58,24 +58,32 @@ async fn publish(client: &Client, args: Args) -> Result<()> {
     }
     client.flush().await?;
     meter.stop(args.messages);
+    if args.qos == 0 {
+        let end = Message::new(topics[0].clone(), "").qos(Qos::AtLeastOnce);
+        client.publish(end).await?.await?;
+    }
     Ok(())
 }
 
 async fn receive(client: Client, args: Args) -> Result<()> {
     let mut streams = Vec::new();
     for topic in args.topics() {
-        let subscribe = Subscribe::to(FilterBuf::new(&topic)?, qos(args.qos));
+        let subscribe = Subscribe::to(FilterBuf::new(&topic)?, qos(args.qos.max(1)));
         streams.push(client.subscribe(subscribe).await?);
     }
     println!("ready");
     let meter = Meter::start();
-    let mut next = 0;
-    for _ in 0..args.messages {
+    let (mut next, mut came) = (0, 0);
+    while came < args.messages {
         let message = streams[next].recv().await.context("the connection is lost")?;
+        if message.payload.is_empty() {
+            break;
+        }
         assert_eq!(message.payload.len(), PAYLOAD_BYTES);
+        came += 1;
         next = (next + 1) % streams.len();
     }
-    meter.stop(args.messages);
+    meter.stop(came);
     Ok(())
 }
 

@@ -66,13 +66,14 @@ async fn publish(client: AsyncClient, mut connection: EventLoop, args: Args) -> 
 }
 
 async fn receive(client: AsyncClient, mut connection: EventLoop, args: Args) -> Result<()> {
-    client.subscribe(TOPIC, qos(args.qos)).await?;
+    client.subscribe(TOPIC, qos(args.qos.max(1))).await?;
     while !matches!(connection.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
     println!("ready");
     let meter = Meter::start();
     let (mut came, mut released) = (0, 0);
     while came < args.messages || (args.qos == 2 && released < args.messages) {
         match connection.poll().await? {
+            Event::Incoming(Packet::Publish(publish)) if publish.payload.is_empty() => break,
             Event::Incoming(Packet::Publish(publish)) => {
                 assert_eq!(publish.payload.len(), PAYLOAD_BYTES);
                 came += 1;
@@ -81,7 +82,7 @@ async fn receive(client: AsyncClient, mut connection: EventLoop, args: Args) -> 
             _ => {}
         }
     }
-    meter.stop(args.messages);
+    meter.stop(came);
     Ok(())
 }
 
