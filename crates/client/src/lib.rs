@@ -49,6 +49,7 @@ mod filters;
 mod hub;
 mod keeper;
 mod kill_points;
+mod recent;
 mod routes;
 mod shared;
 

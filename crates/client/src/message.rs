@@ -160,7 +160,9 @@ mod tests {
         let mut properties = PropertiesBuf::new();
         properties.push(PropertyId::CorrelationData, Value::Binary(&[0, 255]));
         assert_eq!(response.properties, properties);
-        let bare = request(|p| drop(p.text(PropertyId::ResponseTopic, "r")));
+        let bare = request(|p| {
+            p.text(PropertyId::ResponseTopic, "r");
+        });
         assert!(bare.response("").unwrap().properties.as_properties().is_empty());
     }
 
@@ -169,7 +171,10 @@ mod tests {
         let none = request(|_| {}).response("42");
         assert!(matches!(none, Err(RespondError::NoResponseTopic)));
         for topic in ["", "a/+"] {
-            let bad = request(|p| drop(p.text(PropertyId::ResponseTopic, topic))).response("42");
+            let bad = request(|p| {
+                p.text(PropertyId::ResponseTopic, topic);
+            })
+            .response("42");
             assert!(matches!(bad, Err(RespondError::BadResponseTopic(_))), "{topic}");
         }
     }

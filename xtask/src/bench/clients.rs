@@ -19,21 +19,27 @@ const LIBRARIES: [&str; 2] = ["martlet", "rumqttc"];
 /// Of what rumqttc takes, ours is to take at most this.
 const TARGET: f64 = 0.5;
 
+/// Messages of QoS 1 and 2 that the broker has under way to a client: its default, at which broker and client wait for each other
+/// after each 64 messages, and so many that a client is kept busy.
+const FEW_UNDER_WAY: Window = &["max_queued_bytes=0"];
+const MANY_UNDER_WAY: Window = &["max_queued_bytes=0", "max_inflight_messages=1000"];
+
+/// What the broker is told.
+type Window = &'static [&'static str];
+
 /// Clients that do nothing, and what one of ours is to take at most.
 const IDLE: u32 = 2_000;
 const IDLE_KIB: f64 = 8.0;
 
-/// Subscriptions of one client: few, and so many that a search through them would show.
-const FEW: u32 = 10;
-const MANY: u32 = 10_000;
-/// Of what a message takes with few, one with many is to take at most this. Their streams do not fit the processor's caches.
-const DISPATCH: f64 = 2.0;
+/// Subscriptions of one client: a few, more than the topics that it remembers, and many.
+const SUBSCRIPTIONS: [u32; 3] = [10, 1_000, 10_000];
 
 /// One kind of work.
 #[derive(Clone, Copy)]
 struct Row {
     role: &'static str,
     qos: u8,
+    window: Window,
     /// Of the receiver, each with a subscription of its own.
     topics: u32,
     /// Messages; of what is idle, clients.
@@ -58,7 +64,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
             .arg(&built),
     )?;
     let bench = Clients {
-        peers: Peers::ours(&target)?,
+        target: target.clone(),
         cores: Cores::pick()?,
         programs: built.join("release"),
         messages: if quick { 50_000 } else { 500_000 },
@@ -72,41 +78,15 @@ pub(crate) fn run(quick: bool) -> Result<()> {
             rows: Vec::new(),
         },
     };
-    let mut table = String::new();
     let machine = Machine::describe(&bench.cores)?;
     let (date, commit) = date_and_commit()?;
-    writeln!(table, "# Clients, {date}, {commit}\n\n{}.\n", machine.description)?;
-    writeln!(
-        table,
-        "{} messages of 64 bytes, QoS 1 and 2 with at most 100 under way, one connection in version 3.1.1, each program on a core \
-         of its own with one thread; CPU time of the whole process, the median of {REPETITIONS} runs that take turns.\n",
-        thousands(bench.messages)
-    )?;
-    writeln!(
-        table,
-        "| | Martlet | rumqttc 0.25.1 | ratio | wanted |\n|---|---|---|---|---|"
-    )?;
-    for role in ["publish", "receive"] {
-        for qos in 0..=2 {
-            let topics = 1;
-            let [ours, theirs] = bench.row(Row {
-                role,
-                qos,
-                topics,
-                count: bench.messages,
-            })?;
-            let ratio = ours / theirs;
-            let line = format!(
-                "| {role}, QoS {qos} | {:.2} us | {:.2} us | {ratio:.2} | {TARGET} |",
-                ours / 1e3,
-                theirs / 1e3
-            );
-            eprintln!("{line}");
-            writeln!(table, "{line}")?;
-        }
-    }
-    write!(table, "\n{}", bench.idle()?)?;
-    write!(table, "\n{}", bench.dispatch()?)?;
+    let table = format!(
+        "# Clients, {date}, {commit}\n\n{}.\n\n{}\n{}\n{}",
+        machine.description,
+        bench.messages()?,
+        bench.idle()?,
+        bench.dispatch()?
+    );
     println!("\n{table}");
     if quick {
         return Ok(());
@@ -119,7 +99,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
 }
 
 struct Clients {
-    peers: Peers,
+    target: PathBuf,
     cores: Cores,
     programs: PathBuf,
     messages: u32,
@@ -127,6 +107,46 @@ struct Clients {
 }
 
 impl Clients {
+    /// What a message takes.
+    fn messages(&self) -> Result<String> {
+        let mut table = format!(
+            "{} messages of 64 bytes, one connection in version 3.1.1, each program on a core of its own with one thread; CPU time \
+             of the whole process, the median of {REPETITIONS} runs that take turns. Who publishes has at most 100 messages of \
+             QoS 1 and 2 under way. Who receives is sent as many as the broker has under way to a client: 64 unless it is told \
+             otherwise, after which both sleep until the other wakes them, or 1,000, which keep a client busy.\n\n\
+             | | Martlet | rumqttc 0.25.1 | ratio | wanted |\n|---|---|---|---|---|\n",
+            thousands(self.messages)
+        );
+        let rows = [
+            ("publish, QoS 0", "publish", 0, FEW_UNDER_WAY),
+            ("publish, QoS 1", "publish", 1, FEW_UNDER_WAY),
+            ("publish, QoS 2", "publish", 2, FEW_UNDER_WAY),
+            ("receive, QoS 0", "receive", 0, FEW_UNDER_WAY),
+            ("receive, QoS 1, 1,000 under way", "receive", 1, MANY_UNDER_WAY),
+            ("receive, QoS 2, 1,000 under way", "receive", 2, MANY_UNDER_WAY),
+            ("receive, QoS 1, 64 under way", "receive", 1, FEW_UNDER_WAY),
+            ("receive, QoS 2, 64 under way", "receive", 2, FEW_UNDER_WAY),
+        ];
+        for (title, role, qos, window) in rows {
+            let [ours, theirs] = self.row(Row {
+                role,
+                qos,
+                window,
+                topics: 1,
+                count: self.messages,
+            })?;
+            let line = format!(
+                "| {title} | {:.2} us | {:.2} us | {:.2} | {TARGET} |",
+                ours / 1e3,
+                theirs / 1e3,
+                ours / theirs
+            );
+            eprintln!("{line}");
+            writeln!(table, "{line}")?;
+        }
+        Ok(table)
+    }
+
     fn row(&self, row: Row) -> Result<Figures> {
         let mut all = LIBRARIES.map(|_| Vec::new());
         for _ in 0..REPETITIONS {
@@ -139,18 +159,20 @@ impl Clients {
 
     /// What a client takes that does nothing.
     fn idle(&self) -> Result<String> {
-        let row = Row {
+        let [ours, theirs] = self.row(Row {
             role: "idle",
             qos: 0,
+            window: FEW_UNDER_WAY,
             topics: 1,
             count: IDLE,
-        };
-        let [ours, theirs] = self.row(row)?.map(|bytes| bytes / 1024.0);
+        })?;
         let text = format!(
-            "Of {} clients in one process that are connected and do nothing, the growth of its resident memory, each.\n\n\
+            "The growth of the resident memory of one process by {} clients that are connected and do nothing, for one of them.\n\n\
              | | Martlet | rumqttc 0.25.1 | wanted |\n|---|---|---|---|\n\
-             | an idle client | {ours:.1} KiB | {theirs:.1} KiB | {IDLE_KIB} KiB |\n",
-            thousands(IDLE)
+             | an idle client | {:.1} KiB | {:.1} KiB | {IDLE_KIB} KiB |\n",
+            thousands(IDLE),
+            ours / 1024.0,
+            theirs / 1024.0
         );
         eprintln!("{text}");
         Ok(text)
@@ -158,29 +180,26 @@ impl Clients {
 
     /// What a message takes of one client with few and with many subscriptions.
     fn dispatch(&self) -> Result<String> {
-        let mut runs = [FEW, MANY].map(|topics| (topics, Vec::new()));
+        let mut runs = SUBSCRIPTIONS.map(|topics| (topics, Vec::new()));
         for _ in 0..REPETITIONS {
             for (topics, found) in &mut runs {
-                let topics = *topics;
                 let row = Row {
                     role: "receive",
-                    qos: 0,
-                    topics,
+                    qos: 1,
+                    window: MANY_UNDER_WAY,
+                    topics: *topics,
                     count: self.messages,
                 };
                 found.push(self.measure(LIBRARIES[0], row)?);
             }
         }
-        let [few, many] = runs.map(|(_, found)| median(found));
-        let text = format!(
-            "One client of ours that receives QoS 0, with a stream of its own for each subscription; messages come to one after \
-             the other.\n\n| | {FEW} subscriptions | {} subscriptions | ratio | wanted |\n|---|---|---|---|---|\n\
-             | receive, QoS 0 | {:.2} us | {:.2} us | {:.2} | {DISPATCH} |\n",
-            thousands(MANY),
-            few / 1e3,
-            many / 1e3,
-            many / few
-        );
+        let mut text = "One client of ours that receives QoS 1 with a stream of its own for each subscription; messages come to one \
+                        after the other, which nothing that remembers topics helps.\n\n\
+                        | subscriptions | CPU time a message |\n|---|---|\n"
+            .to_owned();
+        for (topics, found) in runs {
+            writeln!(text, "| {} | {:.2} us |", thousands(topics), median(found) / 1e3)?;
+        }
         eprintln!("{text}");
         Ok(text)
     }
@@ -189,7 +208,8 @@ impl Clients {
     /// core.
     fn measure(&self, library: &str, row: Row) -> Result<f64> {
         let Self { cores, work, .. } = self;
-        let broker = cores.on_broker(work, || self.peers.start(Peer::Martlet, work))?;
+        let peers = Peers::ours(&self.target)?.telling(row.window);
+        let broker = cores.on_broker(work, || peers.start(Peer::Martlet, work))?;
         let start = |library: &str, role: &str| self.start(library, role, row, broker.port());
         let (mut subject, mut said) = cores.on_load(work, || start(library, row.role))?;
         let mut line = String::new();

@@ -5,16 +5,14 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use martlet_codec::{Topic, TopicBuf};
 
-/// Names that are remembered; one that comes may take the place of another.
-const NAMES_MAX: usize = 64;
+use crate::recent::Recent;
 
 /// Longer names are not remembered.
 const NAME_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Empty, or of [`NAMES_MAX`].
-    places: Vec<Option<TopicBuf>>,
+    recent: Recent<TopicBuf>,
     /// The one that came last.
     last: Option<TopicBuf>,
 }
@@ -44,14 +42,19 @@ impl Names {
     }
 
     fn remembered(&mut self, topic: Topic<'_>) -> TopicBuf {
-        self.places.resize(NAMES_MAX, None);
-        let hash = FixedState::default().hash_one(topic.as_str());
-        let place = &mut self.places[hash as usize % NAMES_MAX];
-        match place {
+        let hash = hash(topic);
+        match self.recent.get(hash) {
             Some(name) if name.as_topic() == topic => name.clone(),
-            _ => place.insert(topic.to_buf()).clone(),
+            _ => self
+                .recent
+                .put(hash, topic.to_buf(), |name| self::hash(name.as_topic()))
+                .clone(),
         }
     }
+}
+
+fn hash(topic: Topic<'_>) -> usize {
+    FixedState::default().hash_one(topic.as_str()) as usize
 }
 
 fn at(name: Option<&TopicBuf>) -> Option<*const u8> {
@@ -83,6 +86,5 @@ mod tests {
         let mut own = |name: &str| names.own(Topic::new(name).unwrap());
         let long = "t".repeat(NAME_BYTES_MAX + 1);
         assert_ne!(own(&long).as_str().as_ptr(), own(&long).as_str().as_ptr());
-        assert_eq!(names.places.len(), NAMES_MAX);
     }
 }
