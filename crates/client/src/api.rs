@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use martlet_codec::{FilterBuf, PropertiesBuf, ReasonCode};
 use tokio::sync::{broadcast, watch};
 
 use crate::delivery::Delivery;
 use crate::engine::{Leftover, Stats, Token};
-use crate::error::{ConnectError, Lost, PublishError, RequestError, ResponseError, StoreError};
+use crate::error::{ConnectError, Lost, PublishError, RequestError, RespondError, ResponseError, StoreError};
 use crate::event::{Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::message::{Incoming, Message};
 use crate::options::{Options, OptionsError};
@@ -165,6 +166,19 @@ impl Client {
     /// nobody's.
     pub async fn request(&self, message: Message, timeout: Duration) -> Result<Incoming, ResponseError> {
         self.shared().request(message, timeout).await
+    }
+
+    /// Answers a request: publishes to its response topic, with its correlation data and at its QoS. An error where it names no
+    /// response topic, as all that comes in version 3; [`Incoming::response`] gives the response to be changed first.
+    ///
+    /// Cancel-safe as [`publish`](Self::publish).
+    pub async fn respond(
+        &self,
+        request: &Incoming,
+        payload: impl Into<Bytes>,
+    ) -> Result<Delivery, RespondError> {
+        let response = request.response(payload)?;
+        Ok(self.publish(response).await?)
     }
 
     /// Begins to authenticate again with the [`authenticator`](Options::authenticator);

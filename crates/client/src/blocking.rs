@@ -24,11 +24,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use martlet_codec::{FilterBuf, PropertiesBuf, ReasonCode};
 
 use crate::engine::{Leftover, Stats, Token};
 use crate::error::{
-    ConnectError, DeliveryError, Lost, PublishError, RequestError, ResponseError, StoreError,
+    ConnectError, DeliveryError, Lost, PublishError, RequestError, RespondError, ResponseError, StoreError,
 };
 use crate::event::{Acked, Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::message::{Incoming, Message};
@@ -126,6 +127,11 @@ impl Client {
     /// Publishes a request and waits for its response, see [`crate::Client::request`].
     pub fn request(&self, message: Message, timeout: Duration) -> Result<Incoming, ResponseError> {
         block_on(self.inner.request(message, timeout))
+    }
+
+    /// Answers a request, see [`crate::Client::respond`].
+    pub fn respond(&self, request: &Incoming, payload: impl Into<Bytes>) -> Result<Delivery, RespondError> {
+        block_on(self.inner.respond(request, payload)).map(Delivery)
     }
 
     /// Begins to authenticate again, see [`crate::Client::reauthenticate`].

@@ -62,11 +62,11 @@ async fn until(shared: &Shared, deadline_ms: Option<u64>) {
 /// A connection with CONNECT on its way; none: the attempt failed, took too long, or is not wanted any more.
 async fn reach(shared: &Arc<Shared>, server: usize, kept: &mut Kept) -> Option<Stream> {
     let number = u32::try_from(shared.stats().0.attempts).unwrap_or(u32::MAX);
-    let attempt = async {
+    // Most of a task would be room for this, as long as it lives.
+    let mut attempt = Box::pin(async {
         login(Arc::clone(shared), server, number).await?;
         dial(&shared.options, server, kept).await
-    };
-    tokio::pin!(attempt);
+    });
     loop {
         let deadline_ms = shared.lock().deadline();
         tokio::select! {

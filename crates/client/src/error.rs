@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use martlet_codec::{PropertiesBuf, Qos, ReasonCode, Version, Violation};
+use martlet_codec::{BadTopic, PropertiesBuf, Qos, ReasonCode, Version, Violation};
 
 use crate::options::OptionsError;
 
@@ -428,6 +428,21 @@ pub enum ResponseError {
     /// The client is closed.
     #[error("the client is closed: {0}")]
     Closed(Lost),
+}
+
+/// Why a request cannot be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RespondError {
+    /// The message names no response topic: who sent it waits for no response, or speaks version 3.
+    #[error("the message asks for no response: it has no response topic")]
+    NoResponseTopic,
+    /// What it names is no topic name.
+    #[error("the response topic is no topic name: {0}")]
+    BadResponseTopic(BadTopic),
+    /// The response was not accepted.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
 }
 
 fn reason_string(properties: &PropertiesBuf) -> String {

@@ -45,7 +45,28 @@ pub(crate) struct Hub {
     pub(crate) has_ended: bool,
     /// What became of the connection, for the watchers, since they were told last.
     pub(crate) news: Option<State>,
-    pub(crate) events: Option<broadcast::Sender<Event>>,
+    pub(crate) listeners: Listeners,
+}
+
+/// Who listens to what happens. The room for [`limits::EVENTS_MAX`] events is several times what a client takes otherwise, so
+/// only one that is listened to has it.
+pub(crate) enum Listeners {
+    Nobody,
+    Some(broadcast::Sender<Event>),
+    /// The client is closed.
+    Over,
+}
+
+impl Listeners {
+    pub(crate) fn add(&mut self) -> broadcast::Receiver<Event> {
+        if matches!(self, Self::Nobody) {
+            *self = Self::Some(broadcast::Sender::new(limits::EVENTS_MAX));
+        }
+        match self {
+            Self::Some(events) => events.subscribe(),
+            Self::Nobody | Self::Over => broadcast::channel(1).1,
+        }
+    }
 }
 
 /// An UNSUBSCRIBE without an answer.
@@ -74,7 +95,7 @@ impl Hub {
             is_online: false,
             has_ended: false,
             news: None,
-            events: Some(broadcast::Sender::new(limits::EVENTS_MAX)),
+            listeners: Listeners::Nobody,
         }
     }
 
@@ -215,8 +236,8 @@ impl Hub {
     }
 
     fn tell(&self, event: Event) {
-        if let Some(events) = &self.events {
-            // An error says that nobody listens.
+        if let Listeners::Some(events) = &self.listeners {
+            // An error says that nobody listens any more.
             let _ = events.send(event);
         }
     }

@@ -49,6 +49,7 @@ mod filters;
 mod hub;
 mod keeper;
 mod kill_points;
+mod recent;
 mod routes;
 mod shared;
 
@@ -57,8 +58,8 @@ pub use auth::Login;
 pub use delivery::Delivery;
 pub use engine::{Leftover, Stage, Stats, Token};
 pub use error::{
-    ConnectError, DeliveryError, Lost, PublishError, Refusal, Rejected, RequestError, ResponseError,
-    StoreError,
+    ConnectError, DeliveryError, Lost, PublishError, Refusal, Rejected, RequestError, RespondError,
+    ResponseError, StoreError,
 };
 pub use event::{Acked, Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 pub use message::{Incoming, Message};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use martlet_codec::{PacketId, Properties, PropertiesBuf, PropertyId, Qos, TopicBuf};
+use martlet_codec::{PacketId, Properties, PropertiesBuf, PropertyId, Qos, TopicBuf, Value};
+
+use crate::error::RespondError;
 
 /// A message to publish, or the will of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +94,24 @@ impl Incoming {
     pub fn properties(&self) -> Properties<'_> {
         self.properties.as_properties()
     }
+
+    /// The response to it, at its QoS: to its response topic, with its correlation data, as section 4.10
+    /// of the standard has it. For a response that needs something else besides; [`Client::respond`](crate::Client::respond)
+    /// publishes one.
+    pub fn response(&self, payload: impl Into<Bytes>) -> Result<Message, RespondError> {
+        let asked = self.properties();
+        let topic = asked
+            .text(PropertyId::ResponseTopic)
+            .ok_or(RespondError::NoResponseTopic)?;
+        let topic = TopicBuf::new(topic).map_err(RespondError::BadResponseTopic)?;
+        let mut response = Message::new(topic, payload).qos(self.qos);
+        if let Some(data) = asked.binary(PropertyId::CorrelationData) {
+            response
+                .properties
+                .push(PropertyId::CorrelationData, Value::Binary(data));
+        }
+        Ok(response)
+    }
 }
 
 /// The same properties without those.
@@ -103,4 +123,59 @@ pub(crate) fn without(properties: &PropertiesBuf, ids: &[PropertyId]) -> Propert
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(build: impl FnOnce(&mut PropertiesBuf)) -> Incoming {
+        let mut properties = PropertiesBuf::new();
+        build(&mut properties);
+        Incoming {
+            topic: TopicBuf::new("ask").unwrap(),
+            payload: Bytes::new(),
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            dup: false,
+            packet_id: PacketId::new(1),
+            topic_alias: None,
+            properties,
+        }
+    }
+
+    #[test]
+    fn a_response_goes_where_the_request_says_with_what_the_request_says() {
+        let asked = request(|p| {
+            p.text(PropertyId::ResponseTopic, "reply/to")
+                .user_property("k", "v")
+                .push(PropertyId::CorrelationData, Value::Binary(&[0, 255]));
+        });
+        let response = asked.response("42").unwrap();
+        assert_eq!(
+            (response.topic.as_str(), &response.payload[..]),
+            ("reply/to", &b"42"[..])
+        );
+        assert_eq!((response.qos, response.retain), (Qos::ExactlyOnce, false));
+        let mut properties = PropertiesBuf::new();
+        properties.push(PropertyId::CorrelationData, Value::Binary(&[0, 255]));
+        assert_eq!(response.properties, properties);
+        let bare = request(|p| {
+            p.text(PropertyId::ResponseTopic, "r");
+        });
+        assert!(bare.response("").unwrap().properties.as_properties().is_empty());
+    }
+
+    #[test]
+    fn what_asks_for_no_response_gets_none() {
+        let none = request(|_| {}).response("42");
+        assert!(matches!(none, Err(RespondError::NoResponseTopic)));
+        for topic in ["", "a/+"] {
+            let bad = request(|p| {
+                p.text(PropertyId::ResponseTopic, topic);
+            })
+            .response("42");
+            assert!(matches!(bad, Err(RespondError::BadResponseTopic(_))), "{topic}");
+        }
+    }
 }

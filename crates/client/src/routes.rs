@@ -4,9 +4,7 @@ use martlet_codec::TopicBuf;
 use smallvec::SmallVec;
 
 use crate::filters::Slot;
-
-/// Topics that are remembered; one that comes may take the place of another.
-const TOPICS_MAX: usize = 64;
+use crate::recent::Recent;
 
 /// A topic with more streams is not remembered.
 const STREAMS_MAX: usize = 16;
@@ -17,31 +15,25 @@ pub(crate) type Slots = SmallVec<[Slot; 2]>;
 /// Streams by topic name. A name is known by where it lies: the engine gives out the same one for a topic that
 /// comes again.
 #[derive(Debug, Default)]
-pub(crate) struct Routes {
-    /// Empty, or of [`TOPICS_MAX`].
-    places: Vec<Option<(TopicBuf, Slots)>>,
-}
+pub(crate) struct Routes(Recent<(TopicBuf, Slots)>);
 
 impl Routes {
     pub(crate) fn get(&self, topic: &TopicBuf) -> Option<&[Slot]> {
-        let (name, slots) = self.places.get(place(topic))?.as_ref()?;
+        let (name, slots) = self.0.get(hash(topic))?;
         // It is alive as long as it is remembered, so no other lies there.
         (address(name) == address(topic)).then_some(slots)
     }
 
     pub(crate) fn put(&mut self, topic: &TopicBuf, slots: &[Slot]) {
-        if slots.len() > STREAMS_MAX {
-            return;
+        if slots.len() <= STREAMS_MAX {
+            let route = (topic.clone(), slots.into());
+            self.0.put(hash(topic), route, |(topic, _)| hash(topic));
         }
-        if self.places.is_empty() {
-            self.places.resize_with(TOPICS_MAX, || None);
-        }
-        self.places[place(topic)] = Some((topic.clone(), slots.into()));
     }
 
     /// A filter or a stream comes or goes.
     pub(crate) fn forget(&mut self) {
-        self.places.clear();
+        self.0.clear();
     }
 }
 
@@ -49,9 +41,9 @@ fn address(topic: &TopicBuf) -> usize {
     topic.as_str().as_ptr().addr()
 }
 
-fn place(topic: &TopicBuf) -> usize {
-    // What allocators give out differs in these bits.
-    (address(topic) >> 4 ^ address(topic) >> 10) % TOPICS_MAX
+/// Of the place where the name lies.
+fn hash(topic: &TopicBuf) -> usize {
+    ((address(topic) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }
 
 #[cfg(test)]
@@ -69,7 +61,6 @@ mod tests {
             routes.put(topic, &[n, n + 1]);
             assert_eq!(routes.get(topic), Some([n, n + 1].as_slice()));
         }
-        assert!(topics.iter().filter(|topic| routes.get(topic).is_some()).count() <= TOPICS_MAX);
         routes.put(&topics[0], &[1; STREAMS_MAX + 1]);
         assert_ne!(routes.get(&topics[0]), Some([1; STREAMS_MAX + 1].as_slice()));
         routes.forget();

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Leftover, Stats, Task, Token};
 use crate::error::{ConnectError, Lost, PublishError, Rejected, RequestError, ResponseError, StoreError};
 use crate::event::{Connected, Event, Pending, State, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::filters::Slot;
-use crate::hub::{Answer, Hub, Unsubscribing, connect_error};
+use crate::hub::{Answer, Hub, Listeners, Unsubscribing, connect_error};
 use crate::keeper::{self, Keeper, Stored};
 use crate::kill_points::{self, Point};
 use crate::message::{Incoming, Message};
@@ -121,7 +121,7 @@ impl Shared {
                 return;
             }
             self.state.send_replace(State::Closed(cause.clone()));
-            hub.events = None;
+            hub.listeners = Listeners::Over;
             hub.streams.wake_all();
             self.ended.notify_waiters();
             return;
@@ -519,10 +519,7 @@ impl Shared {
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
-        match &self.lock().events {
-            Some(events) => events.subscribe(),
-            None => broadcast::channel(1).1,
-        }
+        self.lock().listeners.add()
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {

@@ -267,9 +267,12 @@ impl Streams {
             self.dropped += 1;
             return None;
         }
-        let slots = self.route(&message.topic);
         let share = Share::new(unacked);
-        self.hand_out(now_ms, &slots, Queued { message, share })
+        // Most have one stream, and are moved as little as may be.
+        if let Some(&[slot]) = self.routes.get(&message.topic) {
+            return self.push(slot, Queued { message, share });
+        }
+        self.hand_out(now_ms, Queued { message, share })
     }
 
     /// The streams that get a topic.
@@ -286,7 +289,9 @@ impl Streams {
         found.into()
     }
 
-    fn hand_out(&mut self, now_ms: u64, slots: &[Slot], mut queued: Queued) -> Option<Unacked> {
+    #[inline(never)]
+    fn hand_out(&mut self, now_ms: u64, mut queued: Queued) -> Option<Unacked> {
+        let slots = self.route(&queued.message.topic);
         let Some((last, others)) = slots.split_last() else {
             self.hold(now_ms, queued);
             return None;
@@ -296,12 +301,11 @@ impl Streams {
                 message: queued.message.clone(),
                 share: queued.share.split(),
             };
-            if let Some(back) = self.push(*slot, copy) {
-                // The one that is left settles it.
-                drop(back);
-            }
+            // Where nobody will take it, the one that is left settles it.
+            let settled = self.push(*slot, copy);
+            debug_assert!(settled.is_none());
         }
-        self.push(*last, queued).and_then(|queued| queued.share.settle())
+        self.push(*last, queued)
     }
 
     /// Keeps a message that no stream wants yet.
@@ -345,12 +349,12 @@ impl Streams {
         Some(since_ms + self.unclaimed_for_ms)
     }
 
-    /// Puts a message into a buffer; it comes back if nobody will take it there.
-    fn push(&mut self, slot: Slot, queued: Queued) -> Option<Queued> {
+    /// Puts a message into a buffer. Returns what to acknowledge if nobody will take it there.
+    fn push(&mut self, slot: Slot, queued: Queued) -> Option<Unacked> {
         let stream = &mut self.streams[slot];
         match stream.state {
             StreamState::Open => {}
-            StreamState::Over | StreamState::Abandoned => return Some(queued),
+            StreamState::Over | StreamState::Abandoned => return queued.share.settle(),
         }
         let is_qos0 = queued.message.packet_id.is_none();
         if is_qos0 && stream.is_full() {

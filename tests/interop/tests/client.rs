@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use martlet_client::poll::Pump;
 use martlet_client::{
-    Buffer, BufferOverflow, Client, Event, FilterBuf, Leftover, Lost, Message, Options, Properties,
-    PropertiesBuf, PropertyId, Protocol, Qos, ReasonCode, Reconnect, RequestError, ResponseError, State,
-    Subscribe, Subscription, Topic, Unsubscribe, Value, Version, filter, topic,
+    Buffer, BufferOverflow, Client, Event, FilterBuf, Leftover, Lost, Message, Options, PropertiesBuf,
+    Protocol, Qos, ReasonCode, Reconnect, RequestError, ResponseError, State, Subscribe, Subscription, Topic,
+    Unsubscribe, Version, filter, topic,
 };
 use martlet_interop::{Broker, free_port};
 
@@ -308,14 +308,8 @@ fn a_request_gets_its_response(runner: &mut Runner, broker: &Broker) {
                 let question = questions.recv().await.unwrap();
                 let text = String::from_utf8(question.payload.to_vec()).unwrap();
                 let number: u32 = text.parse().unwrap();
-                let properties: Properties<'_> = question.properties();
-                let topic = properties.text(PropertyId::ResponseTopic).unwrap();
-                let data = properties.binary(PropertyId::CorrelationData).unwrap();
-                let mut back = PropertiesBuf::new();
-                back.push(PropertyId::CorrelationData, Value::Binary(data));
-                let topic = Topic::new(topic).unwrap();
-                let answer = message(topic, number * number, Qos::AtLeastOnce).properties(back);
-                send(&answers, answer).await;
+                let answer = answers.respond(&question, (number * number).to_string());
+                drop(answer.await.unwrap());
             }
         };
         let ask = async {

@@ -1,4 +1,5 @@
-//! What a message costs a client: our library beside rumqttc, each in a program of its own, against the same broker.
+//! What a message costs a client, and a client that does nothing: our library beside rumqttc, each in a program of its own,
+//! against the same broker.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -18,11 +19,31 @@ const LIBRARIES: [&str; 2] = ["martlet", "rumqttc"];
 /// Of what rumqttc takes, ours is to take at most this.
 const TARGET: f64 = 0.5;
 
+/// Messages of QoS 1 and 2 that the broker has under way to a client: its default, at which broker and client wait for each other
+/// after each 64 messages, and so many that a client is kept busy.
+const FEW_UNDER_WAY: Window = &["max_queued_bytes=0"];
+const MANY_UNDER_WAY: Window = &["max_queued_bytes=0", "max_inflight_messages=1000"];
+
+/// What the broker is told.
+type Window = &'static [&'static str];
+
+/// Clients that do nothing, and what one of ours is to take at most.
+const IDLE: u32 = 2_000;
+const IDLE_KIB: f64 = 8.0;
+
+/// Subscriptions of one client: a few, more than the topics that it remembers, and many.
+const SUBSCRIPTIONS: [u32; 3] = [10, 1_000, 10_000];
+
 /// One kind of work.
 #[derive(Clone, Copy)]
 struct Row {
     role: &'static str,
     qos: u8,
+    window: Window,
+    /// Of the receiver, each with a subscription of its own.
+    topics: u32,
+    /// Messages; of what is idle, clients.
+    count: u32,
 }
 
 /// Median nanoseconds a message, by library.
@@ -43,7 +64,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
             .arg(&built),
     )?;
     let bench = Clients {
-        peers: Peers::ours(&target)?,
+        target: target.clone(),
         cores: Cores::pick()?,
         programs: built.join("release"),
         messages: if quick { 50_000 } else { 500_000 },
@@ -57,33 +78,15 @@ pub(crate) fn run(quick: bool) -> Result<()> {
             rows: Vec::new(),
         },
     };
-    let mut table = String::new();
     let machine = Machine::describe(&bench.cores)?;
     let (date, commit) = date_and_commit()?;
-    writeln!(table, "# Clients, {date}, {commit}\n\n{}.\n", machine.description)?;
-    writeln!(
-        table,
-        "{} messages of 64 bytes, QoS 1 and 2 with at most 100 under way, one connection in version 3.1.1, each program on a core \
-         of its own with one thread; CPU time of the whole process, the median of {REPETITIONS} runs that take turns.\n",
-        thousands(bench.messages)
-    )?;
-    writeln!(
-        table,
-        "| | Martlet | rumqttc 0.25.1 | ratio | wanted |\n|---|---|---|---|---|"
-    )?;
-    for role in ["publish", "receive"] {
-        for qos in 0..=2 {
-            let [ours, theirs] = bench.row(Row { role, qos })?;
-            let ratio = ours / theirs;
-            let line = format!(
-                "| {role}, QoS {qos} | {:.2} us | {:.2} us | {ratio:.2} | {TARGET} |",
-                ours / 1e3,
-                theirs / 1e3
-            );
-            eprintln!("{line}");
-            writeln!(table, "{line}")?;
-        }
-    }
+    let table = format!(
+        "# Clients, {date}, {commit}\n\n{}.\n\n{}\n{}\n{}",
+        machine.description,
+        bench.messages()?,
+        bench.idle()?,
+        bench.dispatch()?
+    );
     println!("\n{table}");
     if quick {
         return Ok(());
@@ -96,7 +99,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
 }
 
 struct Clients {
-    peers: Peers,
+    target: PathBuf,
     cores: Cores,
     programs: PathBuf,
     messages: u32,
@@ -104,6 +107,46 @@ struct Clients {
 }
 
 impl Clients {
+    /// What a message takes.
+    fn messages(&self) -> Result<String> {
+        let mut table = format!(
+            "{} messages of 64 bytes, one connection in version 3.1.1, each program on a core of its own with one thread; CPU time \
+             of the whole process, the median of {REPETITIONS} runs that take turns. Who publishes has at most 100 messages of \
+             QoS 1 and 2 under way. Who receives is sent as many as the broker has under way to a client: 64 unless it is told \
+             otherwise, after which both sleep until the other wakes them, or 1,000, which keep a client busy.\n\n\
+             | | Martlet | rumqttc 0.25.1 | ratio | wanted |\n|---|---|---|---|---|\n",
+            thousands(self.messages)
+        );
+        let rows = [
+            ("publish, QoS 0", "publish", 0, FEW_UNDER_WAY),
+            ("publish, QoS 1", "publish", 1, FEW_UNDER_WAY),
+            ("publish, QoS 2", "publish", 2, FEW_UNDER_WAY),
+            ("receive, QoS 0", "receive", 0, FEW_UNDER_WAY),
+            ("receive, QoS 1, 1,000 under way", "receive", 1, MANY_UNDER_WAY),
+            ("receive, QoS 2, 1,000 under way", "receive", 2, MANY_UNDER_WAY),
+            ("receive, QoS 1, 64 under way", "receive", 1, FEW_UNDER_WAY),
+            ("receive, QoS 2, 64 under way", "receive", 2, FEW_UNDER_WAY),
+        ];
+        for (title, role, qos, window) in rows {
+            let [ours, theirs] = self.row(Row {
+                role,
+                qos,
+                window,
+                topics: 1,
+                count: self.messages,
+            })?;
+            let line = format!(
+                "| {title} | {:.2} us | {:.2} us | {:.2} | {TARGET} |",
+                ours / 1e3,
+                theirs / 1e3,
+                ours / theirs
+            );
+            eprintln!("{line}");
+            writeln!(table, "{line}")?;
+        }
+        Ok(table)
+    }
+
     fn row(&self, row: Row) -> Result<Figures> {
         let mut all = LIBRARIES.map(|_| Vec::new());
         for _ in 0..REPETITIONS {
@@ -111,17 +154,63 @@ impl Clients {
                 found.push(self.measure(library, row)?);
             }
         }
-        Ok(all.map(|mut found| {
-            found.sort_by(f64::total_cmp);
-            found[found.len() / 2]
-        }))
+        Ok(all.map(median))
     }
 
-    /// Nanoseconds a message. Who receives has a publisher of ours on the broker's core.
+    /// What a client takes that does nothing.
+    fn idle(&self) -> Result<String> {
+        let [ours, theirs] = self.row(Row {
+            role: "idle",
+            qos: 0,
+            window: FEW_UNDER_WAY,
+            topics: 1,
+            count: IDLE,
+        })?;
+        let text = format!(
+            "The growth of the resident memory of one process by {} clients that are connected and do nothing, for one of them.\n\n\
+             | | Martlet | rumqttc 0.25.1 | wanted |\n|---|---|---|---|\n\
+             | an idle client | {:.1} KiB | {:.1} KiB | {IDLE_KIB} KiB |\n",
+            thousands(IDLE),
+            ours / 1024.0,
+            theirs / 1024.0
+        );
+        eprintln!("{text}");
+        Ok(text)
+    }
+
+    /// What a message takes of one client with few and with many subscriptions.
+    fn dispatch(&self) -> Result<String> {
+        let mut runs = SUBSCRIPTIONS.map(|topics| (topics, Vec::new()));
+        for _ in 0..REPETITIONS {
+            for (topics, found) in &mut runs {
+                let row = Row {
+                    role: "receive",
+                    qos: 1,
+                    window: MANY_UNDER_WAY,
+                    topics: *topics,
+                    count: self.messages,
+                };
+                found.push(self.measure(LIBRARIES[0], row)?);
+            }
+        }
+        let mut text = "One client of ours that receives QoS 1 with a stream of its own for each subscription; messages come to one \
+                        after the other, which nothing that remembers topics helps.\n\n\
+                        | subscriptions | CPU time a message |\n|---|---|\n"
+            .to_owned();
+        for (topics, found) in runs {
+            writeln!(text, "| {} | {:.2} us |", thousands(topics), median(found) / 1e3)?;
+        }
+        eprintln!("{text}");
+        Ok(text)
+    }
+
+    /// What the program prints: nanoseconds a message, or bytes a client. Who receives has a publisher of ours on the broker's
+    /// core.
     fn measure(&self, library: &str, row: Row) -> Result<f64> {
         let Self { cores, work, .. } = self;
-        let broker = cores.on_broker(work, || self.peers.start(Peer::Martlet, work))?;
-        let start = |library: &str, role: &str| self.start(library, role, row.qos, broker.port());
+        let peers = Peers::ours(&self.target)?.telling(row.window);
+        let broker = cores.on_broker(work, || peers.start(Peer::Martlet, work))?;
+        let start = |library: &str, role: &str| self.start(library, role, row, broker.port());
         let (mut subject, mut said) = cores.on_load(work, || start(library, row.role))?;
         let mut line = String::new();
         let mut publisher = None;
@@ -154,16 +243,17 @@ impl Clients {
         &self,
         library: &str,
         role: &str,
-        qos: u8,
+        row: Row,
         port: u16,
     ) -> Result<(Child, BufReader<ChildStdout>)> {
         let program = self.programs.join(library);
         let mut child = Command::new(&program)
             .args([
                 role,
-                &qos.to_string(),
-                &self.messages.to_string(),
+                &row.qos.to_string(),
+                &row.count.to_string(),
                 &port.to_string(),
+                &row.topics.to_string(),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -172,4 +262,9 @@ impl Clients {
         let output = child.stdout.take().context("it has an output")?;
         Ok((child, BufReader::new(output)))
     }
+}
+
+fn median(mut found: Vec<f64>) -> f64 {
+    found.sort_by(f64::total_cmp);
+    found[found.len() / 2]
 }

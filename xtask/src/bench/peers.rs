@@ -67,6 +67,8 @@ pub(super) struct Peers {
     folder: PathBuf,
     all: Vec<Peer>,
     versions: BTreeMap<String, String>,
+    /// What Martlet's broker is told beside the usual.
+    told: &'static [&'static str],
 }
 
 impl Peers {
@@ -80,7 +82,13 @@ impl Peers {
             folder,
             all: vec![Peer::Relay, Peer::Martlet],
             versions: BTreeMap::new(),
+            told: &[],
         })
+    }
+
+    /// The same, whose broker is told these directives too.
+    pub(super) fn telling(self, told: &'static [&'static str]) -> Self {
+        Self { told, ..self }
     }
 
     /// Installs what is missing; what cannot be had is left out, with a line that says so.
@@ -229,6 +237,7 @@ impl Peers {
                 }
                 command.args(["--set", &format!("shards={}", work.shards)]);
                 command.args(["--set", "max_queued_messages=0"]);
+                command.args(self.told.iter().flat_map(|directive| ["--set", *directive]));
                 command.args(["--data-dir", &data.to_string()]);
                 if let Some(stored) = &work.stored {
                     command.args(["--durability", stored.level.name()]);

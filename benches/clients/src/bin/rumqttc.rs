@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use clients::{Args, INFLIGHT, Meter, PAYLOAD_BYTES, QUEUE, Role, TOPIC};
+use clients::{Args, INFLIGHT, Meter, PAYLOAD_BYTES, QUEUE, Role, SETTLE, Scales, TOPIC};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args = Args::read()?;
+    if args.role == Role::Idle {
+        return idle(args).await;
+    }
     let mut options = MqttOptions::new(args.client_id(), "127.0.0.1", args.port);
     options.set_keep_alive(Duration::from_secs(60));
     options.set_inflight(INFLIGHT.get());
@@ -16,8 +19,28 @@ async fn main() -> Result<()> {
     while !matches!(connection.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
     match args.role {
         Role::Publish => publish(client, connection, args).await,
-        Role::Receive => receive(client, connection, args).await,
+        Role::Receive | Role::Idle => receive(client, connection, args).await,
     }
+}
+
+async fn idle(args: Args) -> Result<()> {
+    let connect = async |n: u64| {
+        let mut options = MqttOptions::new(format!("{}-{n}", args.client_id()), "127.0.0.1", args.port);
+        options.set_keep_alive(Duration::from_secs(60));
+        let (client, mut connection) = AsyncClient::new(options, 10);
+        while !matches!(connection.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
+        tokio::spawn(async move { while connection.poll().await.is_ok() {} });
+        Ok::<_, anyhow::Error>(client)
+    };
+    // What is there once for all.
+    let mut clients = vec![connect(args.messages).await?];
+    clients.reserve_exact(usize::try_from(args.messages)?);
+    let scales = Scales::start()?;
+    for n in 0..args.messages {
+        clients.push(connect(n).await?);
+    }
+    tokio::time::sleep(SETTLE).await;
+    scales.stop(args.messages)
 }
 
 async fn publish(client: AsyncClient, mut connection: EventLoop, args: Args) -> Result<()> {
@@ -43,13 +66,14 @@ async fn publish(client: AsyncClient, mut connection: EventLoop, args: Args) -> 
 }
 
 async fn receive(client: AsyncClient, mut connection: EventLoop, args: Args) -> Result<()> {
-    client.subscribe(TOPIC, qos(args.qos)).await?;
+    client.subscribe(TOPIC, qos(args.qos.max(1))).await?;
     while !matches!(connection.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
     println!("ready");
     let meter = Meter::start();
     let (mut came, mut released) = (0, 0);
     while came < args.messages || (args.qos == 2 && released < args.messages) {
         match connection.poll().await? {
+            Event::Incoming(Packet::Publish(publish)) if publish.payload.is_empty() => break,
             Event::Incoming(Packet::Publish(publish)) => {
                 assert_eq!(publish.payload.len(), PAYLOAD_BYTES);
                 came += 1;
@@ -58,7 +82,7 @@ async fn receive(client: AsyncClient, mut connection: EventLoop, args: Args) -> 
             _ => {}
         }
     }
-    meter.stop(args.messages);
+    meter.stop(came);
     Ok(())
 }
 

@@ -144,6 +144,10 @@ impl Engine {
         } else {
             0
         };
+        self.receive_maximum = match asked.number(PropertyId::ReceiveMaximum) {
+            Some(maximum) if agreed.speech.properties => maximum as u16,
+            _ => u16::MAX,
+        };
         self.aliases_in = AliasesIn::new(aliases_in_max);
         self.phase = Phase::Online;
         self.events.push_back(Event::Connected(Connected {

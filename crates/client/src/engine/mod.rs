@@ -34,7 +34,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use martlet_codec::{Decoded, Disconnect, Limits, Packet, PacketId, TopicBuf, Violation};
+use martlet_codec::{Decoded, Disconnect, Limits, Packet, PacketId, Publish, TopicBuf, Violation};
 use martlet_session::keepalive::PingAction;
 use martlet_session::{
     AliasesIn, AliasesOut, ClientAgreed, Inflight, Output, PingTimer, Received, Speech, Ticket,
@@ -106,6 +106,9 @@ pub struct Engine {
     responses: Responses,
     // Receiving.
     received: Received,
+    /// How many messages of QoS 1 and 2 the server may have under way: what we announced; version 3 has no limit but the number
+    /// of identifiers.
+    receive_maximum: u16,
     aliases_in: AliasesIn,
     names: Names,
     /// Messages of QoS 2 that the application has not taken.
@@ -171,6 +174,7 @@ impl Engine {
             requests: VecDeque::new(),
             subscriptions: Subscriptions::default(),
             received: Received::default(),
+            receive_maximum: u16::MAX,
             aliases_in: AliasesIn::default(),
             names: Names::default(),
             untaken: HashMap::default(),
@@ -229,14 +233,35 @@ impl Engine {
             ..Limits::NONE
         };
         let mut used = 0;
+        let mut known = None;
         while self.is_connected() {
+            let rest = &bytes[used..];
             if self.phase == Phase::Connecting
-                && let Some(cause) = connect::no_answer(&bytes[used..])
+                && let Some(cause) = connect::no_answer(rest)
             {
                 self.ended(cause);
                 break;
             }
-            match Packet::decode(&bytes[used..], Some(self.wire.version), &limits) {
+            if self.phase == Phase::Online {
+                self.names.last(&mut known);
+                let known = known.as_ref().map(TopicBuf::as_topic);
+                match Packet::decode_publish(rest, self.wire.version, &limits, known) {
+                    Ok(Some((publish, n))) => {
+                        used += n;
+                        self.log_received(&publish);
+                        if let Err(violation) = self.publish_came(&publish, inbox) {
+                            self.violated(violation);
+                        }
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(fault) => {
+                        self.violated(fault.violation);
+                        break;
+                    }
+                }
+            }
+            match Packet::decode(rest, Some(self.wire.version), &limits) {
                 Ok(Decoded::Packet(packet, n)) => {
                     used += n;
                     if let Some(log) = &mut self.wire.log {
@@ -251,6 +276,13 @@ impl Engine {
             }
         }
         used
+    }
+
+    fn log_received(&mut self, publish: &Publish<'_>) {
+        if let Some(log) = &mut self.wire.log {
+            let packet = Packet::Publish(*publish);
+            log.push_back(packet_log::received(&packet, Speech::of(self.wire.version)));
+        }
     }
 
     fn packet(&mut self, packet: &Packet<'_>, inbox: &mut Option<&mut dyn Inbox>) -> Result<(), Violation> {

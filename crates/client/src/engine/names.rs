@@ -5,32 +5,60 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use martlet_codec::{Topic, TopicBuf};
 
-/// Names that are remembered; one that comes may take the place of another.
-const NAMES_MAX: usize = 64;
+use crate::recent::Recent;
 
 /// Longer names are not remembered.
 const NAME_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Empty, or of [`NAMES_MAX`].
-    places: Vec<Option<TopicBuf>>,
+    recent: Recent<TopicBuf>,
+    /// The one that came last.
+    last: Option<TopicBuf>,
 }
 
 impl Names {
+    /// Brings `known` up to date: the name that came last, which the next one is compared with when it is decoded.
+    pub(super) fn last(&self, known: &mut Option<TopicBuf>) {
+        if at(self.last.as_ref()) != at(known.as_ref()) {
+            known.clone_from(&self.last);
+        }
+    }
+
     /// An owned name, the same one as last time if it came lately.
     pub(super) fn own(&mut self, topic: Topic<'_>) -> TopicBuf {
+        // It was found to be the last one when it was decoded.
+        if let Some(last) = &self.last
+            && std::ptr::eq(last.as_str(), topic.as_str())
+        {
+            return last.clone();
+        }
         if topic.as_str().len() > NAME_BYTES_MAX {
             return topic.to_buf();
         }
-        self.places.resize(NAMES_MAX, None);
-        let hash = FixedState::default().hash_one(topic.as_str());
-        let place = &mut self.places[hash as usize % NAMES_MAX];
-        match place {
+        let name = self.remembered(topic);
+        self.last = Some(name.clone());
+        name
+    }
+
+    fn remembered(&mut self, topic: Topic<'_>) -> TopicBuf {
+        let hash = hash(topic);
+        match self.recent.get(hash) {
             Some(name) if name.as_topic() == topic => name.clone(),
-            _ => place.insert(topic.to_buf()).clone(),
+            _ => self
+                .recent
+                .put(hash, topic.to_buf(), |name| self::hash(name.as_topic()))
+                .clone(),
         }
     }
+}
+
+fn hash(topic: Topic<'_>) -> usize {
+    FixedState::default().hash_one(topic.as_str()) as usize
+}
+
+fn at(name: Option<&TopicBuf>) -> Option<*const u8> {
+    name.map(|name| name.as_str().as_ptr())
 }
 
 #[cfg(test)]
@@ -47,8 +75,16 @@ mod tests {
             let name = format!("t/{n}");
             assert_eq!(own(&name).as_str(), name);
         }
+        let mut known = None;
+        names.last(&mut known);
+        let known = known.unwrap();
+        assert_eq!(known.as_str(), "t/999");
+        assert_eq!(
+            names.own(known.as_topic()).as_str().as_ptr(),
+            known.as_str().as_ptr()
+        );
+        let mut own = |name: &str| names.own(Topic::new(name).unwrap());
         let long = "t".repeat(NAME_BYTES_MAX + 1);
         assert_ne!(own(&long).as_str().as_ptr(), own(&long).as_str().as_ptr());
-        assert_eq!(names.places.len(), NAMES_MAX);
     }
 }

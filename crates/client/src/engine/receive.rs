@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use martlet_codec::packet::PacketType;
-use martlet_codec::{Ack, Delivery, Packet, PacketId, PropertyId, Publish, ReasonCode, Violation};
+use martlet_codec::{Ack, Delivery, Packet, PacketId, Publish, ReasonCode, Violation};
 use martlet_session::{AckKind, Arrival, Owed, Resolved, Speech, Ticket};
 
 use super::store::StoreOp;
@@ -27,14 +27,13 @@ impl Engine {
             Resolved::Named(topic) => self.names.own(topic),
             Resolved::Known(topic) => topic,
         };
-        let maximum = self.receive_maximum();
         let unacked = match publish.delivery {
             Delivery::AtMostOnce => None,
             Delivery::AtLeastOnce(id) => {
-                self.received.publish_qos1(maximum)?;
+                self.received.publish_qos1(self.receive_maximum)?;
                 Some(self.owe(AckKind::PubAck, id))
             }
-            Delivery::ExactlyOnce(id) => match self.received.publish_qos2(id, maximum)? {
+            Delivery::ExactlyOnce(id) => match self.received.publish_qos2(id, self.receive_maximum)? {
                 Arrival::New => {
                     let unacked = self.owe(AckKind::PubRec, id);
                     self.untaken.insert(id, unacked.ticket);
@@ -84,15 +83,6 @@ impl Engine {
             self.acknowledge(unacked);
         }
         Ok(())
-    }
-
-    /// What we announced; version 3 has no limit but the number of identifiers.
-    fn receive_maximum(&self) -> u16 {
-        let asked = self.options.properties.as_properties();
-        match asked.number(PropertyId::ReceiveMaximum) {
-            Some(maximum) if Speech::of(self.wire.version).properties => maximum as u16,
-            _ => u16::MAX,
-        }
     }
 
     fn owe(&mut self, kind: AckKind, id: PacketId) -> Unacked {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use martlet_client::poll::Pump;
 use martlet_client::{
     Buffer, BufferOverflow, Bytes, Client, Connected, Event, Leftover, Login, Lost, Message, Options,
-    Overflow, PropertiesBuf, PropertyId, PublishError, ReasonCode, Reconnect, RequestError, State, Subscribe,
-    SubscribeOptions, Subscription, Topic, blocking, filter, topic,
+    Overflow, PropertiesBuf, PropertyId, PublishError, ReasonCode, Reconnect, RequestError, RespondError,
+    State, Subscribe, SubscribeOptions, Subscription, Topic, blocking, filter, topic,
 };
-use martlet_codec::{Auth, ConnAck, Delivery, Packet, Properties, ReasonCodes, SubAck};
+use martlet_codec::{Auth, ConnAck, Delivery, Packet, Properties, Publish, ReasonCodes, SubAck};
 use tokio::join;
 
 use crate::bench::*;
@@ -366,6 +366,35 @@ async fn rejecting_does_not_wait() {
     assert!(client.publish(message("c", qos(1))).await.is_ok());
 }
 
+/// A request at QoS 1 for the topic "ask", whose response goes to "reply".
+async fn ask(peer: &mut Peer) {
+    let properties = props(|p| {
+        p.text(PropertyId::ResponseTopic, "reply");
+    });
+    let publish = incoming("ask", Delivery::AtLeastOnce(id(9)));
+    peer.send(&Packet::Publish(Publish {
+        properties: properties.as_properties(),
+        ..publish
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_is_answered() {
+    let fake = Fake::bind().await;
+    let (client, mut peer) = connected(fake.options(), &fake).await;
+    let mut questions = client.expect(filter!("ask"));
+    ask(&mut peer).await;
+    let question = within(questions.recv()).await.unwrap();
+    peer.expect("PUBACK 9").await;
+    drop(client.respond(&question, "42").await.unwrap());
+    peer.expect("PUBLISH reply q1 1").await;
+    publish(&mut peer, "ask", 10).await;
+    let told = within(questions.recv()).await.unwrap();
+    let nobody = client.respond(&told, "42").await;
+    assert!(matches!(nobody, Err(RespondError::NoResponseTopic)));
+}
+
 #[test]
 fn the_blocking_twin_needs_no_runtime() {
     let runtime = runtime();
@@ -379,6 +408,10 @@ fn the_blocking_twin_needs_no_runtime() {
             publish(&mut peer, "a", 7).await;
             peer.expect("PUBACK 7").await;
             peer.send(&puback(2)).await;
+            ask(&mut peer).await;
+            peer.expect("PUBACK 9").await;
+            peer.expect("PUBLISH reply q1 3").await;
+            peer.send(&puback(3)).await;
             peer.expect("DISCONNECT 00").await;
         });
     });
@@ -390,6 +423,8 @@ fn the_blocking_twin_needs_no_runtime() {
     assert!(delivery.wait_within(Duration::ZERO).is_none());
     assert_eq!(messages.next().unwrap().topic.as_str(), "a");
     assert_eq!(delivery.wait().unwrap().packet_id, Some(id(2)));
+    let question = client.expect(filter!("ask")).recv().unwrap();
+    drop(client.respond(&question, "42").unwrap());
     assert!(client.flush_within(Duration::from_secs(20)).unwrap());
     let left = client.disconnect(ReasonCode::Success, PropertiesBuf::new());
     assert_eq!(left.unwrap(), Leftover::default());
