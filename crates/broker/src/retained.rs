@@ -11,6 +11,7 @@ mod unsettled;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use martlet_codec::{Filter, Topic};
+use martlet_session::handshake::is_server_topic;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::router::tree::LevelHashing;
@@ -30,6 +31,9 @@ pub struct Retained<V> {
     bytes_max: u64,
     messages: AtomicUsize,
     bytes: AtomicUsize,
+    /// What of that is of the broker itself: it stays, as `$SYS` only ever changes.
+    exempt_messages: AtomicUsize,
+    exempt_bytes: AtomicUsize,
     weigh: fn(&V) -> usize,
     /// The highest version that was given out.
     versions: AtomicU64,
@@ -55,6 +59,8 @@ enum Origin {
     Published { may_fail: bool },
     /// It was stored before: limits that are lower now do not drop it.
     Stored,
+    /// It is of the broker itself, and neither counts to the limits nor is refused by them.
+    Broker,
 }
 
 /// A change of a topic.
@@ -84,6 +90,8 @@ impl<V: Clone> Retained<V> {
             bytes_max,
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            exempt_messages: AtomicUsize::new(0),
+            exempt_bytes: AtomicUsize::new(0),
             weigh,
             versions: AtomicU64::new(0),
         }
@@ -103,7 +111,11 @@ impl<V: Clone> Retained<V> {
             topic,
             value,
             expires_at_ms,
-            Origin::Published { may_fail },
+            if is_server_topic(topic.as_str()) {
+                Origin::Broker
+            } else {
+                Origin::Published { may_fail }
+            },
             || self.next_version(),
         )
     }
@@ -165,7 +177,7 @@ impl<V: Clone> Retained<V> {
         origin: Origin,
         version: impl FnOnce() -> u64,
     ) -> (SetOutcome, Changed) {
-        let is_new = origin != Origin::Stored;
+        let is_new = matches!(origin, Origin::Published { .. });
         let weight = (self.weigh)(&value);
         let at = stripe_of(first_level(topic));
         let mut stripe = self.stripes[at].lock();
@@ -192,6 +204,9 @@ impl<V: Clone> Retained<V> {
                 stripe.prune(node);
                 return (SetOutcome::Full, changed);
             }
+        }
+        if origin == Origin::Broker {
+            self.exempt(weight, stripe.kept(node).map(|old| (self.weigh)(&old.value)));
         }
         self.bytes.fetch_add(weight, Ordering::Relaxed);
         let may_fail = origin == Origin::Published { may_fail: true };
@@ -315,14 +330,26 @@ impl<V: Clone> Retained<V> {
         }
     }
 
+    /// A message of the broker itself takes the place of another, which was so heavy.
+    fn exempt(&self, weight: usize, old: Option<usize>) {
+        self.exempt_messages
+            .fetch_add(usize::from(old.is_none()), Ordering::Relaxed);
+        self.exempt_bytes.fetch_add(weight, Ordering::Relaxed);
+        self.exempt_bytes.fetch_sub(old.unwrap_or(0), Ordering::Relaxed);
+    }
+
     /// Whether there may be so many bytes more; shards that ask at once may all be told so.
     fn has_room(&self, more: usize) -> bool {
-        more == 0 || (self.bytes.load(Ordering::Relaxed) + more) as u64 <= self.bytes_max
+        let counted = |bytes: usize| bytes.saturating_sub(self.exempt_bytes.load(Ordering::Relaxed));
+        more == 0 || (counted(self.bytes()) + more) as u64 <= self.bytes_max
     }
 
     /// Counts one message more, if there may be one more.
     fn claim(&self) -> bool {
-        let more = |messages| (messages < self.messages_max).then_some(messages + 1);
+        let messages_max = self
+            .messages_max
+            .saturating_add(self.exempt_messages.load(Ordering::Relaxed));
+        let more = |messages| (messages < messages_max).then_some(messages + 1);
         self.messages
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use martlet_codec::{FilterBuf, PacketId, Qos, SubscribeOptions};
-use martlet_session::{Key, Loaded, Message, Now, Queued, Ticket};
+use martlet_session::{Found, Key, Loaded, Message, Now, Queued, Ticket};
 
 use crate::router::SessionRef;
 use crate::seed::Seed;
@@ -465,7 +465,7 @@ impl Store for DelayedStore {
         };
         let messages = load.keys.iter().map(|key| Loaded {
             key: *key,
-            queued: find(*key),
+            found: find(*key).map_or(Found::Nothing, Found::Message),
         });
         self.ended.push_back(StoreEvent::Page(Page {
             purpose: load.purpose,

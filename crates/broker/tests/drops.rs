@@ -12,7 +12,7 @@ use martlet_codec::{
     Address, Connect, Delivery, Extras, Filter, Packet, PacketId, Properties, PropertiesBuf, PropertyId,
     Publish, Qos, Subscribe, SubscribeOptions, SubscribeRequests, Topic, Version,
 };
-use martlet_session::{Loaded, Now};
+use martlet_session::{Found, Loaded, Now};
 use parking_lot::Mutex;
 
 /// Two shards, of which the first has no room for the other; connections are told by shard and name.
@@ -69,7 +69,10 @@ impl Store for Blind {
         true
     }
     fn load(&mut self, load: Load) {
-        let messages = load.keys.into_iter().map(|key| Loaded { key, queued: None });
+        let messages = load.keys.into_iter().map(|key| Loaded {
+            key,
+            found: Found::Unreadable,
+        });
         self.pages.push(Page {
             purpose: load.purpose,
             messages: messages.collect(),

@@ -152,14 +152,18 @@ fn hang_up(server: &Server) {
     );
 }
 
+/// A write beyond the limit of the size of a file.
+const SIGXFSZ: i32 = 25;
+
 /// The signals that would end the process without a word, caught.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// SIGUSR1 and SIGUSR2 mean nothing here. To mosquitto they say "save" and "print what you hold".
-    _ignored: [Signal; 2],
+    /// SIGUSR1 and SIGUSR2 mean nothing here. To mosquitto they say "save" and "print what you hold". SIGXFSZ would end
+    /// the process without a word; taken, a write beyond `ulimit -f` is an error as on a full disk.
+    _ignored: [Signal; 3],
 }
 
 impl Signals {
@@ -173,7 +177,13 @@ impl Signals {
         let terminate = catch(SignalKind::terminate());
         let interrupt = catch(SignalKind::interrupt());
         let hang_up = catch(SignalKind::hangup());
-        let ignored = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(catch);
+        let beyond_file_size = SignalKind::from_raw(SIGXFSZ);
+        let ignored = [
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+            beyond_file_size,
+        ]
+        .map(catch);
         drop(inside);
         Self {
             runtime,

@@ -43,7 +43,7 @@ pub struct Journal<D: Disk> {
     /// How many were begun: each has a name of its own while it is written.
     pub(crate) snapshots_begun: u64,
     pub(crate) reserve: Reserve,
-    /// The last put was refused for room, so less is enough for a segment to be worth cleaning.
+    /// A put was refused for room, and there is none for all that may come; so less is enough for a segment to be worth cleaning.
     pub(crate) pressed: bool,
 }
 
@@ -63,7 +63,8 @@ impl<D: Disk> Journal<D> {
             .check_room(group)
             .and_then(|()| self.fill_reserve())
             .and_then(|()| self.append_now(group));
-        self.pressed = matches!(appended, Err(Error::Full { .. } | Error::NoSpace { .. }));
+        // That less than what was refused has room does not say that all has: until it is asked for, cleaning goes on.
+        self.pressed |= matches!(appended, Err(Error::Full { .. } | Error::NoSpace { .. }));
         appended
     }
 

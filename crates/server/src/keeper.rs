@@ -331,7 +331,7 @@ impl Keeping {
             if self.watched_at.elapsed() >= TICK {
                 self.watched_at = Instant::now();
                 self.watch_clock();
-                if self.engine.trouble().is_some() {
+                if self.engine.seeks_room() {
                     self.engine.finds_room();
                 }
             }

@@ -25,7 +25,7 @@ pub use inflight::{Acked, Inflight, Resend};
 pub use keepalive::{KeepAlive, PingTimer};
 pub use message::{Key, Message, MessageView, Number, Offer};
 pub use output::Output;
-pub use queue::{Loaded, Queue, Queued};
+pub use queue::{Found, Loaded, Queue, Queued};
 pub use received::{AckKind, Arrival, Owed, Received, Ticket};
 pub use server::{Delivered, Effect, Link, Remains, Session, Tally, Target, Turn, Undelivered};
 

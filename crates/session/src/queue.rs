@@ -37,13 +37,25 @@ impl Queued {
     }
 }
 
-/// A stored message that was loaded, with what its record says beside it.
+/// A stored message that was to be loaded.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// What it was stored as.
     pub key: Key,
-    /// The message; none: it is not there any more, or cannot be read.
-    pub queued: Option<Queued>,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What was found of a stored message.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // nearly all are messages
+pub enum Found {
+    /// The message, with what its record says beside it.
+    Message(Queued),
+    /// Its record, which cannot be read.
+    Unreadable,
+    /// Nothing: the store has refused it, and whom that concerns was told.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -210,7 +222,7 @@ impl Queue {
         }
     }
 
-    /// A page came: the first of those that were asked for. Returns how many of them could not be read.
+    /// A page came: the first of those that were asked for. Returns how many of them cannot be read.
     pub fn loaded(&mut self, page: Vec<Loaded>) -> usize {
         self.is_loading = false;
         let mut gone = 0;
@@ -221,19 +233,19 @@ impl Queue {
         let Some(Item::Away(mut run)) = rest.pop_front() else {
             unreachable!("it is a run that was found")
         };
-        for Loaded { key, queued } in page {
+        for Loaded { key, found } in page {
             if run.front() != Some(&key) {
                 continue;
             }
             run.pop_front();
-            if let Some(queued) = queued {
+            gone += usize::from(matches!(found, Found::Unreadable));
+            if let Found::Message(queued) = found {
                 self.window_bytes += queued.message.size();
                 self.items.push_back(Item::Here(queued));
             } else {
                 // Nobody knows its size any more.
                 self.bytes -= self.bytes / self.len;
                 self.len -= 1;
-                gone += 1;
             }
         }
         if !run.is_empty() {
@@ -389,17 +401,18 @@ pub(crate) mod tests {
         );
         assert_eq!(queue.next_load(4), [], "one page at a time");
         // The store gave less than it was asked for, and one of them has gone.
-        let page = |number: u64, is_there: bool| Loaded {
+        let page = |number: u64, found| Loaded {
             key: Key::new(number, 0),
-            queued: is_there.then(|| stored(number)),
+            found,
         };
-        assert_eq!(queue.loaded(vec![page(3, true), page(4, false)]), 1);
+        let there = |number| page(number, Found::Message(stored(number)));
+        assert_eq!(queue.loaded(vec![there(3), page(4, Found::Unreadable)]), 1);
         let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number.get())).collect();
         assert_eq!(numbers, [2, 3]);
         assert_eq!(queue.next_load(4).len(), 3);
-        queue.loaded(vec![page(5, true), page(6, true), page(7, true)]);
+        assert_eq!(queue.loaded(vec![there(5), page(6, Found::Nothing), there(7)]), 0);
         let numbers: Vec<_> = std::iter::from_fn(|| queue.pop().map(|q| q.message.number.get())).collect();
-        assert_eq!(numbers, [5, 6, 7, 0]);
+        assert_eq!(numbers, [5, 7, 0]);
         assert_eq!((queue.len(), queue.bytes(), queue.window_bytes()), (0, 0, 0));
     }
 }

@@ -17,6 +17,7 @@ pub(crate) struct DiskStore {
     job: Option<SyncJob<FaultyDisk>>,
     synced: Option<martlet_journal::Synced>,
     bells: Arc<Mutex<Vec<(u16, Bell)>>>,
+    lost: u64,
 }
 
 /// What is to be done next with a sync.
@@ -54,6 +55,7 @@ impl DiskStore {
             job: None,
             synced: None,
             bells,
+            lost: 0,
         };
         Ok((store, restored))
     }
@@ -76,13 +78,19 @@ impl DiskStore {
         self.engine.serve_loads();
     }
 
-    /// Whether the last batch was refused, and may not have been if it came later.
-    pub(crate) fn has_trouble(&self) -> bool {
-        self.engine.trouble().is_some() && self.engine.failure().is_none()
+    /// Whether it is to look for room.
+    pub(crate) fn seeks_room(&self) -> bool {
+        self.engine.seeks_room()
+    }
+
+    /// How many changes that nobody waited for could not be kept since it was asked last.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        let lost = self.engine.lost();
+        lost - std::mem::replace(&mut self.lost, lost)
     }
 
     pub(crate) fn look_for_room(&mut self) {
-        if self.has_trouble() {
+        if self.seeks_room() {
             self.engine.finds_room();
         }
     }

@@ -53,6 +53,9 @@ pub struct Willed {
     pub delay_ms: u64,
 }
 
+/// The reason of changes that nobody waited for, which the store could not keep.
+pub(crate) const LOST: &str = "store_lost";
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those of the packets

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use martlet_broker::{Batch, Change, Load, Page, Store, StoreEvent};
-use martlet_session::{Key, Loaded, Now, Queued};
+use martlet_session::{Found, Key, Loaded, Now, Queued};
 use parking_lot::Mutex;
 
 /// The store of all shards.
@@ -99,7 +99,7 @@ impl Store for SlowHandle {
         let mut store = self.store.lock();
         let found = load.keys.iter().map(|key| Loaded {
             key: *key,
-            queued: store.find(*key),
+            found: store.find(*key).map_or(Found::Nothing, Found::Message),
         });
         let page = Page {
             purpose: load.purpose,

@@ -242,24 +242,23 @@ impl<D: Disk> Engine<D> {
         if let Some(ticket) = ticket {
             self.ended[usize::from(shard)].push(StoreEvent::Failed(ticket));
         }
-        if self.failure.is_some() {
-            return;
-        }
         let steps = batch.batch(packs).steps;
         let is_over = |step: &Step| matches!(step, Step::Delete(Name::Session(_)));
         let is_over = steps.iter().any(is_over);
-        if is_loose || is_over {
+        // A message for another member of a group: who waits for the rest of the batch is not told of that.
+        let is_lost = |step: &&Step| match step {
+            Step::Put { name, .. } => match name {
+                Name::Message(_) => ticket.is_none() || is_loose || is_over,
+                Name::Body(_) => false,
+                _ => ticket.is_none(),
+            },
+            Step::Delete(_) | Step::End(..) => false,
+        };
+        self.lost += steps.iter().filter(is_lost).count() as u64;
+        if self.failure.is_none() && (is_loose || is_over) {
             let deletes = steps.iter().filter(|step| matches!(step, Step::Delete(_)));
             self.left.extend(deletes);
         }
-        // A message for another member of a group: who waits for the rest of the batch is not told of that.
-        let is_lost = |step: &Step| match step {
-            Step::Put { name, .. } => {
-                ticket.is_none() || ((is_loose || is_over) && matches!(name, Name::Message(_)))
-            }
-            Step::Delete(_) | Step::End(..) => false,
-        };
-        self.lost += u64::from(steps.iter().any(is_lost));
     }
 
     /// A record could not be read.
@@ -337,6 +336,11 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Whether it is to be asked now and then whether there [is room](Self::finds_room).
+    pub fn seeks_room(&self) -> bool {
+        self.failure.is_none() && (self.trouble.is_some() || self.journal.needs_room())
+    }
+
     /// Cleans for a while, if more is dead than is worth its place; whether there is more to do.
     pub fn clean(&mut self) -> bool {
         let (bytes, live) = (self.journal.bytes(), self.journal.live_bytes());
@@ -408,7 +412,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// How many batches that nobody waited for could not be kept.
+    /// How many changes that nobody waited for could not be kept.
     pub fn lost(&self) -> u64 {
         self.lost
     }

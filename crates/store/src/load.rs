@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use martlet_broker::{Load, Page, StoreEvent};
 use martlet_journal::{Disk, Place};
-use martlet_session::{Key, Loaded, Message, Queued};
+use martlet_session::{Found, Key, Loaded, Message, Queued};
 
 use crate::engine::Engine;
 use crate::index::Map;
@@ -26,7 +26,7 @@ impl<D: Disk> Engine<D> {
         self.exchange.tell(&mut self.ended);
     }
 
-    /// Reads records that lie near each other at once. What is not there, or cannot be read, is none.
+    /// Reads records that lie near each other at once. What is not there was refused.
     fn page(&mut self, load: &Load) -> Page {
         let mut bytes = 0;
         let page_bytes = self.limits.page_bytes;
@@ -66,7 +66,12 @@ impl<D: Disk> Engine<D> {
                 links.insert(key.number(), Arc::clone(&message));
                 Some(recipient.queued(&message))
             });
-            messages.push(Loaded { key: *key, queued });
+            let found = match (place, queued) {
+                (Some(_), Some(queued)) => Found::Message(queued),
+                (Some(_), None) => Found::Unreadable,
+                (None, _) => Found::Nothing,
+            };
+            messages.push(Loaded { key: *key, found });
         }
         Page {
             purpose: load.purpose,

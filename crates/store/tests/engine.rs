@@ -7,7 +7,7 @@ use std::sync::Arc;
 use martlet_broker::{Batch, Change, Durability, Load, Purpose, Store, StoreEvent};
 use martlet_journal::disk::Faults;
 use martlet_journal::{FaultyDisk, SyncJob};
-use martlet_session::{Key, Message, Ticket};
+use martlet_session::{Found, Key, Message, Ticket};
 use martlet_store::{Engine, Exchange, Handle, Limits, Restored};
 
 use common::NOW;
@@ -158,7 +158,9 @@ fn a_body_lives_as_long_as_one_has_a_link_to_it() {
     let Some(StoreEvent::Page(page)) = rig.handle.poll() else {
         panic!("there is a page")
     };
-    let found = page.messages[0].queued.as_ref().unwrap();
+    let Found::Message(found) = &page.messages[0].found else {
+        panic!("{page:?}")
+    };
     assert_eq!(found.message.payload.len(), 500);
     rig.forget([Key::new(3, 1)].into_iter());
     assert_eq!(rig.engine.messages(), 0);
@@ -181,6 +183,16 @@ fn a_full_disk_refuses_and_takes_again_when_messages_have_left() {
     });
     assert!(kept.is_some_and(|at| at > 100), "{kept:?}");
     assert!(rig.engine.trouble().is_some() && rig.engine.failure().is_none());
+    // What was refused is nowhere, which is not as if it could not be read.
+    let purpose = Purpose::PassOn(1);
+    let keys = vec![Key::new(number, 0)];
+    rig.handle.load(Load { purpose, keys });
+    rig.engine.serve_loads();
+    let Some(StoreEvent::Page(page)) = rig.handle.poll() else {
+        panic!("there is a page")
+    };
+    assert!(matches!(page.messages[0].found, Found::Nothing), "{page:?}");
+    assert_eq!(rig.engine.unreadable().0, 0);
     rig.forget((2..number).map(|number| Key::new(number, 0)));
     rig.clean();
     assert!(rig.commit(vec![queued(number + 1, 200, &[1])]));
@@ -261,6 +273,35 @@ fn on_a_full_disk_clients_come_back_and_new_ones_do_not() {
     // What leaves does not say that there is room.
     rig.forget([Key::new(2, 0)].into_iter());
     assert!(rig.engine.trouble().is_some());
+}
+
+#[test]
+fn room_is_made_of_what_has_left_although_a_little_found_some() {
+    let disk = FaultyDisk::new(9);
+    disk.set_faults(Faults {
+        bytes_max: Some(2 << 20),
+        ..Faults::default()
+    });
+    let (mut rig, _) = open(&disk);
+    assert!(rig.commit(vec![session(1)]));
+    let mut number = 3;
+    while rig.commit(vec![queued(number, 50_000, &[1])]) {
+        number += 1;
+    }
+    rig.forget((3..number).map(|number| Key::new(number, 0)));
+    // A little fits all the time, so the last batch was not refused.
+    while rig.engine.trouble().is_some() {
+        number += 1;
+        rig.commit(vec![queued(number, 0, &[1])]);
+    }
+    let found = (0..100).any(|_| {
+        rig.clean();
+        number += 1;
+        rig.commit(vec![queued(number, 0, &[1])]);
+        rig.engine.seeks_room() && rig.engine.finds_room()
+    });
+    assert!(found && !rig.engine.seeks_room());
+    assert!(rig.commit(vec![queued(number + 1, 50_000, &[1])]));
 }
 
 #[test]

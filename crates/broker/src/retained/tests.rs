@@ -115,6 +115,20 @@ fn full_is_full() {
 }
 
 #[test]
+fn what_the_broker_says_of_itself_counts_to_no_limit() {
+    let retained = Retained::new(7, 1, 10, String::len);
+    let publish = |name: &str, bytes: usize| retained.publish(topic(name), "x".repeat(bytes), None, false).0;
+    assert_eq!(publish("$SYS/a", 6), SetOutcome::Stored);
+    assert_eq!(publish("$SYS/b", 60), SetOutcome::Stored);
+    assert_eq!(publish("$SYS/a", 3), SetOutcome::Replaced);
+    assert_eq!((retained.len(), retained.bytes()), (2, 63));
+    assert_eq!(publish("a", 11), SetOutcome::Full);
+    assert_eq!(publish("a", 10), SetOutcome::Stored);
+    assert_eq!(publish("b", 0), SetOutcome::Full);
+    assert_eq!(publish("$SYS/a", 6), SetOutcome::Replaced);
+}
+
+#[test]
 fn bytes_have_a_limit() {
     let retained = Retained::new(7, 100, 10, String::len);
     let publish = |name: &str, bytes: usize| retained.publish(topic(name), "x".repeat(bytes), None, false).0;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use martlet_codec::{PacketId, Qos};
 use martlet_session::server::granted;
-use martlet_session::{Effect, Key, Message, MessageView, Now, Offer, Remains, Ticket};
+use martlet_session::{Effect, Found, Key, Message, MessageView, Now, Offer, Remains, Ticket};
 
 use super::commit::Pending;
 use super::deliver::member_target;
@@ -465,11 +465,12 @@ impl Shard {
                     if passing.left.front() == Some(&loaded.key) {
                         passing.left.pop_front();
                     }
-                    match loaded.queued {
-                        Some(queued) if queued.shared.is_some() => {
+                    match loaded.found {
+                        Found::Message(queued) if queued.shared.is_some() => {
                             self.pass_on_one(now, passing.me, &queued, sink);
                         }
-                        _ => passing.lost += 1,
+                        Found::Message(_) | Found::Unreadable => passing.lost += 1,
+                        Found::Nothing => {}
                     }
                     // With what the other member got, or a crash would have it passed on again.
                     self.keep(Change::Done { key: loaded.key });

@@ -7,7 +7,7 @@ use super::link::Outgoing;
 use super::{Effect, Session, Turn};
 use crate::inflight::Resend;
 use crate::message::Key;
-use crate::queue::{Loaded, Queued};
+use crate::queue::{Found, Loaded, Queued};
 
 impl Session {
     /// The identifier of a message of QoS 2, or that it is released, is durable: what waited for that is sent.
@@ -64,11 +64,13 @@ impl Session {
         }
     }
 
-    /// Messages of the queue were loaded. Call `pump` after it. Returns how many of them could not be: the store keeps
+    /// Messages of the queue were loaded. Call `pump` after it. Returns how many of them cannot be read: the store keeps
     /// them, for who can read them later.
     pub fn loaded(&mut self, mut page: Vec<Loaded>) -> usize {
-        for queued in page.iter_mut().filter_map(|loaded| loaded.queued.as_mut()) {
-            queued.resent |= queued.message.number.get() <= self.resent_up_to;
+        for loaded in &mut page {
+            if let Found::Message(queued) = &mut loaded.found {
+                queued.resent |= queued.message.number.get() <= self.resent_up_to;
+            }
         }
         self.queue.loaded(page)
     }

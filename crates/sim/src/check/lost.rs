@@ -7,7 +7,7 @@ use martlet_codec::Qos;
 
 use super::Found;
 use super::view::{Epoch, Sent, UNREADABLE, View};
-use crate::history::{ClientNo, Fact, MessageNo, Said};
+use crate::history::{ClientNo, Fact, LOST, MessageNo, Said};
 
 /// Bytes of a packet that are not its payload, at most: header, topic name, properties.
 const OVERHEAD_BYTES: usize = 60;
@@ -15,6 +15,10 @@ const OVERHEAD_BYTES: usize = 60;
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
     let got: BTreeSet<(Epoch, MessageNo)> = view.receipts.iter().map(|r| (r.epoch, r.message)).collect();
     let mut drops = Drops::of(view);
+    if drops.any_unreadable() && !view.store_refused() {
+        let what = "a message is said to be unreadable, and the store could read all".to_owned();
+        found.add(None, None, what);
+    }
     for (&message, sent) in &view.sent {
         let said = view.history.message(message);
         let Some(promised_ms) = sent.promised_ms else {
@@ -105,7 +109,7 @@ impl Drops {
                 reason,
                 count,
             } = &at.fact
-                && (topic.is_some() || reason == UNREADABLE)
+                && (topic.is_some() || reason == UNREADABLE || reason == LOST)
             {
                 *drops.entry((*client, topic.clone())).or_default() += count;
             }
@@ -115,7 +119,16 @@ impl Drops {
 
     /// One of them is explained.
     fn take(&mut self, client: Option<ClientNo>, topic: &str) -> bool {
-        self.take_one(&(client, Some(topic.to_owned()))) || self.take_one(&(client, None))
+        let of_topic = (client, Some(topic.to_owned()));
+        [of_topic, (client, None), (None, None)]
+            .iter()
+            .any(|of| self.take_one(of))
+    }
+
+    fn any_unreadable(&self) -> bool {
+        self.0
+            .keys()
+            .any(|(client, topic)| client.is_some() && topic.is_none())
     }
 
     fn take_unreadable(&mut self, client: ClientNo) -> bool {

@@ -4,7 +4,7 @@ use martlet_codec::Qos;
 
 use super::Found;
 use super::view::{Conn, End, UNREADABLE, View};
-use crate::history::{Fact, MessageNo};
+use crate::history::{Fact, LOST, MessageNo};
 
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
     // Who listens is there until then.
@@ -66,7 +66,7 @@ fn was_dropped(view: &View<'_>, will: MessageNo) -> bool {
     let will_topic = &view.history.message(will).topic;
     view.history.facts.iter().any(|at| match &at.fact {
         Fact::BrokerDropped { topic, reason, .. } => {
-            topic.as_ref() == Some(will_topic) || reason == UNREADABLE
+            topic.as_ref() == Some(will_topic) || reason == UNREADABLE || reason == LOST
         }
         _ => false,
     })

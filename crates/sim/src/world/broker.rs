@@ -10,7 +10,7 @@ use martlet_store::Bell;
 use super::World;
 use crate::agenda::Task;
 use crate::engine::{DiskStore, SyncStep};
-use crate::history::{ConnNo, Fact};
+use crate::history::{ConnNo, Fact, LOST};
 use crate::pipe::{BrokerEnd, Piece};
 use crate::plan::Keeping;
 use crate::plant::Bug;
@@ -233,8 +233,9 @@ impl World {
             return;
         };
         let (has_work, bells) = (store.has_work(), store.take_bells());
+        let lost = store.take_lost();
         let is_syncing = store.sync_step() != SyncStep::None;
-        if store.has_trouble() && !self.looks_for_room {
+        if store.seeks_room() && !self.looks_for_room {
             self.looks_for_room = true;
             self.agenda
                 .add(self.now_ms + LOOKS_FOR_ROOM_MS, Task::LookForRoom);
@@ -248,6 +249,14 @@ impl World {
             self.syncs = true;
             let at_ms = self.now_ms + self.draws.below(30);
             self.agenda.add(at_ms, Task::Sync);
+        }
+        if lost > 0 {
+            self.history.note(Fact::BrokerDropped {
+                client: None,
+                topic: None,
+                reason: LOST.to_owned(),
+                count: lost,
+            });
         }
         for (shard, bell) in bells {
             let at_ms = self.now_ms + self.draws.below(4);
