@@ -269,8 +269,14 @@ fn report(folder: &Path, check: &Check) -> String {
     }
     if check.torn_bytes > 0 {
         lines.push(format!(
-            "torn end, as a crash leaves it: {} bytes; nothing is lost by it",
+            "torn end: {} bytes; a crash leaves such, which nobody was promised (what cuts files does too)",
             check.torn_bytes
+        ));
+    }
+    if check.sessionless > 0 {
+        lines.push(format!(
+            "of sessions that are not there: {}, which the next start removes; if they are many, segments are gone",
+            check.sessionless
         ));
     }
     lines.extend(check.snapshots_damaged.iter().map(|name| {

@@ -55,6 +55,9 @@ pub struct Check {
     pub senseless: Vec<Place>,
     /// Queued and retained messages whose bodies are not there.
     pub bodiless: u64,
+    /// Records that belong to sessions which are not there. The end of a session leaves some now and then, and a start
+    /// removes them; many of them say that segments are gone.
+    pub sessionless: u64,
     /// Files that are not used.
     pub unused: Vec<String>,
     /// Bytes behind the end of the log, as a crash leaves them; nobody was promised what they were.
@@ -128,6 +131,10 @@ impl<D: Disk> Offline<D> {
                 .body()
                 .is_some_and(|body| self.live.get(Name::Body(body)).is_none());
             check.bodiless += u64::from(lacks);
+            let is_alone = line
+                .session()
+                .is_some_and(|session| self.live.get(Name::Session(session)).is_none());
+            check.sessionless += u64::from(is_alone);
             match name {
                 Name::Session(_) => check.sessions += 1,
                 Name::Subscription(_) => check.subscriptions += 1,

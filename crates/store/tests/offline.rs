@@ -39,11 +39,30 @@ const LINES: &str = r#"{"kind":"format","format":1}
 "#;
 
 fn imported() -> MemoryDisk {
+    let (disk, count) = import(LINES.lines());
+    assert_eq!(count, 14);
+    disk
+}
+
+fn import<'a>(mut lines: impl Iterator<Item = &'a str>) -> (MemoryDisk, u64) {
     let disk = MemoryDisk::default();
     let mut importer = Importer::new(disk.clone(), LIMITS, 7).unwrap();
-    LINES.lines().for_each(|line| importer.take(line).unwrap());
-    assert_eq!(importer.finish().unwrap(), 14);
-    disk
+    lines
+        .by_ref()
+        .for_each(|line| importer.take(line).unwrap());
+    (disk, importer.finish().unwrap())
+}
+
+#[test]
+fn what_belongs_to_no_session_is_counted() {
+    let check = |disk| Offline::open(disk, LIMITS).unwrap().check().unwrap();
+    assert_eq!(check(imported()).sessionless, 0);
+    let without = LINES
+        .lines()
+        .filter(|line| !line.contains(r#""kind":"session","number":1"#));
+    let check = check(import(without).0);
+    assert!(check.is_whole());
+    assert_eq!((check.sessions, check.sessionless), (1, 4));
 }
 
 fn exported(disk: &MemoryDisk) -> (String, u64) {
