@@ -47,9 +47,7 @@ fn imported() -> MemoryDisk {
 fn import<'a>(mut lines: impl Iterator<Item = &'a str>) -> (MemoryDisk, u64) {
     let disk = MemoryDisk::default();
     let mut importer = Importer::new(disk.clone(), LIMITS, 7).unwrap();
-    lines
-        .by_ref()
-        .for_each(|line| importer.take(line).unwrap());
+    lines.by_ref().for_each(|line| importer.take(line).unwrap());
     (disk, importer.finish().unwrap())
 }
 

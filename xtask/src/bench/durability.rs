@@ -87,6 +87,7 @@ pub(super) fn works(pace: Pace) -> Vec<Work> {
         }
     };
     let mut works = traffic(&sizes, seconds);
+    works.extend(unstored(seconds));
     works.push(syncs(&sizes));
     works.extend(restarts(&sizes));
     works
@@ -149,6 +150,25 @@ fn traffic(sizes: &Sizes, seconds: &str) -> Vec<Work> {
         ));
     }
     works
+}
+
+/// What nobody has stored for him, where nothing is stored at all: beside the same row with `fsync`, what a store costs
+/// those who do not use it.
+fn unstored(seconds: &str) -> impl Iterator<Item = Work> {
+    let names = ["unstored-q0", "unstored-q1", "unstored-q2"];
+    names.into_iter().enumerate().map(move |(qos, name)| {
+        work(
+            name,
+            format!("pairs --pairs 50 -q {qos} {seconds}"),
+            Level::None,
+            Vec::new(),
+            vec![row_of(unstored_title(qos), "deliver", Figure::CpuUs, None)],
+        )
+    })
+}
+
+pub(super) fn unstored_title(qos: usize) -> String {
+    format!("50 pairs, QoS {qos}, w=32, none")
 }
 
 fn syncs(sizes: &Sizes) -> Work {

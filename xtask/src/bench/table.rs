@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::durability::PROMISES;
+use super::durability::{PROMISES, unstored_title};
 use super::peers::Peer;
 use super::plot::Plot;
 use super::results::{Cell, RELAY_US, Results, RowResult};
@@ -46,6 +46,7 @@ pub(super) fn markdown(results: &Results) -> String {
     }
     text.push('\n');
     text += &crossing(results);
+    text += &idle_store(results);
     text += &failures(results);
     text
 }
@@ -65,6 +66,24 @@ fn crossing(results: &Results) -> String {
     }
     format!(
         "CPU time of a message that crosses from one shard to another, against one that does not: {} (target: at most +40 %).\n\n",
+        all.join(", ")
+    )
+}
+
+/// What a message costs that nobody has stored, with a store against without one.
+fn idle_store(results: &Results) -> String {
+    let more = |qos: usize| {
+        let with = results.martlet(&format!("50 pairs, QoS {qos}, w=32"))?;
+        let without = results.martlet(&unstored_title(qos))?;
+        let percent = (with / without - 1.0) * 100.0;
+        Some(format!("{percent:+.0} % at QoS {qos}"))
+    };
+    let all: Vec<String> = (0..3).filter_map(more).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    format!(
+        "CPU time of a message that is stored for nobody, with the store (fsync) against without one (none): {} (target: at most +10 %).\n\n",
         all.join(", ")
     )
 }
