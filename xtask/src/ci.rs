@@ -1,5 +1,7 @@
 //! What CI runs, in the order in which faults are cheapest to find.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::sh::{cargo, has, step};
@@ -19,6 +21,10 @@ pub(crate) fn run() -> Result<()> {
             "-D",
             "warnings",
         ]),
+    )?;
+    step(
+        "lints with QUIC",
+        &mut with_quic(&["clippy"], &["--all-targets", "--", "-D", "warnings"]),
     )?;
     step(
         "docs",
@@ -42,6 +48,10 @@ pub(crate) fn run() -> Result<()> {
         "examples in docs",
         cargo().args(["test", "--doc", "--workspace", "--locked", "--quiet"]),
     )?;
+    step(
+        "tests with QUIC",
+        &mut with_quic(&["nextest", "run"], &["-E", "binary(quic)", "--no-tests", "fail"]),
+    )?;
     // The test runner's summary stays the last thing on the screen: a clean ledger says nothing.
     step(
         "tests",
@@ -57,6 +67,17 @@ pub(crate) fn run() -> Result<()> {
         ]),
     )?;
     tidy::ledgers(&nextest::ran()?, false)
+}
+
+/// A command for the packages that have something more with the feature `quic`.
+fn with_quic(words: &[&str], more: &[&str]) -> Command {
+    let mut cargo = cargo();
+    cargo.args(words).args(["--locked", "--features", "quic"]);
+    for package in ["martlet", "martlet-net", "martlet-client", "martlet-server"] {
+        cargo.args(["--package", package]);
+    }
+    cargo.args(more);
+    cargo
 }
 
 /// The tests of `tests/interop` whose names contain `filter`.

@@ -89,6 +89,7 @@ const BROKER: &[(&str, &str)] = &[
     ("T006", "the key is encrypted"),
     ("T007", "the certificate is not valid today"),
     ("F022", "a file that cannot be written"),
+    ("F023", "this build lacks a part"),
 ];
 
 const ENTRIES: &[Entry] = &[

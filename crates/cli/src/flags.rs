@@ -316,7 +316,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     option(Id::Port, Some('p'), Some("port"), ("PORT", "no port specified"), ALL, Connection,
         "Port to connect to (default: 1883; with TLS 8883, with WebSocket 80 or 443)"),
     option(Id::Url, Some('L'), Some("url"), ("URL", "no URL specified"), ALL, Connection,
-        "User, password, host, port and topic in one: mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC; also mqtts, ws, wss, and unix:///PATH or unix://%2FPATH/TOPIC"),
+        "User, password, host, port and topic in one: mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC; also mqtts, ws, wss, quic, and unix:///PATH or unix://%2FPATH/TOPIC"),
     option(Id::Username, Some('u'), Some("username"), ("NAME", "no username specified"), ALL, Connection,
         "User name"),
     option(Id::Password, Some('P'), Some("pw"), ("PASSWORD", "no password specified"), ALL, Connection,

@@ -463,7 +463,7 @@ impl Pump {
     }
 }
 
-const ONLY_TCP: &str = "a client that is pumped speaks plain TCP only; TLS, WebSocket, Unix sockets, proxies and SRV records need \
+const ONLY_TCP: &str = "a client that is pumped speaks plain TCP only; TLS, WebSocket, Unix sockets, proxies, SRV records and QUIC need \
                         Client::start or Client::connect, on tokio";
 
 /// Steps of one turn, at most: attempts that fail at once do not keep the caller.

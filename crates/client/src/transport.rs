@@ -16,6 +16,8 @@ pub(crate) struct Transport {
     proxy: Option<Proxy>,
     /// SRV records name the servers, and these name servers know them; an empty list: the system's.
     name_servers: Option<Vec<SocketAddr>>,
+    /// By QUIC.
+    is_quic: bool,
 }
 
 impl Options {
@@ -69,6 +71,15 @@ impl Options {
         self
     }
 
+    /// Speaks QUIC, which is always secured by TLS: by that of [`tls`](Self::tls), else with the certificates that the
+    /// system trusts. The protocol that is asked for (ALPN) is `mqtt`, whatever [`Tls`](crate::Tls) says.
+    #[cfg(all(feature = "quic", unix))]
+    #[must_use]
+    pub const fn quic(mut self) -> Self {
+        self.transport.is_quic = true;
+        self
+    }
+
     /// Whether the DNS names the servers.
     pub(crate) const fn asks_dns(&self) -> bool {
         self.transport.name_servers.is_some()
@@ -87,9 +98,11 @@ impl Options {
             tls,
             websocket,
             proxy,
-            ..
+            name_servers,
+            is_quic,
         } = &self.transport;
-        unix.is_none() && tls.is_none() && websocket.is_none() && proxy.is_none() && !self.asks_dns()
+        let is_plain = unix.is_none() && tls.is_none() && websocket.is_none();
+        is_plain && proxy.is_none() && name_servers.is_none() && !is_quic
     }
 
     /// The way to a server at `host` and `port`.
@@ -100,15 +113,21 @@ impl Options {
             websocket,
             proxy,
             name_servers,
+            is_quic,
         } = self.transport.clone();
-        let place = match (unix, name_servers) {
-            (Some(path), _) => Place::Unix(path),
+        let place = match (unix, is_quic, name_servers) {
+            (Some(path), _, _) => Place::Unix(path),
+            #[cfg(all(feature = "quic", unix))]
+            (None, true, _) => Place::Quic {
+                host: host.to_owned(),
+                port,
+            },
             #[cfg(feature = "srv")]
-            (None, Some(name_servers)) => Place::Service(martlet_net::client::Service {
+            (None, _, Some(name_servers)) => Place::Service(martlet_net::client::Service {
                 domain: host.to_owned(),
                 name_servers,
             }),
-            (None, _) => Place::Internet {
+            (None, _, _) => Place::Internet {
                 host: host.to_owned(),
                 port,
             },

@@ -12,6 +12,9 @@ pub const PORT: u16 = 1883;
 /// The port of MQTT in TLS.
 pub const PORT_TLS: u16 = 8883;
 
+/// The port (of UDP) of MQTT over QUIC, where brokers that speak it have it.
+pub const PORT_QUIC: u16 = 14_567;
+
 /// Why a string is not the URL of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -21,9 +24,12 @@ pub enum UrlError {
     NoScheme(String),
     /// A scheme that this build does not serve.
     #[error(
-        "there is no scheme '{0}' here; there are mqtt, mqtts, ws, wss, unix, and tcp and ssl for the first two"
+        "there is no scheme '{0}' here; there are mqtt, mqtts, ws, wss, quic, unix, and tcp and ssl for the first two"
     )]
     Scheme(String),
+    /// `quic`, where this build has none.
+    #[error("this build has no QUIC for '{0}': it needs the cargo feature 'quic'")]
+    NoQuic(String),
     /// There is no host name.
     #[error("'{0}' names no host")]
     NoHost(String),
@@ -48,12 +54,16 @@ impl Options {
     /// | `mqtts`, `ssl` | TLS | 8883 | not read |
     /// | `ws` | WebSocket | 80 | the path, `/mqtt` if there is none |
     /// | `wss` | WebSocket in TLS | 443 | the path, `/mqtt` if there is none |
+    /// | `quic` | QUIC, with the feature `quic` | 14567 (UDP) | not read |
     /// | `unix` | a Unix socket | none | `unix:///run/mqtt.sock`: the path is the whole |
     pub fn from_url(url: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| UrlError::NoScheme(url.to_owned()))?;
         let way = Way::of(scheme).ok_or_else(|| UrlError::Scheme(scheme.to_owned()))?;
+        if way == Way::Quic && cfg!(not(all(feature = "quic", unix))) {
+            return Err(UrlError::NoQuic(url.to_owned()));
+        }
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (login, place) = match authority.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
@@ -94,6 +104,7 @@ enum Way {
     Tls,
     WebSocket,
     SecureWebSocket,
+    Quic,
     Unix,
 }
 
@@ -104,6 +115,7 @@ impl Way {
             "mqtts" | "ssl" => Self::Tls,
             "ws" => Self::WebSocket,
             "wss" => Self::SecureWebSocket,
+            "quic" => Self::Quic,
             "unix" => Self::Unix,
             _ => return None,
         })
@@ -115,12 +127,15 @@ impl Way {
             Self::Tls => PORT_TLS,
             Self::WebSocket => 80,
             Self::SecureWebSocket => 443,
+            Self::Quic => PORT_QUIC,
         }
     }
 
     fn over(self, options: Options, path: &str) -> Options {
         let options = match self {
             Self::Tls | Self::SecureWebSocket => options.tls(ClientTls::default()),
+            #[cfg(all(feature = "quic", unix))]
+            Self::Quic => options.quic(),
             _ => options,
         };
         if !matches!(self, Self::WebSocket | Self::SecureWebSocket) {
@@ -213,6 +228,8 @@ mod tests {
             ("SSL://h:1", "h:1", None, None),
             ("ws://u@h", "h:80", Some("u"), None),
             ("wss://h/path?query", "h:443", None, None),
+            #[cfg(feature = "quic")]
+            ("quic://h", "h:14567", None, None),
             ("unix:///run/a%20b.sock", "/run/a b.sock", None, None),
         ];
         for (url, address, user, password) in cases {
@@ -241,6 +258,8 @@ mod tests {
         let cases = [
             ("localhost", UrlError::NoScheme("localhost".into())),
             ("http://h", UrlError::Scheme("http".into())),
+            #[cfg(not(feature = "quic"))]
+            ("quic://h", UrlError::NoQuic("quic://h".into())),
             ("unix://h/p", UrlError::NoPath("unix://h/p".into())),
             ("unix:///", UrlError::NoPath("unix:///".into())),
             ("mqtt://", UrlError::NoHost("mqtt://".into())),

@@ -47,6 +47,14 @@ pub enum Place {
     },
     /// At a Unix socket of this machine.
     Unix(PathBuf),
+    /// The same by QUIC, which is always secured by TLS.
+    #[cfg(all(feature = "quic", unix))]
+    Quic {
+        /// A name or an address.
+        host: String,
+        /// Its port, of UDP.
+        port: u16,
+    },
     /// Where the SRV records of a domain say.
     #[cfg(feature = "srv")]
     Service(Service),
@@ -58,6 +66,8 @@ impl Place {
         match self {
             Self::Internet { host, .. } => host,
             Self::Unix(_) => "localhost",
+            #[cfg(all(feature = "quic", unix))]
+            Self::Quic { host, .. } => host,
             #[cfg(feature = "srv")]
             Self::Service(service) => &service.domain,
         }
@@ -67,12 +77,21 @@ impl Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Internet { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Internet { host, port } => write!(f, "{host}:{port}"),
+            Self::Internet { host, port } => host_and_port(f, host, *port),
+            #[cfg(all(feature = "quic", unix))]
+            Self::Quic { host, port } => host_and_port(f, host, *port),
             Self::Unix(path) => path.display().fmt(f),
             #[cfg(feature = "srv")]
             Self::Service(service) => service.fmt(f),
         }
+    }
+}
+
+fn host_and_port(f: &mut std::fmt::Formatter<'_>, host: &str, port: u16) -> std::fmt::Result {
+    if host.contains(':') {
+        write!(f, "[{host}]:{port}")
+    } else {
+        write!(f, "{host}:{port}")
     }
 }
 

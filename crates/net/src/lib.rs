@@ -13,6 +13,8 @@ pub mod fault;
 pub mod got;
 pub mod layers;
 pub mod limits;
+#[cfg(all(feature = "quic", unix))]
+pub mod quic;
 pub mod socket;
 pub mod stream;
 pub mod tls;

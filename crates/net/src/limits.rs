@@ -41,6 +41,24 @@ pub const TLS_SERVERS_MAX: usize = 8;
 /// certificates that the system trusts no more are trusted no more here either.
 pub const TLS_KEPT_FOR: Duration = Duration::from_hours(1);
 
+/// How long a connection of QUIC may hear nothing of the other side, keep-alives included. Then it is lost.
+pub const QUIC_IDLE_MAX: Duration = Duration::from_mins(1);
+
+/// How often each side of QUIC says that it is there: less than a third of the above.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long one way of a QUIC stream may take to end when the other has. Then the connection is closed.
+pub const QUIC_LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes of a QUIC stream that are under way in each direction, or wait to be taken. Then its sender waits.
+pub const QUIC_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Connections of QUIC that came and were not looked at. One more is turned away.
+pub const QUIC_INCOMING_MAX: usize = 1_024;
+
+/// Bytes that these have sent. What is beyond is dropped; they send it again.
+pub const QUIC_INCOMING_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Servers of SRV records that are tried for one connection, the best first. More are not tried.
 pub const SRV_TARGETS_MAX: usize = 20;
 

@@ -39,6 +39,9 @@ pub(crate) struct Acceptor {
 pub(crate) enum Listening {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
+    /// Has a thread of its own.
+    #[cfg(feature = "quic")]
+    Quic(std::net::UdpSocket),
 }
 
 /// The same in the runtime of a thread.
@@ -54,6 +57,8 @@ impl Attached {
             Listening::Unix(listener) => {
                 Self::Unix(tokio::net::UnixListener::from_std(listener.try_clone()?)?)
             }
+            #[cfg(feature = "quic")]
+            Listening::Quic(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 
@@ -140,7 +145,7 @@ impl Acceptor {
     }
 
     /// At the limits nobody is accepted: clients wait in the kernel, and the log says why.
-    async fn wait_for_room(&self, fullness: &mut Fullness) {
+    pub(crate) async fn wait_for_room(&self, fullness: &mut Fullness) {
         while let Some((reason, limit)) = self.full() {
             if fullness.begins(Instant::now()) {
                 tracing::warn!(address = %self.address, reason, limit, "listener.full");
@@ -172,7 +177,7 @@ impl Acceptor {
             .then_some(("too many connections without CONNECT", self.half_open_max))
     }
 
-    fn load(&self, shard: usize) -> Load {
+    pub(crate) fn load(&self, shard: usize) -> Load {
         let counters = &self.shared.counters[shard];
         Load {
             connections: counters.sockets.get() + self.inboxes[shard].connections() as u64,
@@ -186,7 +191,7 @@ impl Acceptor {
 
 /// What the log was told of the limits: near them, room comes and goes many times a second.
 #[derive(Debug, Default)]
-struct Fullness {
+pub(crate) struct Fullness {
     last: Option<Instant>,
     is_told: bool,
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use martlet_net::tls::certificate::Description;
+use martlet_net::tls::certificate::{CertificateDer, Description};
 use martlet_net::tls::server::{self, ServerConfig};
 use martlet_net::websocket::Requirements;
 use martlet_net::{Fault, Layers};
 use parking_lot::RwLock;
 
+#[cfg(feature = "quic")]
+use crate::config::Code;
 use crate::config::{Finding, Identity, Listener, Tls};
 
 /// The layers of a listener whose clients do not begin with MQTT.
@@ -50,6 +52,13 @@ impl Entrance {
             })
         });
         let tls = tls.transpose()?;
+        #[cfg(feature = "quic")]
+        if let Some(secured) = tls.as_ref().filter(|_| listener.is_quic)
+            && let Err(why) = martlet_net::quic::check(&secured.config.read())
+        {
+            let place = listener.origin.place();
+            return Err(vec![Finding::new(Code::NotInTls, place, format!("{why}."))]);
+        }
         let web = listener.websockets.as_ref().map(|web| Requirements {
             head_bytes_max: web.head_bytes_max,
             origins: web.origins.clone(),
@@ -66,6 +75,14 @@ impl Entrance {
         server::layers(config, self.web.clone())
     }
 
+    /// The TLS of a new connection, with the files as they were last read.
+    #[cfg(feature = "quic")]
+    pub(crate) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
+        self.tls
+            .as_ref()
+            .map(|secured| Arc::clone(&secured.config.read()))
+    }
+
     /// What speaks first here, for the log.
     pub(crate) fn expects(&self) -> &'static str {
         if self.tls.is_some() { "tls" } else { "websocket" }
@@ -73,8 +90,13 @@ impl Entrance {
 
     /// Who a client is, if its certificate is to say so and does.
     pub(crate) fn identity(&self, layers: &Layers) -> Option<Box<str>> {
+        self.identity_of(layers.peer_certificates())
+    }
+
+    /// The same by what it has shown, first its own.
+    pub(crate) fn identity_of(&self, shown: &[CertificateDer<'static>]) -> Option<Box<str>> {
         let kind = self.tls.as_ref()?.tls.identity?;
-        let about = Description::of(layers.peer_certificates().first()?).ok()?;
+        let about = Description::of(shown.first()?).ok()?;
         let name = match kind {
             Identity::CommonName => about.common_name?,
             Identity::Subject => about.subject,

@@ -170,7 +170,7 @@ impl Hall {
 }
 
 /// Says why somebody did not come in.
-fn tell(fault: &Fault, peer: &Peer, entrance: &Entrance, listener: &str) {
+pub(crate) fn tell(fault: &Fault, peer: &Peer, entrance: &Entrance, listener: &str) {
     let (from, expected) = (&peer.address, entrance.expects());
     if let Some(got) = fault.got() {
         tracing::warn!(expected, got = got.key(), %from, listener, "listener.mismatch");

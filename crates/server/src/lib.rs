@@ -18,6 +18,8 @@ mod log;
 mod logins;
 mod pid_file;
 mod placement;
+#[cfg(feature = "quic")]
+mod quic;
 mod server;
 mod settings;
 mod worker;

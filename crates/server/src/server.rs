@@ -37,6 +37,8 @@ pub struct Server {
     places: Vec<Place>,
     entrances: Vec<Arc<Entrance>>,
     handshakes: Vec<JoinHandle<()>>,
+    #[cfg(feature = "quic")]
+    quic: crate::quic::Threads,
     keeper: Option<Keeper>,
     logins: Option<Logins>,
     store_folder: Option<PathBuf>,
@@ -129,6 +131,8 @@ impl Server {
             })
             .collect();
         drop(handshakes);
+        #[cfg(feature = "quic")]
+        let (acceptors, quic) = crate::quic::start(acceptors, &entrances, config.connect_timeout_ms);
         let (stop_accepting, stopped) = tokio::sync::oneshot::channel();
         let mut reception = Some((acceptors, stopped));
         let workers = (0..)
@@ -163,6 +167,8 @@ impl Server {
             places,
             entrances: entrances.into_iter().flatten().collect(),
             handshakes: handshake_threads,
+            #[cfg(feature = "quic")]
+            quic,
             keeper,
             logins,
             store_folder,
@@ -220,6 +226,8 @@ impl Server {
     /// knows that), and the threads end.
     pub fn stop(mut self) {
         drop(self.stop_accepting.take());
+        #[cfg(feature = "quic")]
+        self.quic.stop();
         self.tell_all(|| Item::Stop);
         // Wills cross between shards before clients are closed.
         std::thread::sleep(Duration::from_millis(20));
@@ -230,6 +238,8 @@ impl Server {
         }
         self.tell_all(|| Item::Exit);
         self.workers.drain(..).for_each(join);
+        #[cfg(feature = "quic")]
+        self.quic.threads().for_each(join);
         drop(self.logins.take());
         // The last acceptor went with them.
         self.handshakes.drain(..).for_each(join);
@@ -312,7 +322,7 @@ pub struct Place {
     pub name: String,
     /// The address; none: a Unix socket.
     pub address: Option<SocketAddr>,
-    /// The scheme of its URLs: `mqtt`, `mqtts`, `ws`, `wss`, `unix`.
+    /// The scheme of its URLs: `mqtt`, `mqtts`, `ws`, `wss`, `quic`, `unix`.
     pub scheme: &'static str,
 }
 
@@ -425,7 +435,7 @@ fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
         for mut address in addresses {
             // With port 0 all addresses of a listener get the same one.
             address.set_port(port);
-            match bind(address, config.tcp_nodelay) {
+            match bind(address, listener.is_quic, config.tcp_nodelay) {
                 Ok(socket) => {
                     port = socket.address.map_or(port, |address| address.port());
                     open.push((socket, rules as u16));
@@ -450,16 +460,24 @@ fn open_all(config: &Config) -> Result<Vec<(Bound, u16)>, Error> {
     Err(Error::Listen(ListenError::joined(errors)))
 }
 
-fn bind(address: SocketAddr, tcp_nodelay: bool) -> io::Result<Bound> {
+/// A port of TCP, or of UDP for QUIC.
+fn bind(address: SocketAddr, is_quic: bool, tcp_nodelay: bool) -> io::Result<Bound> {
     use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let (kind, protocol) = if is_quic {
+        (Type::DGRAM, Protocol::UDP)
+    } else {
+        (Type::STREAM, Protocol::TCP)
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Connections inherit it from the socket that accepted them.
-    socket.set_tcp_nodelay(tcp_nodelay)?;
+    if !is_quic {
+        socket.set_reuse_address(true)?;
+        // Connections inherit it from the socket that accepted them.
+        socket.set_tcp_nodelay(tcp_nodelay)?;
+    }
     socket.bind(&address.into())?;
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok(Bound {
@@ -502,7 +520,15 @@ fn listen_all(config: &Config, bound: Vec<(Bound, u16)>) -> Result<Vec<(Open, u1
             address,
             path,
         } = bound;
-        let origin = &config.listeners[usize::from(rules)].origin;
+        let listener = &config.listeners[usize::from(rules)];
+        let origin = &listener.origin;
+        #[cfg(feature = "quic")]
+        if listener.is_quic {
+            let listener = Listening::Quic(socket.into());
+            let address = name;
+            open.push((Open { listener, address }, rules));
+            continue;
+        }
         match (socket.listen(BACKLOG), address) {
             (Ok(()), address) => {
                 let listener = match address {

@@ -1,4 +1,4 @@
-//! `-L mqtt://[user[:password]@]host[:port]/topic`, also with `mqtts`, `ws`, `wss` and `unix`.
+//! `-L mqtt://[user[:password]@]host[:port]/topic`, also with `mqtts`, `ws`, `wss`, `quic` and `unix`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -14,6 +14,15 @@ pub(super) fn read(settings: &mut Settings, url: &str) -> Result<(), Wrong> {
         "mqtts://" | "ssl://" => (true, false),
         "ws://" => (false, true),
         "wss://" => (true, true),
+        "quic://" => {
+            if cfg!(not(feature = "quic")) {
+                return Err(Wrong::Tls(
+                    "this build has no QUIC: it needs the cargo feature 'quic'".to_owned(),
+                ));
+            }
+            settings.way.is_quic = true;
+            (true, false)
+        }
         "unix://" => return unix(settings, &url[scheme.len()..]),
         _ => return Err(Wrong::UrlScheme),
     };

@@ -46,6 +46,8 @@ pub(crate) struct Way {
     pub(crate) proxy: Option<Proxy>,
     /// `-S`
     pub(crate) is_srv: bool,
+    /// `-L quic://`
+    pub(crate) is_quic: bool,
     /// `--name-server`
     pub(crate) name_servers: Vec<SocketAddr>,
 }
@@ -58,6 +60,9 @@ impl Way {
 
     /// The usual port.
     pub(crate) fn port(&self) -> u16 {
+        if self.is_quic {
+            return martlet_client::url::PORT_QUIC;
+        }
         match (self.is_websocket, self.has_tls()) {
             (false, false) => crate::settings::PORT,
             (false, true) => PORT_TLS,
@@ -118,6 +123,14 @@ pub(super) fn check(settings: &mut Settings) -> Result<(), Wrong> {
             "-S finds servers of MQTT by their names: not for WebSockets and Unix sockets".to_owned(),
         ));
     }
+    if way.is_quic && (way.is_srv || way.is_websocket || way.proxy.is_some()) {
+        return Err(Wrong::Tls("quic:// goes without -S, --ws and --proxy".to_owned()));
+    }
+    if way.is_quic && way.protocol.is_some() {
+        return Err(Wrong::Tls(
+            "--tls-alpn says 'mqtt' for quic://, and nothing else".to_owned(),
+        ));
+    }
     if !way.is_srv && !way.name_servers.is_empty() {
         return Err(Wrong::Tls("--name-server needs -S".to_owned()));
     }
@@ -166,6 +179,10 @@ pub(crate) fn apply(settings: &Settings, mut options: Options) -> Result<Options
     }
     if let Some(proxy) = &way.proxy {
         options = options.proxy(proxy.clone());
+    }
+    #[cfg(feature = "quic")]
+    if way.is_quic {
+        options = options.quic();
     }
     if way.is_srv {
         options = options.srv(way.name_servers.clone());

@@ -232,6 +232,10 @@ impl Broker {
         broker
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `martlet pub`, `sub` or `rr` with this server's address behind it.
     pub(crate) fn client(&self, line: &str) -> Command {
         let mut command = martlet(line);

@@ -113,6 +113,10 @@ pub async fn dial_again(route: &Route, kept: &mut Kept) -> Result<Stream, DialEr
     if let Place::Service(service) = &route.place {
         return super::srv::dial(route, service, kept).await;
     }
+    #[cfg(all(feature = "quic", unix))]
+    if let Place::Quic { host, port } = &route.place {
+        return crate::quic::dial(route, host, *port, kept).await;
+    }
     dial_place(route, kept).await
 }
 
@@ -200,6 +204,8 @@ fn authority(place: &Place, is_secured: bool) -> String {
         }
         Place::Internet { .. } => place.to_string(),
         Place::Unix(_) => "localhost".to_owned(),
+        #[cfg(all(feature = "quic", unix))]
+        Place::Quic { .. } => place.to_string(),
         #[cfg(feature = "srv")]
         Place::Service(service) => service.domain.clone(),
     }
@@ -214,6 +220,10 @@ async fn connect(route: &Route, address: &str) -> Result<Stream, DialError> {
         }
         #[cfg(not(unix))]
         Place::Unix(_) => Err(failed(address, io::ErrorKind::Unsupported.into())),
+        #[cfg(all(feature = "quic", unix))]
+        Place::Quic { .. } => Err(DialError::Request(
+            "QUIC is not reached by a socket of TCP".to_owned(),
+        )),
         #[cfg(feature = "srv")]
         Place::Service(_) => Err(DialError::Request(
             "a domain is reached at the servers that its DNS names".to_owned(),

@@ -29,7 +29,7 @@ impl Tls {
 
 impl Kept {
     /// TLS with the files as they are now. They are read on a thread for what may take long.
-    pub(super) async fn load(&mut self, tls: &ClientTls) -> Result<LoadedTls, TlsError> {
+    pub(crate) async fn load(&mut self, tls: &ClientTls) -> Result<LoadedTls, TlsError> {
         let (tls, kept) = (tls.clone(), self.0.take());
         let read = tokio::task::spawn_blocking(move || {
             // What cannot be read here is told by who reads it for what is in it. Files that change meanwhile are
@@ -58,7 +58,7 @@ impl Kept {
     }
 
     /// TLS has failed: the next connection begins anew, with the system's certificates as they are then.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.0 = None;
     }
 }

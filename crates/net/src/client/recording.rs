@@ -24,6 +24,9 @@ pub(super) struct Recording {
     inner: Arc<dyn ServerCertVerifier>,
     checks: Checks,
     shown: Mutex<Option<Shown>>,
+    /// Why the last certificate was refused.
+    #[cfg(all(feature = "quic", unix))]
+    refused: Mutex<Option<Error>>,
 }
 
 impl Recording {
@@ -32,7 +35,18 @@ impl Recording {
             inner,
             checks,
             shown: Mutex::new(None),
+            #[cfg(all(feature = "quic", unix))]
+            refused: Mutex::new(None),
         }
+    }
+
+    /// Why the last certificate was refused; for QUIC, which tells the alert alone.
+    #[cfg(all(feature = "quic", unix))]
+    pub(super) fn refused(&self) -> Option<Error> {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn shown(&self) -> Option<Shown> {
@@ -65,13 +79,18 @@ impl ServerCertVerifier for Recording {
         let result =
             self.inner
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match result {
+        let result = match result {
             // The name is compared last: all else was good.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.checks == Checks::AllButTheName => Ok(ServerCertVerified::assertion()),
             result => result,
+        };
+        #[cfg(all(feature = "quic", unix))]
+        {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().cloned();
         }
+        result
     }
 
     fn verify_tls12_signature(

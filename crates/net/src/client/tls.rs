@@ -299,24 +299,40 @@ impl LoadedTls {
     /// # Errors
     /// The host has a name that no certificate can have.
     pub fn begin(&self, host: &str) -> Result<(ClientConnection, Witness), TlsError> {
+        let (wanted, name) = self.name(host)?;
+        // The one verifier of all connections: rustls takes a session up again only where it is the same.
+        let connection = ClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|error| TlsError::Settings(error.to_string()))?;
+        Ok((connection, self.witness(wanted)))
+    }
+
+    /// The name that the server's certificate is to have.
+    fn name<'a>(&'a self, host: &'a str) -> Result<(&'a str, ServerName<'static>), TlsError> {
         let wanted = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
             TlsError::Settings(format!("'{wanted}' is no host name that a certificate can have"))
         })?;
-        // The one verifier of all connections: rustls takes a session up again only where it is the same.
-        let connection = ClientConnection::new(Arc::clone(&self.config), name)
-            .map_err(|error| TlsError::Settings(error.to_string()))?;
-        let witness = Witness {
+        Ok((wanted, name))
+    }
+
+    fn witness(&self, wanted: &str) -> Witness {
+        Witness {
             recording: Arc::clone(&self.recording),
             wanted: wanted.to_owned(),
             trusted: self.trusted.clone(),
-        };
-        Ok((connection, witness))
+        }
+    }
+
+    /// The same for a connection of QUIC: its configuration, the name that the certificate is to have, and the witness.
+    #[cfg(all(feature = "quic", unix))]
+    pub(crate) fn quic(&self, host: &str) -> Result<(Arc<ClientConfig>, String, Witness), TlsError> {
+        let (wanted, _) = self.name(host)?;
+        Ok((Arc::clone(&self.config), wanted.to_owned(), self.witness(wanted)))
     }
 }
 
 /// What saw the server's certificate: enough to say what went wrong.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Witness {
     recording: Arc<Recording>,
     wanted: String,
@@ -324,6 +340,12 @@ pub struct Witness {
 }
 
 impl Witness {
+    /// Why this side has refused the server's certificate, if it has.
+    #[cfg(all(feature = "quic", unix))]
+    pub(crate) fn refused(&self) -> Option<Error> {
+        self.recording.refused()
+    }
+
     /// A fault with what is known of the server's certificate.
     pub fn explain(self, fault: Fault) -> TlsError {
         let Self {

@@ -9,7 +9,7 @@ use martlet_broker::Durability;
 
 use super::directive::Mode;
 use super::directives::find;
-use super::draft::{Block, Draft, Setting, Settings};
+use super::draft::{Block, Draft, Findings, Setting, Settings};
 use super::error::{Code, Errors, Finding, Place};
 use super::listener::{Bind, Family, Listener, ListenerPlace, Versions, WebSockets};
 use super::log::{Log, LogDestination, LogTypes, Timestamp};
@@ -147,7 +147,7 @@ pub(super) fn build(mut draft: Draft, overrides: &Overrides, mode: Mode) -> Resu
     findings.take_errors().map_or(Ok(config), Err)
 }
 
-fn contradictions(global: &Values<'_>, findings: &mut super::draft::Findings) {
+fn contradictions(global: &Values<'_>, findings: &mut Findings) {
     let mut report = |setting: &Setting, message: String| {
         findings.error(Finding::new(Code::Contradiction, setting.origin.place(), message));
     };
@@ -368,7 +368,12 @@ fn listeners(draft: &mut Draft, overrides: &Overrides, mode: Mode) -> Vec<Listen
         };
         let mut listener = listener(wanted, &values, &global);
         listener.tls = tls(&values, &mut draft.findings);
-        if let Some(same) = listeners.iter().find(|l| l.place.overlaps(&listener.place)) {
+        if listener.is_quic {
+            quic(&listener, &values, &mut draft.findings);
+        }
+        // A port of UDP is another one than that of TCP.
+        let is_same = |l: &&Listener| l.is_quic == listener.is_quic && l.place.overlaps(&listener.place);
+        if let Some(same) = listeners.iter().find(is_same) {
             let message = format!(
                 "this listener covers the same address and port as {}.",
                 same.origin.short()
@@ -468,6 +473,27 @@ fn port_flag(port: Option<u16>) -> Origin {
     Origin::Flag(flag)
 }
 
+/// What does not go together with QUIC.
+fn quic(listener: &Listener, values: &Values<'_>, findings: &mut Findings) {
+    let Some(setting) = values.set("protocol") else {
+        return;
+    };
+    let mut report = |code, message: &str| {
+        findings.error(Finding::new(code, setting.origin.place(), message));
+    };
+    if !cfg!(feature = "quic") {
+        let message = "this build has no QUIC: it needs the cargo feature 'quic'.";
+        return report(Code::NotBuilt, message);
+    }
+    if listener.tls.is_none() && values.set("certfile").is_none() && values.set("keyfile").is_none() {
+        let message = "QUIC is always secured by TLS: 'certfile' and 'keyfile' are not set.";
+        report(Code::TlsIncomplete, message);
+    }
+    if matches!(listener.place.bind, Bind::Unix(_)) {
+        report(Code::Contradiction, "a Unix socket does not speak QUIC.");
+    }
+}
+
 fn listener(wanted: &Wanted<'_>, values: &Values<'_>, global: &Values<'_>) -> Listener {
     let family = values.word("socket_domain").map(|word| match word {
         "ipv4" => Family::V4,
@@ -508,6 +534,7 @@ fn listener(wanted: &Wanted<'_>, values: &Values<'_>, global: &Values<'_>) -> Li
         durability: Durability::Fsync,
         tls: None,
         websockets,
+        is_quic: values.word("protocol") == Some("quic"),
     }
 }
 

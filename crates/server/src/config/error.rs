@@ -96,6 +96,8 @@ codes! {
     NoEffect "F020" "The option exists in old files and has no effect, in mosquitto too. Remove the line."
     /// A listener where no client can log in.
     NobodyMayConnect "F021" "Clients that name no user are refused at this listener, and without a password file there are no users, so it refuses everybody. `martlet passwd -c FILE USER` makes a file of users, and `password_file FILE` names it to the broker. `allow_anonymous true` lets everybody in who can reach the port: do that only in a network that you trust."
+    /// This build lacks what the line asks for.
+    NotBuilt "F023" "Parts of martlet are built only where somebody wants them: cargo build --release --features NAME, with the name that the message has."
     /// TLS needs more than is set.
     TlsIncomplete "T001" "A listener speaks TLS if `certfile` and `keyfile` are both set below it. Clients are asked for certificates with `require_certificate true`, which needs `cafile` or `capath`: who may have signed them."
     /// A cipher or version that there is none of.

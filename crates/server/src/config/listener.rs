@@ -42,6 +42,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// WebSocket; none: it speaks MQTT directly.
     pub websockets: Option<WebSockets>,
+    /// It speaks QUIC, on a port of UDP.
+    pub is_quic: bool,
 }
 
 /// What holds for the `WebSocket`s of a listener.
@@ -56,6 +58,9 @@ pub struct WebSockets {
 impl Listener {
     /// The scheme of its URLs.
     pub fn scheme(&self) -> &'static str {
+        if self.is_quic {
+            return "quic";
+        }
         match (&self.place.bind, &self.tls, &self.websockets) {
             (_, Some(_), Some(_)) => "wss",
             (_, None, Some(_)) => "ws",

@@ -524,3 +524,26 @@ fn files_that_are_none() {
     );
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// A port of UDP is another one than that of TCP.
+#[test]
+fn quic() {
+    const TLS: &str = "certfile a.pem\nkeyfile a.key\n";
+    let codes = |text: &str| codes(text, &Overrides::default());
+    let good = format!("listener 8883\n{TLS}listener 8883\nprotocol quic\n{TLS}");
+    if cfg!(not(feature = "quic")) {
+        assert_eq!(codes(&good), ["F023"]);
+        return;
+    }
+    let config = config(&format!("allow_anonymous true\n{good}"));
+    let schemes: Vec<_> = config.listeners.iter().map(Listener::scheme).collect();
+    assert_eq!(schemes, ["mqtts", "quic"]);
+    assert_eq!(codes("allow_anonymous true\nlistener 1\nprotocol quic"), ["T001"]);
+    let unix = format!("allow_anonymous true\nlistener 0 /run/x\nprotocol quic\n{TLS}");
+    assert_eq!(codes(&unix), ["F017"]);
+    let twice = format!(
+        "allow_anonymous true\n{}",
+        format!("listener 1\nprotocol quic\n{TLS}").repeat(2)
+    );
+    assert_eq!(codes(&twice), ["F009"]);
+}
