@@ -49,6 +49,8 @@ mod filters;
 mod hub;
 mod keeper;
 mod kill_points;
+#[cfg(unix)]
+mod pipe;
 mod recent;
 mod routes;
 mod shared;

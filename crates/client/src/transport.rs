@@ -60,20 +60,6 @@ impl Options {
         self.transport.unix.as_ref()
     }
 
-    /// Whether nothing stands between MQTT and TCP.
-    #[cfg(unix)]
-    pub(crate) fn is_plain_tcp(&self) -> bool {
-        matches!(
-            self.transport,
-            Transport {
-                unix: None,
-                tls: None,
-                websocket: None,
-                proxy: None
-            }
-        )
-    }
-
     /// The way to a server at `host` and `port`.
     pub(crate) fn route(&self, host: &str, port: u16) -> Route {
         let Transport {

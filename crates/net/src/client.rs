@@ -1,6 +1,7 @@
 //! The client's side: from what is wanted to an open stream.
 
 mod dial;
+mod opening;
 mod proxy;
 mod recording;
 mod tls;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 pub use self::dial::{DialError, dial};
+pub use self::opening::Opening;
 pub use self::proxy::{Proxy, ProxyError, ProxyKind, ProxyUrlError};
 pub use self::tls::{Checks, ClientTls, LoadedTls, TlsError, Witness};
 
