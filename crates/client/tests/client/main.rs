@@ -17,3 +17,5 @@ mod publish;
 mod receive;
 mod requests;
 mod store;
+#[cfg(feature = "tracing")]
+mod trace;
