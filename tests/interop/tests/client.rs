@@ -106,6 +106,7 @@ impl Server {
 }
 
 /// What a suite runs against.
+#[derive(Clone, Copy)]
 enum Kind {
     Martlet,
     Mosquitto,
