@@ -32,20 +32,6 @@ impl Socket for martlet_net::Stream {
     }
 }
 
-impl Socket for std::net::TcpStream {
-    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::Read::read(self, buffer)
-    }
-
-    fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        io::Write::write_vectored(self, slices)
-    }
-
-    fn flush(&mut self) -> io::Result<bool> {
-        Ok(true)
-    }
-}
-
 /// What a connection waits for.
 pub(crate) struct Turn {
     /// Whether to read.

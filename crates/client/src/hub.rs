@@ -19,6 +19,7 @@ use crate::message::Incoming;
 use crate::options::Options;
 use crate::policy::Acknowledge;
 use crate::streams::{Queued, Streams};
+use crate::trace::Traces;
 
 /// The engine, and what its events are handed to.
 pub(crate) struct Hub {
@@ -46,6 +47,7 @@ pub(crate) struct Hub {
     /// What became of the connection, for the watchers, since they were told last.
     pub(crate) news: Option<State>,
     pub(crate) listeners: Listeners,
+    pub(crate) traces: Traces,
 }
 
 /// Who listens to what happens. The room for [`limits::EVENTS_MAX`] events is several times what a client takes otherwise, so
@@ -96,6 +98,7 @@ impl Hub {
             has_ended: false,
             news: None,
             listeners: Listeners::Nobody,
+            traces: Traces::default(),
         }
     }
 
@@ -112,6 +115,9 @@ impl Hub {
                 engine::Event::Message { message, unacked } => self.message(now_ms, message, unacked),
                 engine::Event::Published { token, end } => {
                     self.has_ended = true;
+                    if let Err(error) = &end {
+                        self.traces.undelivered(token, error);
+                    }
                     self.kept.ended(token, &end);
                     answer(self.deliveries.remove(&token), end);
                 }
@@ -235,7 +241,8 @@ impl Hub {
         });
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&mut self, event: Event) {
+        self.traces.happened(&event);
         if let Listeners::Some(events) = &self.listeners {
             // An error says that nobody listens any more.
             let _ = events.send(event);

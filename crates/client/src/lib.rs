@@ -5,6 +5,9 @@
 //! [`Subscription`] is a stream of its own with a bounded buffer of its own. [`blocking`] has the same for
 //! programs without a runtime, and [`poll`] for programs that move the bytes themselves.
 //!
+//! What happens to connections, and messages that could not be delivered, is told to `tracing`, with the client identifier and
+//! without payloads and passwords; the feature `tracing`, which is on by default, has that.
+//!
 //! Below them stands [`engine::Engine`], which knows all the rules and no socket, clock, thread or
 //! randomness; the drivers only move bytes.
 //!
@@ -49,9 +52,12 @@ mod filters;
 mod hub;
 mod keeper;
 mod kill_points;
+#[cfg(unix)]
+mod pipe;
 mod recent;
 mod routes;
 mod shared;
+mod trace;
 
 pub use api::{Client, Events, States};
 pub use auth::Login;

@@ -20,7 +20,9 @@ use crate::store::{Store, StoreSlot};
 /// Which versions of MQTT a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
-    /// 5.0, and 3.1.1 where the server knows no better.
+    /// 5.0, and 3.1.1 where the server knows no better: where it refuses the version, or closes without a word before it has
+    /// agreed to anything. Such a close says little, so with a [store](Options::store) that has messages with properties, which
+    /// 3.1.1 cannot send, the client stays with 5.0 until the server refuses it.
     #[default]
     Auto,
     /// 5.0, then 3.1.1, then 3.1 where the server knows no better.

@@ -21,7 +21,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
@@ -29,10 +29,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use martlet_net::client::DialError;
+use martlet_net::StdSocket;
+use martlet_net::client::{DialError, Opening, Place, Route};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{SockAddr, Socket};
 
 use crate::api::Client;
 use crate::carry::{Standing, discard, login, look, read, unreachable, write};
@@ -42,6 +43,7 @@ use crate::error::{ConnectError, Lost};
 use crate::keeper;
 use crate::limits;
 use crate::options::{Options, OptionsError};
+use crate::pipe::{self, Handshake, Pipe, Step};
 use crate::shared::Shared;
 use crate::store::Store;
 
@@ -62,15 +64,20 @@ enum Link {
         login: Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>,
     },
     Dialing(Dialing),
+    /// It is there, and its layers have not agreed with the server.
+    Opening {
+        server: usize,
+        handshake: Handshake,
+    },
     Up {
-        stream: TcpStream,
+        pipe: Pipe,
         /// Whether something waits to be written.
         is_blocked: bool,
         reads: bool,
     },
     /// Our DISCONNECT has left: what comes is read until the server closes.
     Leaving {
-        stream: TcpStream,
+        pipe: Pipe,
         by: Instant,
     },
 }
@@ -79,7 +86,9 @@ enum Link {
 struct Dialing {
     server: usize,
     socket: Socket,
-    others: VecDeque<SocketAddr>,
+    others: VecDeque<SockAddr>,
+    /// What goes over it, if it is not MQTT itself.
+    opening: Option<Box<Opening>>,
 }
 
 /// Wakes a thread that waits in `poll`.
@@ -185,7 +194,8 @@ impl Pump {
         match &self.link {
             Link::None | Link::Login { .. } => None,
             Link::Dialing(dialing) => Some(dialing.socket.as_fd()),
-            Link::Up { stream, .. } | Link::Leaving { stream, .. } => Some(stream.as_fd()),
+            Link::Opening { handshake, .. } => Some(handshake.as_fd()),
+            Link::Up { pipe, .. } | Link::Leaving { pipe, .. } => Some(pipe.as_fd()),
         }
     }
 
@@ -194,21 +204,32 @@ impl Pump {
         match &self.link {
             Link::None | Link::Login { .. } | Link::Dialing(_) => false,
             Link::Up { reads, .. } => *reads,
-            Link::Leaving { .. } => true,
+            Link::Opening { .. } | Link::Leaving { .. } => true,
         }
     }
 
     /// Whether to turn when the socket can be written. Commands may make it so: turn after them.
     pub fn wants_write(&self) -> bool {
         match &self.link {
-            Link::None | Link::Login { .. } | Link::Leaving { .. } => false,
+            Link::None | Link::Login { .. } => false,
             Link::Dialing(_) => true,
-            Link::Up { is_blocked, .. } => *is_blocked || !self.shared.lock().engine.output().is_empty(),
+            Link::Opening { handshake, .. } => handshake.wants_write(),
+            Link::Leaving { pipe, .. } => pipe.has_unsent(),
+            Link::Up { is_blocked, pipe, .. } => {
+                *is_blocked || pipe.has_unsent() || !self.shared.lock().engine.output().is_empty()
+            }
         }
     }
 
-    /// When to turn at the latest, whatever the socket does.
+    /// When to turn at the latest, whatever the socket does: at once, if what it has had waits behind TLS to be read.
     pub fn deadline(&self) -> Option<Instant> {
+        if let Link::Up {
+            pipe, reads: true, ..
+        } = &self.link
+            && pipe.has_received()
+        {
+            return Some(Instant::now());
+        }
         let at = self
             .shared
             .lock()
@@ -230,7 +251,14 @@ impl Pump {
             .deadline()
             .map(|at| at.saturating_duration_since(Instant::now()));
         // A deadline has a resolution of milliseconds: rather a little too late than twice.
-        let until_deadline = until_deadline.map(|time| time + Duration::from_millis(1));
+        let later = |time: Duration| {
+            if time.is_zero() {
+                time
+            } else {
+                time + Duration::from_millis(1)
+            }
+        };
+        let until_deadline = until_deadline.map(later);
         let mut time = until_deadline.map_or(wait_max, |time| time.min(wait_max));
         let waker = Waker::from(Arc::clone(&self.bell));
         let mut command = pin!(self.shared.wake.notified());
@@ -294,8 +322,9 @@ impl Pump {
             Link::None => self.begin(),
             Link::Login { server, login } => self.login(server, login),
             Link::Dialing(dialing) => self.dialing(dialing),
-            Link::Up { stream, reads, .. } => self.carry(stream, reads),
-            Link::Leaving { stream, by } => self.leave(stream, by),
+            Link::Opening { server, handshake } => self.open(server, handshake),
+            Link::Up { pipe, reads, .. } => self.carry(pipe, reads),
+            Link::Leaving { pipe, by } => self.leave(pipe, by),
         }
     }
 
@@ -338,47 +367,50 @@ impl Pump {
         }
     }
 
-    /// The addresses of the host, of which the first is tried.
+    /// The addresses of the server, of which the first is tried.
     fn look_up(&mut self, server: usize) -> bool {
-        if !self.shared.options.is_plain_tcp() {
-            let error = DialError::Request(ONLY_TCP.to_owned());
-            unreachable(&self.shared, ConnectError::Transport(Box::new(error)));
-            return true;
-        }
         let (host, port) = self.shared.options.server(server);
-        let not_found = |source| ConnectError::HostNotFound {
-            host: host.to_owned(),
-            source,
-        };
-        let found = (host, port).to_socket_addrs();
-        let first = found.map(Iterator::collect::<VecDeque<_>>).and_then(|mut found| {
-            let first = found.pop_front().ok_or(io::ErrorKind::NotFound)?;
-            Ok((first, found))
-        });
-        match first {
-            Ok((first, others)) => self.dial(server, first, others),
-            Err(source) => unreachable(&self.shared, not_found(source)),
+        let route = self.shared.options.route(host, port);
+        match prepare(&route) {
+            Ok((mut addresses, opening)) => match addresses.pop_front() {
+                Some(first) => self.dial(server, &first, addresses, opening),
+                None => unreachable(&self.shared, not_found(host, io::ErrorKind::NotFound.into())),
+            },
+            Err(error) => unreachable(&self.shared, error),
         }
         true
     }
 
-    fn dial(&mut self, server: usize, address: SocketAddr, others: VecDeque<SocketAddr>) {
-        match dial(&self.shared.options, server, address) {
+    fn dial(
+        &mut self,
+        server: usize,
+        address: &SockAddr,
+        others: VecDeque<SockAddr>,
+        opening: Option<Box<Opening>>,
+    ) {
+        match pipe::dial(&self.shared.options, server, address) {
             Ok(socket) => {
                 self.link = Link::Dialing(Dialing {
                     server,
                     socket,
                     others,
+                    opening,
                 });
             }
-            Err(error) => self.not_reached(server, others, error),
+            Err(error) => self.not_reached(server, others, opening, error),
         }
     }
 
     /// Tries the next address, if there is one.
-    fn not_reached(&mut self, server: usize, mut others: VecDeque<SocketAddr>, error: ConnectError) {
+    fn not_reached(
+        &mut self,
+        server: usize,
+        mut others: VecDeque<SockAddr>,
+        opening: Option<Box<Opening>>,
+        error: ConnectError,
+    ) {
         match others.pop_front() {
-            Some(next) => self.dial(server, next, others),
+            Some(next) => self.dial(server, &next, others, opening),
             None => unreachable(&self.shared, error),
         }
     }
@@ -387,75 +419,98 @@ impl Pump {
         if !self.shared.lock().engine.is_dialing() {
             return true;
         }
-        let Dialing {
-            server,
-            socket,
-            others,
-        } = dialing;
-        match is_connected(&socket) {
+        match pipe::is_connected(&dialing.socket) {
             Ok(false) => {
-                self.link = Link::Dialing(Dialing {
-                    server,
-                    socket,
-                    others,
-                });
+                self.link = Link::Dialing(dialing);
                 return false;
             }
             Ok(true) => {
-                // An option of the system's; without it the connection works too.
-                let _ = socket.set_tcp_nodelay(self.shared.options.no_delay);
-                if self.shared.with(|hub, now_ms| hub.engine.connect(now_ms)) {
-                    self.link = Link::Up {
-                        stream: socket.into(),
-                        is_blocked: false,
-                        reads: true,
-                    };
+                let socket = standard(dialing.socket, self.shared.options.no_delay);
+                match dialing.opening {
+                    None => self.connected(Pipe::plain(socket)),
+                    Some(opening) => {
+                        let handshake = Handshake::new(socket, opening);
+                        let server = dialing.server;
+                        self.link = Link::Opening { server, handshake };
+                    }
                 }
             }
             Err(source) => {
+                let Dialing {
+                    server,
+                    others,
+                    opening,
+                    ..
+                } = dialing;
                 let error = failed(&self.shared.options, server, source);
-                self.not_reached(server, others, error);
+                self.not_reached(server, others, opening, error);
             }
         }
         true
     }
 
-    fn carry(&mut self, mut stream: TcpStream, reads: bool) -> bool {
+    /// Goes on with the handshakes below MQTT.
+    fn open(&mut self, server: usize, handshake: Handshake) -> bool {
+        if !self.shared.lock().engine.is_dialing() {
+            return true;
+        }
+        match handshake.step() {
+            Step::Waits(handshake) => {
+                self.link = Link::Opening { server, handshake };
+                return false;
+            }
+            Step::Open(pipe) => self.connected(pipe),
+            Step::Failed(error) => unreachable(&self.shared, error),
+        }
+        true
+    }
+
+    fn connected(&mut self, pipe: Pipe) {
+        if self.shared.with(|hub, now_ms| hub.engine.connect(now_ms)) {
+            self.link = Link::Up {
+                pipe,
+                is_blocked: false,
+                reads: true,
+            };
+        }
+    }
+
+    fn carry(&mut self, mut pipe: Pipe, reads: bool) -> bool {
         let shared = &self.shared;
         if reads {
-            read(shared, &mut stream);
+            read(shared, &mut pipe);
         }
         shared.answer_challenges();
-        let is_blocked = write(shared, &mut stream);
+        let is_blocked = write(shared, &mut pipe);
         match look(shared) {
             Standing::Open(turn) => {
+                // It was not read, or not to its end, and is to be now.
+                let goes_on = turn.reads && (!reads || pipe.has_received());
                 self.link = Link::Up {
-                    stream,
+                    pipe,
                     is_blocked,
                     reads: turn.reads,
                 };
-                // It was not read, and is to be now.
-                turn.reads && !reads
+                goes_on
             }
             Standing::Left => {
-                // An error says that the connection is gone already.
-                let _ = stream.shutdown(std::net::Shutdown::Write);
                 let by = Instant::now() + limits::CLOSE_TIMEOUT;
-                self.link = Link::Leaving { stream, by };
+                self.link = Link::Leaving { pipe, by };
                 true
             }
             // The last bytes may still leave, if that goes at once.
             Standing::Over => {
-                let _ = write(shared, &mut stream);
+                let _ = write(shared, &mut pipe);
+                let _ = pipe.leave();
                 true
             }
         }
     }
 
-    fn leave(&mut self, mut stream: TcpStream, by: Instant) -> bool {
+    fn leave(&mut self, mut pipe: Pipe, by: Instant) -> bool {
         // An error or a server that does not close: there is nothing more to be done.
-        if Instant::now() < by && matches!(discard(&mut stream), Ok(false)) {
-            self.link = Link::Leaving { stream, by };
+        if Instant::now() < by && pipe.leave().is_ok() && matches!(discard(&mut pipe), Ok(false)) {
+            self.link = Link::Leaving { pipe, by };
             return false;
         }
         self.shared.with(|hub, _| hub.engine.close(&Lost::ByUs));
@@ -463,42 +518,61 @@ impl Pump {
     }
 }
 
-const ONLY_TCP: &str = "a client that is pumped speaks plain TCP only; TLS, WebSocket, Unix sockets, proxies, SRV records and QUIC need \
-                        Client::start or Client::connect, on tokio";
+/// The addresses of a server, and what goes over a connection to it.
+type Prepared = (VecDeque<SockAddr>, Option<Box<Opening>>);
+
+/// Looks a server up. What is wrong with TLS is told before anybody is connected to.
+fn prepare(route: &Route) -> Result<Prepared, ConnectError> {
+    let transport = |error| ConnectError::Transport(Box::new(error));
+    if route.proxy.is_some() {
+        return Err(transport(DialError::Request(NO_PROXY.to_owned())));
+    }
+    let opening = Opening::new(route).map_err(transport)?.map(Box::new);
+    let addresses = match &route.place {
+        Place::Unix(path) => {
+            let address = SockAddr::unix(path).map_err(|source| ConnectError::Io {
+                address: route.place.to_string(),
+                source,
+            })?;
+            VecDeque::from([address])
+        }
+        Place::Internet { host, port } => {
+            let found = (host.as_str(), *port).to_socket_addrs();
+            let found = found.map_err(|source| not_found(host, source))?;
+            found.map(SockAddr::from).collect()
+        }
+        #[cfg(feature = "quic")]
+        Place::Quic { .. } => return Err(transport(DialError::Request(NO_QUIC.to_owned()))),
+        #[cfg(feature = "srv")]
+        Place::Service(_) => return Err(transport(DialError::Request(NO_SRV.to_owned()))),
+    };
+    Ok((addresses, opening))
+}
+
+fn not_found(host: &str, source: io::Error) -> ConnectError {
+    let host = host.to_owned();
+    ConnectError::HostNotFound { host, source }
+}
+
+fn standard(socket: Socket, no_delay: bool) -> StdSocket {
+    let is_local = socket.local_addr().is_ok_and(|address| address.is_unix());
+    if is_local {
+        return StdSocket::Unix(socket.into());
+    }
+    // An option of the system's; without it the connection works too.
+    let _ = socket.set_tcp_nodelay(no_delay);
+    StdSocket::Tcp(socket.into())
+}
+
+const NO_PROXY: &str = "a client that is pumped asks no proxy for its connection; that needs Client::start or Client::connect, \
+                        on tokio";
+
+#[cfg(feature = "quic")]
+const NO_QUIC: &str =
+    "a client that is pumped speaks no QUIC; that needs Client::start or Client::connect, on tokio";
+#[cfg(feature = "srv")]
+const NO_SRV: &str =
+    "a client that is pumped asks for no SRV records; that needs Client::start or Client::connect, on tokio";
 
 /// Steps of one turn, at most: attempts that fail at once do not keep the caller.
 const STEPS_MAX: usize = 16;
-
-/// A socket that is being connected.
-fn dial(options: &Options, server: usize, address: SocketAddr) -> Result<Socket, ConnectError> {
-    let failed = |source| failed(options, server, source);
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
-    if let Some(bind) = options.bind_address {
-        let local = SocketAddr::new(bind, 0);
-        let bound = socket.bind(&local.into());
-        bound.map_err(|source| ConnectError::Bind { bind, source })?;
-    }
-    match socket.connect(&address.into()) {
-        Ok(()) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => Ok(socket),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// Whether the connection is made, `false` while it is being made.
-fn is_connected(socket: &Socket) -> io::Result<bool> {
-    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
-    let none = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    if poll(&mut fds, Some(&none))? == 0 {
-        return Ok(false);
-    }
-    match socket.take_error()? {
-        Some(error) => Err(error),
-        None => Ok(true),
-    }
-}

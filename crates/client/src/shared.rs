@@ -107,6 +107,11 @@ impl Shared {
         if std::mem::take(&mut hub.has_ended) {
             self.ended.notify_waiters();
         }
+        if let Some(traces) = hub.traces.take() {
+            let client_id = hub.engine.client_id().to_owned();
+            drop(hub);
+            traces.tell(&client_id);
+        }
         result
     }
 
@@ -120,6 +125,7 @@ impl Shared {
             if matches!(*self.state.borrow(), State::Closed(_)) {
                 return;
             }
+            hub.traces.closed(cause);
             self.state.send_replace(State::Closed(cause.clone()));
             hub.listeners = Listeners::Over;
             hub.streams.wake_all();
@@ -141,6 +147,7 @@ impl Shared {
             let task = hub.engine.task(now_ms);
             if let Task::Dial { server } = task {
                 hub.server = server;
+                hub.traces.connecting(|| self.options.address_of(server));
                 hub.news = Some(State::Connecting);
             }
             task

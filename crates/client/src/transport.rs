@@ -90,21 +90,6 @@ impl Options {
         self.transport.unix.as_ref()
     }
 
-    /// Whether nothing stands between MQTT and TCP.
-    #[cfg(unix)]
-    pub(crate) fn is_plain_tcp(&self) -> bool {
-        let Transport {
-            unix,
-            tls,
-            websocket,
-            proxy,
-            name_servers,
-            is_quic,
-        } = &self.transport;
-        let is_plain = unix.is_none() && tls.is_none() && websocket.is_none();
-        is_plain && proxy.is_none() && name_servers.is_none() && !is_quic
-    }
-
     /// The way to a server at `host` and `port`.
     pub(crate) fn route(&self, host: &str, port: u16) -> Route {
         let Transport {

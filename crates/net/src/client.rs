@@ -2,6 +2,7 @@
 
 mod dial;
 mod kept;
+mod opening;
 mod proxy;
 mod recording;
 #[cfg(feature = "srv")]
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 pub use self::dial::{DialError, dial, dial_again, dial_waiting};
 pub use self::kept::Kept;
+pub use self::opening::Opening;
 pub use self::proxy::{Proxy, ProxyError, ProxyKind, ProxyUrlError};
 #[cfg(feature = "srv")]
 pub use self::srv::{Service, SrvError};

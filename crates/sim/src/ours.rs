@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use martlet_broker::{ConnId, Input};
 use martlet_client::engine::{Engine, Event, Task as Asked};
-use martlet_client::{Lost, Message, Qos, TopicBuf};
+use martlet_client::{DeliveryError, Lost, Message, PropertiesBuf, Qos, Rejected, TopicBuf};
 
 use self::ledger::Ledger;
 use self::plan::Plan;
@@ -364,7 +364,12 @@ impl World {
                         self.ledger.accepted(message);
                     }
                 }
-                Event::Published { token, end: Err(_) } => {
+                Event::Published { token, end: Err(why) } => {
+                    if matches!(why, DeliveryError::Rejected(Rejected::NeedsVersion5 { .. })) {
+                        // Nobody refuses a version here, and connections are cut.
+                        self.ledger
+                            .fault(&format!("{token:?} was accepted, and then given up: {why}"));
+                    }
                     if let Some(message) = self.clients[no].tokens.get(&token) {
                         self.ledger.given_up(*message);
                     }
@@ -413,6 +418,15 @@ impl World {
         let mut message = Message::new(topic, number.to_string()).qos(qos);
         if self.draws.one_in(self.plan.expires_one_in) {
             message = message.time_to_live(std::time::Duration::from_secs(1 + self.draws.below(5)));
+        }
+        // Nothing is promised of those of QoS 0.
+        if qos != Qos::AtMostOnce
+            && self.clients[no].speaks_properties()
+            && self.draws.one_in(self.plan.properties_one_in)
+        {
+            let mut properties = PropertiesBuf::new();
+            properties.user_property("number", &number.to_string());
+            message = message.properties(properties);
         }
         let now_ms = self.now_ms;
         let command = self.draws.below(20);

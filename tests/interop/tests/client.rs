@@ -6,11 +6,14 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use martlet_client::poll::Pump;
+use martlet_client::tls::Source;
 use martlet_client::{
     Buffer, BufferOverflow, Client, Event, FilterBuf, Leftover, Lost, Message, Options, PropertiesBuf,
     Protocol, Qos, ReasonCode, Reconnect, RequestError, ResponseError, State, Subscribe, Subscription, Topic,
     Unsubscribe, Version, filter, topic,
 };
+use martlet_client::{Tls, WebSocket};
+use martlet_interop::transport::{self, Transport};
 use martlet_interop::{Broker, free_port};
 
 /// Bounds every wait.
@@ -80,12 +83,62 @@ fn pumped<T>(pumps: &mut [Pump], future: impl Future<Output = T>) -> T {
     panic!("it does not come");
 }
 
-fn options(broker: &Broker) -> Options {
-    Options::new("127.0.0.1", broker.port())
+/// A broker, and the way to it.
+struct Server {
+    broker: Broker,
+    /// None: plain TCP.
+    over: Option<Transport>,
 }
 
-fn v5(broker: &Broker, client_id: &str) -> Options {
-    options(broker).protocol(Protocol::V5).client_id(client_id)
+impl Server {
+    fn start(name: &str, kind: Kind) -> Self {
+        let broker = match kind {
+            Kind::Martlet => Broker::start(name),
+            Kind::Mosquitto => Broker::start_mosquitto(name),
+            Kind::Over(transport) => Broker::start_over(name, transport, ""),
+        };
+        let over = match kind {
+            Kind::Martlet | Kind::Mosquitto => None,
+            Kind::Over(transport) => Some(transport),
+        };
+        Self { broker, over }
+    }
+}
+
+/// What a suite runs against.
+#[derive(Clone, Copy)]
+enum Kind {
+    Martlet,
+    Mosquitto,
+    /// Martlet, reached another way.
+    Over(Transport),
+}
+
+fn options(server: &Server) -> Options {
+    let broker = &server.broker;
+    let file = |name: &str| Source::File(broker.folder().join(name));
+    let tls = Tls {
+        authorities: Some(file("ca.pem")),
+        ..Tls::default()
+    };
+    let mutual = Tls {
+        identity: Some((file("client.pem"), file("client.key"))),
+        ..tls.clone()
+    };
+    let plain = Options::new("127.0.0.1", broker.port());
+    let other = Options::new("localhost", broker.other_port());
+    match server.over {
+        None => plain,
+        Some(Transport::Tls) => other.tls(tls),
+        Some(Transport::Mutual) => other.tls(mutual),
+        Some(Transport::Ws) => other.websocket(WebSocket::default()),
+        Some(Transport::Wss) => other.tls(tls).websocket(WebSocket::default()),
+        Some(Transport::Unix) => plain.unix(transport::socket(broker.folder())),
+    }
+}
+
+fn v5(server: &Server, client_id: &str) -> Options {
+    options(server).protocol(Protocol::V5).client_id(client_id)
 }
 
 async fn subscribe(client: &Client, filter: FilterBuf, qos: Qos) -> Subscription {
@@ -115,13 +168,13 @@ fn message(topic: Topic<'_>, payload: impl std::fmt::Display, qos: Qos) -> Messa
     Message::new(topic, format!("{payload}")).qos(qos)
 }
 
-fn each_qos_there_and_back(runner: &mut Runner, broker: &Broker) {
+fn each_qos_there_and_back(runner: &mut Runner, server: &Server) {
     for (protocol, version) in [
         (Protocol::V3_1, Version::V3_1),
         (Protocol::V3_1_1, Version::V3_1_1),
         (Protocol::Auto, Version::V5),
     ] {
-        let client = runner.start(options(broker).protocol(protocol));
+        let client = runner.start(options(server).protocol(protocol));
         runner.run(async {
             assert_eq!(client.connected().await.unwrap().version, version);
             let mut messages = subscribe(&client, filter!("q/+").into(), Qos::ExactlyOnce).await;
@@ -139,8 +192,8 @@ fn each_qos_there_and_back(runner: &mut Runner, broker: &Broker) {
     }
 }
 
-fn commands_may_come_before_the_connection(runner: &mut Runner, broker: &Broker) {
-    let client = runner.start(v5(broker, "early"));
+fn commands_may_come_before_the_connection(runner: &mut Runner, server: &Server) {
+    let client = runner.start(v5(server, "early"));
     assert_eq!(client.state(), State::Connecting);
     let first = client.try_publish(message(topic!("e"), "first", Qos::AtLeastOnce));
     runner.run(async {
@@ -152,18 +205,18 @@ fn commands_may_come_before_the_connection(runner: &mut Runner, broker: &Broker)
     });
 }
 
-fn pain_5_a_resumed_session_has_its_messages(runner: &mut Runner, broker: &Broker) {
-    let keeps = |broker: &Broker| {
-        v5(broker, "sleeper")
+fn pain_5_a_resumed_session_has_its_messages(runner: &mut Runner, server: &Server) {
+    let keeps = |server: &Server| {
+        v5(server, "sleeper")
             .clean_start(false)
             .session_expiry(Duration::from_mins(5))
     };
-    let sleeper = runner.start(keeps(broker));
+    let sleeper = runner.start(keeps(server));
     runner.run(async {
         drop(subscribe(&sleeper, filter!("s/#").into(), Qos::ExactlyOnce).await);
         disconnect(&sleeper).await;
     });
-    let publisher = runner.start(v5(broker, "publisher"));
+    let publisher = runner.start(v5(server, "publisher"));
     runner.run(async {
         for n in 0..30 {
             let qos = QOS[1 + n % 2];
@@ -171,7 +224,7 @@ fn pain_5_a_resumed_session_has_its_messages(runner: &mut Runner, broker: &Broke
         }
         publisher.flush().await.unwrap();
     });
-    let again = runner.start(keeps(broker));
+    let again = runner.start(keeps(server));
     runner.run(async {
         assert!(again.connected().await.unwrap().session_present);
         // Though the stream is made late, nothing was missed.
@@ -188,10 +241,10 @@ fn pain_5_a_resumed_session_has_its_messages(runner: &mut Runner, broker: &Broke
     });
 }
 
-fn pain_1_a_task_that_publishes_and_reads_does_not_deadlock(runner: &mut Runner, broker: &Broker) {
+fn pain_1_a_task_that_publishes_and_reads_does_not_deadlock(runner: &mut Runner, server: &Server) {
     const COUNT: usize = 2_000;
     // Version 3 has no receive maximum: what bounds the inbox is that the socket is not read.
-    let both = v5(broker, "both").protocol(Protocol::V3_1_1);
+    let both = v5(server, "both").protocol(Protocol::V3_1_1);
     let client = runner.start(both.outbox(10, 1 << 20).inbox(50, 1 << 20));
     runner.run(async {
         let mut messages = subscribe(&client, filter!("b").into(), Qos::AtLeastOnce).await;
@@ -211,8 +264,8 @@ fn pain_1_a_task_that_publishes_and_reads_does_not_deadlock(runner: &mut Runner,
     });
 }
 
-fn each_stream_has_its_own_messages(runner: &mut Runner, broker: &Broker) {
-    let client = runner.start(v5(broker, "streams"));
+fn each_stream_has_its_own_messages(runner: &mut Runner, server: &Server) {
+    let client = runner.start(v5(server, "streams"));
     runner.run(async {
         let mut one = subscribe(&client, filter!("m/1").into(), Qos::AtLeastOnce).await;
         let mut two = subscribe(&client, filter!("m/2").into(), Qos::AtLeastOnce).await;
@@ -253,8 +306,8 @@ fn each_stream_has_its_own_messages(runner: &mut Runner, broker: &Broker) {
     });
 }
 
-fn pain_13_an_offer_that_is_not_accepted_comes_again(runner: &mut Runner, broker: &Broker) {
-    let options = v5(broker, "offers").receive_maximum(NonZeroU16::new(2).unwrap());
+fn pain_13_an_offer_that_is_not_accepted_comes_again(runner: &mut Runner, server: &Server) {
+    let options = v5(server, "offers").receive_maximum(NonZeroU16::new(2).unwrap());
     let client = runner.start(options);
     runner.run(async {
         let mut messages = subscribe(&client, filter!("o").into(), Qos::AtLeastOnce).await;
@@ -288,9 +341,9 @@ fn pain_13_an_offer_that_is_not_accepted_comes_again(runner: &mut Runner, broker
     });
 }
 
-fn a_request_gets_its_response(runner: &mut Runner, broker: &Broker) {
-    let asks = runner.start(v5(broker, "asks"));
-    let answers = runner.start(v5(broker, "answers"));
+fn a_request_gets_its_response(runner: &mut Runner, server: &Server) {
+    let asks = runner.start(v5(server, "asks"));
+    let answers = runner.start(v5(server, "answers"));
     runner.run(async {
         let silent = message(topic!("nobody"), "?", Qos::AtLeastOnce);
         let error = asks
@@ -323,8 +376,8 @@ fn a_request_gets_its_response(runner: &mut Runner, broker: &Broker) {
     });
 }
 
-fn aliases_that_the_client_chooses(runner: &mut Runner, broker: &Broker) {
-    let client = runner.start(v5(broker, "aliases").topic_aliases(3));
+fn aliases_that_the_client_chooses(runner: &mut Runner, server: &Server) {
+    let client = runner.start(v5(server, "aliases").topic_aliases(3));
     runner.run(async {
         let mut messages = subscribe(&client, filter!("a/#").into(), Qos::AtLeastOnce).await;
         let mut expected = Vec::new();
@@ -344,12 +397,13 @@ fn aliases_that_the_client_chooses(runner: &mut Runner, broker: &Broker) {
     });
 }
 
-fn pain_16_where_nobody_listens_it_tries_again_and_says_why(runner: &mut Runner, broker: &Broker) {
+fn pain_16_where_nobody_listens_it_tries_again_and_says_why(runner: &mut Runner, server: &Server) {
     let reconnect = Reconnect::fixed(Duration::from_millis(10));
     let nowhere = Options::new("127.0.0.1", free_port()).reconnect(reconnect);
     let client = runner.start(nowhere);
     let mut events = client.events();
-    let over = runner.start(Options::new("127.0.0.1", free_port()).or_server("127.0.0.1", broker.port()));
+    let over =
+        runner.start(Options::new("127.0.0.1", free_port()).or_server("127.0.0.1", server.broker.port()));
     runner.run(async {
         for _ in 0..3 {
             let Some(Event::RetryFailed { error, .. }) = events.recv().await else {
@@ -373,12 +427,12 @@ async fn disconnect_now(client: &Client) -> Leftover {
     gone.await.unwrap()
 }
 
-fn pain_17_keep_alive_goes_on_while_nobody_takes_messages(runner: &mut Runner, broker: &Broker) {
-    let options = v5(broker, "slow")
+fn pain_17_keep_alive_goes_on_while_nobody_takes_messages(runner: &mut Runner, server: &Server) {
+    let options = v5(server, "slow")
         .keep_alive(Duration::from_secs(1))
         .inbox(1, 1 << 20);
     let client = runner.start(options);
-    let other = runner.start(v5(broker, "other"));
+    let other = runner.start(v5(server, "other"));
     runner.run(async {
         let mut messages = subscribe(&client, filter!("k").into(), Qos::AtLeastOnce).await;
         for n in 0..5 {
@@ -400,10 +454,10 @@ fn pain_17_keep_alive_goes_on_while_nobody_takes_messages(runner: &mut Runner, b
     });
 }
 
-fn a_closed_client_says_so_to_everybody(runner: &mut Runner, broker: &Broker) {
-    let client = runner.start(v5(broker, "twice"));
+fn a_closed_client_says_so_to_everybody(runner: &mut Runner, server: &Server) {
+    let client = runner.start(v5(server, "twice"));
     runner.run(client.connected()).unwrap();
-    let second = runner.start(v5(broker, "twice"));
+    let second = runner.start(v5(server, "twice"));
     runner.run(async {
         // Taken over by the other. (mosquitto 2.0 says nothing and closes.)
         let cause = client.closed().await;
@@ -426,21 +480,23 @@ macro_rules! cases {
     };
     (@driver $module:ident $driver:ident $($case:ident)*) => {
         mod $module {
-            mod martlet {
-                $(#[test]
-                fn $case() {
-                    let broker = super::super::Broker::start(concat!(stringify!($module), "-", stringify!($case)));
-                    super::super::$case(&mut super::super::Runner::new(super::super::Driver::$driver), &broker);
-                })*
-            }
-            mod mosquitto {
-                $(#[test]
-                fn $case() {
-                    let broker =
-                        super::super::Broker::start_mosquitto(concat!(stringify!($module), "-", stringify!($case)));
-                    super::super::$case(&mut super::super::Runner::new(super::super::Driver::$driver), &broker);
-                })*
-            }
+            cases! { @server martlet $driver Kind::Martlet, $($case)* }
+            cases! { @server mosquitto $driver Kind::Mosquitto, $($case)* }
+            cases! { @server tls $driver Kind::Over(Transport::Tls), $($case)* }
+            cases! { @server mutual $driver Kind::Over(Transport::Mutual), $($case)* }
+            cases! { @server ws $driver Kind::Over(Transport::Ws), $($case)* }
+            cases! { @server wss $driver Kind::Over(Transport::Wss), $($case)* }
+            cases! { @server unix $driver Kind::Over(Transport::Unix), $($case)* }
+        }
+    };
+    (@server $module:ident $driver:ident $kind:expr, $($case:ident)*) => {
+        mod $module {
+            use super::super::*;
+            $(#[test]
+            fn $case() {
+                let name = concat!(stringify!($module), "-", stringify!($driver), "-", stringify!($case));
+                super::super::$case(&mut Runner::new(Driver::$driver), &Server::start(name, $kind));
+            })*
         }
     };
 }

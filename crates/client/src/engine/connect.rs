@@ -63,6 +63,10 @@ impl Engine {
         }
         self.phase = Phase::Connecting;
         self.reading = true;
+        if self.agreed.is_none() && self.was_cut && self.holds_properties() {
+            // They have come to the store since it fell back.
+            self.wire.version = self.options.protocol.first();
+        }
         self.wire.reset();
         self.not_left();
         let version = self.wire.version;
@@ -201,7 +205,7 @@ impl Engine {
             properties: connack.properties.to_buf(),
         };
         let not_spoken = connack.reason == ReasonCode::UnsupportedProtocolVersion;
-        let retry_with = self.fall_back(not_spoken);
+        let retry_with = if not_spoken { self.fall_back() } else { None };
         let retry_at_ms = self.next_attempt(retry_with.is_some(), refusal.may_pass());
         self.phase = Phase::Offline;
         self.connect_by_ms = None;
@@ -221,6 +225,7 @@ impl Engine {
     pub(super) fn first_version(&mut self) {
         if self.agreed.is_none() {
             self.wire.version = self.options.protocol.first();
+            self.was_cut = false;
         }
     }
 
@@ -230,17 +235,38 @@ impl Engine {
         self.options.password = login.password;
     }
 
-    /// The version to try next when the server may not speak this one. Once a connection was up its
-    /// version stays.
-    pub(super) fn fall_back(&mut self, not_spoken: bool) -> Option<Version> {
-        if !not_spoken || self.agreed.is_some() || self.phase != Phase::Connecting {
+    /// The version to try next after the server has refused this one. Once a connection was up its version stays.
+    pub(super) fn fall_back(&mut self) -> Option<Version> {
+        if self.agreed.is_some() || self.phase != Phase::Connecting {
             return None;
         }
         let version = self.options.protocol.fallback(self.wire.version)?;
+        self.was_cut = false;
         self.wire.version = version;
         if self.client_id.is_empty() && !Speech::of(version).assigned_client_id {
             self.client_id = made_up_client_id(self.seed);
         }
         Some(version)
+    }
+
+    /// The same after the server has closed without a word, as some do that do not speak this version, and as any does that is
+    /// stopped. What the store has promised to deliver is not given up for that guess.
+    pub(super) fn fall_back_as_cut(&mut self) -> Option<Version> {
+        if self.holds_properties() {
+            return None;
+        }
+        let version = self.fall_back()?;
+        self.was_cut = true;
+        Some(version)
+    }
+
+    /// Whether the store has messages to send that version 3 cannot say.
+    fn holds_properties(&self) -> bool {
+        let waiting = self.outbox.iter().filter(|pending| pending.packet_id.is_some());
+        let sent = self.inflight.iter().filter_map(|(_, pending)| pending);
+        self.has_store()
+            && waiting
+                .chain(sent)
+                .any(|pending| !pending.message.properties.as_properties().is_empty())
     }
 }

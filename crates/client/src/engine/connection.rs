@@ -119,7 +119,10 @@ impl Engine {
     /// This connection is over, or there was none. What belongs to it goes; what belongs to the session
     /// stays, as the policy says.
     pub(super) fn ended(&mut self, cause: Lost) {
-        let retry_with = self.fall_back(cause == Lost::Closed);
+        let retry_with = match cause {
+            Lost::Closed => self.fall_back_as_cut(),
+            _ => None,
+        };
         let retry_at_ms = self.next_attempt(retry_with.is_some(), cause.may_pass());
         self.phase = Phase::Offline;
         self.connect_by_ms = None;

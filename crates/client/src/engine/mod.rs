@@ -75,6 +75,8 @@ pub struct Engine {
     /// The expiry that the last CONNECT or CONNACK named.
     session_expiry_s: u32,
     attempts: Attempts,
+    /// Whether the version fell back because the server closed without a word.
+    was_cut: bool,
     /// By when CONNACK must have come.
     connect_by_ms: Option<u64>,
     authentication: Authentication,
@@ -147,6 +149,7 @@ impl Engine {
         }
         Self {
             attempts: Attempts::new(options.reconnect, options.servers(), seed),
+            was_cut: false,
             connect_by_ms: None,
             authentication: Authentication::default(),
             aliases_chosen: AliasesOut::default(),

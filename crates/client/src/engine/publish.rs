@@ -125,6 +125,10 @@ impl Engine {
             self.wire.fits(self.publish_bytes(&message))?;
         } else if self.refuses_offline() {
             return Err(Rejected::Offline.into());
+        } else if self.agreed.is_some() || self.phase == Phase::Connecting {
+            // The next connection speaks what this one does.
+            let has_properties = !message.properties.as_properties().is_empty();
+            self.needs_version_5(has_properties, "properties of a message")?;
         }
         let bytes = size(&message);
         if self.options.outbox.overflow == Overflow::DropOldest {

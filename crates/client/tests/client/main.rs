@@ -18,3 +18,5 @@ mod receive;
 mod requests;
 mod store;
 mod tls;
+#[cfg(feature = "tracing")]
+mod trace;

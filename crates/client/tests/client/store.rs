@@ -7,8 +7,8 @@ use martlet_client::engine::{Contents, Event, StoreBatch, StoreOp};
 use martlet_client::policy::Policy;
 use martlet_client::store::{Durability, FileStore, MemoryStore, Store, StoreError};
 use martlet_client::{
-    Client, DeliveryError, Lost, Message, Options, OptionsError, PropertiesBuf, PublishError, ReasonCode,
-    Reconnect, Stage, Token, blocking,
+    Client, DeliveryError, Lost, Message, Options, OptionsError, PropertiesBuf, Protocol, PublishError,
+    ReasonCode, Reconnect, Rejected, Stage, Token, Version, blocking,
 };
 use martlet_codec::Delivery;
 use tokio::join;
@@ -256,6 +256,77 @@ fn a_policy_that_fails_them_takes_them_out_of_the_store() {
     kept.keep();
     let left: Vec<_> = kept.contents.messages.values().map(|m| m.stage).collect();
     assert_eq!(left, [Stage::Sent], "the one that waited is sent");
+}
+
+/// A message of QoS 1 with a property.
+fn with_property(topic: &str) -> Message {
+    message(topic, qos(1)).properties(props(|p| {
+        p.user_property("k", "v");
+    }))
+}
+
+/// The version that is tried after the server has closed without a word.
+fn after_a_cut(kept: &mut Kept) -> Option<Version> {
+    kept.bench.engine.connect(0);
+    kept.bench.sent();
+    kept.bench.lose();
+    match kept.bench.event() {
+        Event::Lost { retry_with, .. } => retry_with,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_cut_is_no_reason_to_give_up_properties_that_are_kept() {
+    let auto = || stored(options(Protocol::Auto));
+    // Of an earlier run, waiting or sent; released, nothing of it is said again.
+    let mut kept = Kept::new(auto());
+    let token = kept.bench.publish(with_property("a")).unwrap();
+    kept.keep();
+    for is_sent in [false, true] {
+        if is_sent {
+            kept.contents.apply(&StoreOp::Sent(token));
+        }
+        let mut next = Kept::restart(auto(), kept.contents.clone(), WALL_MS);
+        for _ in 0..3 {
+            assert_eq!(after_a_cut(&mut next), None);
+        }
+        next.bench.engine.connect(0);
+        next.bench.sent();
+        // A refusal is no guess: then the message is told to be undeliverable.
+        next.bench.engine.input(0, &[0x20, 2, 0, 1]);
+        let Event::Refused { retry_with, .. } = next.bench.event() else {
+            panic!()
+        };
+        assert_eq!(retry_with, Some(Version::V3_1_1));
+        next.connect(false);
+        next.keep();
+        assert_eq!(next.ends(), [(token, false)]);
+    }
+    kept.contents.apply(&StoreOp::Ended(token));
+    let mut none = Kept::restart(auto(), kept.contents, WALL_MS);
+    assert_eq!(after_a_cut(&mut none), Some(Version::V3_1_1));
+}
+
+#[test]
+fn properties_that_come_after_a_fall_back_are_kept_too() {
+    let mut kept = Kept::new(stored(options(Protocol::Auto)));
+    assert_eq!(after_a_cut(&mut kept), Some(Version::V3_1_1));
+    kept.bench.publish(with_property("a")).unwrap();
+    kept.keep();
+    assert_eq!(
+        kept.bench.reconnect(false, &PropertiesBuf::new()).0[0],
+        "CONNECT 5.0 \"c\""
+    );
+    // While 3.1.1 is tried they are not accepted.
+    let mut kept = Kept::new(stored(options(Protocol::Auto)));
+    after_a_cut(&mut kept);
+    kept.bench.engine.connect(0);
+    let refused = kept.bench.publish(with_property("a"));
+    assert!(matches!(
+        refused,
+        Err(PublishError::Rejected(Rejected::NeedsVersion5 { .. }))
+    ));
 }
 
 #[test]

@@ -195,7 +195,7 @@ async fn begin(
 }
 
 /// What stands in `Host`: the port only if it is not the usual one.
-fn authority(place: &Place, is_secured: bool) -> String {
+pub(super) fn authority(place: &Place, is_secured: bool) -> String {
     match place {
         Place::Internet { port, .. } if *port == if is_secured { 443 } else { 80 } => {
             let whole = place.to_string();

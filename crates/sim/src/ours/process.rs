@@ -57,6 +57,11 @@ impl ClientProcess {
         }
     }
 
+    /// Whether its messages may have properties.
+    pub(super) fn speaks_properties(&self) -> bool {
+        self.version == Version::V5
+    }
+
     /// The number of the run that is under way.
     pub(super) fn run(&self) -> Option<u64> {
         self.engine.as_ref().map(|_| self.contents.run)
