@@ -14,6 +14,7 @@ pub mod transport;
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,8 +76,8 @@ pub struct Broker {
     port: u16,
     /// The port of its other listener, if it has one on a port.
     other_port: u16,
-    /// The port that opens after the first one.
-    late_port: Option<u16>,
+    /// By what it is reached at its other listener, if that opens after the first one.
+    late: Option<Transport>,
     folder: PathBuf,
 }
 
@@ -163,8 +164,8 @@ impl Broker {
             let mut broker = Self::run_in(folder, port, command);
             broker.other_port = other_port;
             // mosquitto opens one after the other, Martlet all before it accepts anybody.
-            if server == Server::Mosquitto && transport != Transport::Unix {
-                broker.late_port = Some(other_port);
+            if server == Server::Mosquitto {
+                broker.late = Some(transport);
             }
             if broker.accepts() {
                 return broker;
@@ -208,7 +209,7 @@ impl Broker {
             command,
             port,
             other_port: 0,
-            late_port: None,
+            late: None,
             folder,
         }
     }
@@ -262,7 +263,12 @@ impl Broker {
     /// Whether all its listeners are there.
     fn is_open(&self) -> bool {
         let is_there = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
-        is_there(self.port) && self.late_port.is_none_or(is_there)
+        is_there(self.port)
+            && match self.late {
+                None => true,
+                Some(Transport::Unix) => UnixStream::connect(transport::socket(&self.folder)).is_ok(),
+                Some(_) => is_there(self.other_port),
+            }
     }
 }
 
