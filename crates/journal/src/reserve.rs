@@ -46,8 +46,7 @@ impl<D: Disk> Journal<D> {
     /// Whether there is room again: the reserve is whole, and the disk takes a little more, and so does the limit of the
     /// whole. For who was refused, and asks now and then.
     pub fn finds_room(&mut self) -> bool {
-        let has_room =
-            self.bytes().saturating_add(RESERVE_STEP_BYTES.into()) <= self.limits.journal_bytes_max;
+        let has_room = self.bytes().saturating_add(RESERVE_STEP_BYTES) <= self.limits.journal_bytes_max;
         let found = has_room && self.fill_reserve().is_ok() && self.takes_more();
         self.pressed = !found;
         found

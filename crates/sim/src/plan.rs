@@ -193,7 +193,7 @@ const SHORT_MS: u64 = 2_000;
 const SHORT_MESSAGES: u32 = 5;
 
 /// What [`Plan::tire`] draws is drawn apart, so that it changes nothing else of a plan.
-const TIRED: u64 = 0x5eed_0f_7e57;
+const TIRED: u64 = 0x005e_ed0f_7e57;
 
 /// How long a session that is soon over outlives its connection, in seconds.
 pub(crate) const SHORT_EXPIRY_S: u32 = 2;

@@ -78,6 +78,7 @@ impl Writer {
             ticket,
             durability: Durability::Fsync,
             changes,
+            is_loose: false,
         };
         self.handle.submit(NOW, batch);
         self.handle.flush();

@@ -128,7 +128,7 @@ fn options(server: &Server) -> Options {
     let plain = Options::new("127.0.0.1", broker.port());
     let other = Options::new("localhost", broker.other_port());
     match server.over {
-        None => plain,
+        None | Some(Transport::Tcp) => plain,
         Some(Transport::Tls) => other.tls(tls),
         Some(Transport::Mutual) => other.tls(mutual),
         Some(Transport::Ws) => other.websocket(WebSocket::default()),
