@@ -37,6 +37,8 @@ pub(crate) enum What {
     Client,
     /// What TLS costs the broker, beside mosquitto
     Tls,
+    /// Of all rows those about what outlives the broker, and what that costs the others
+    Store,
 }
 
 /// Works whose results stand in one table.
@@ -46,6 +48,8 @@ pub(crate) enum Suite {
     Plain,
     /// TLS.
     Tls,
+    /// The rows of `Plain` about the store.
+    Store,
 }
 
 impl Suite {
@@ -54,6 +58,7 @@ impl Suite {
         match self {
             Self::Plain => "",
             Self::Tls => "-tls",
+            Self::Store => "-store",
         }
     }
 
@@ -61,12 +66,16 @@ impl Suite {
         match self {
             Self::Plain => rows::works(pace),
             Self::Tls => tls::works(pace),
+            Self::Store => rows::works(pace)
+                .into_iter()
+                .filter(Work::is_about_store)
+                .collect(),
         }
     }
 
     fn markdown(self, results: &Results) -> String {
         match self {
-            Self::Plain => table::markdown(results),
+            Self::Plain | Self::Store => table::markdown(results),
             Self::Tls => tls::markdown(results),
         }
     }
@@ -85,8 +94,9 @@ pub(crate) struct Asked {
 pub(crate) fn run(asked: &Asked) -> Result<()> {
     let suite = asked.suite;
     if asked.draw {
-        draw(Suite::Plain)?;
-        return draw(Suite::Tls);
+        return [Suite::Plain, Suite::Tls, Suite::Store]
+            .into_iter()
+            .try_for_each(draw);
     }
     step(
         "release build",
@@ -96,7 +106,7 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
     let bench = Bench {
         cores: Cores::pick()?,
         peers: match suite {
-            Suite::Plain => Peers::find(&target)?,
+            Suite::Plain | Suite::Store => Peers::find(&target)?,
             Suite::Tls => Peers::find_with_tls(&target)?,
         },
         target,
@@ -167,7 +177,11 @@ fn draw(suite: Suite) -> Result<()> {
         .filter(|path| path.extension().is_some_and(|end| end == "json"))
         .filter(|path| {
             let name = path.to_string_lossy();
-            name.contains(Suite::Tls.end()) == (suite == Suite::Tls)
+            let is_of = |other: Suite| name.contains(other.end());
+            match suite {
+                Suite::Plain => !is_of(Suite::Tls) && !is_of(Suite::Store),
+                other => is_of(other),
+            }
         })
         .collect();
     names.sort_by_key(|path| {
@@ -190,6 +204,7 @@ fn draw(suite: Suite) -> Result<()> {
             table::write_into_docs("bench", &table::section(&results, &plots), &path)
         }
         Suite::Tls => table::write_into_docs("bench tls", &tls::markdown(&results), &path),
+        Suite::Store => table::write_into_docs("bench store", &table::markdown(&results), &path),
     }
 }
 

@@ -118,6 +118,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
             draw,
         } => bench::run(&bench::Asked {
             suite: match what {
+                Some(bench::What::Store) => bench::Suite::Store,
                 Some(_) => bench::Suite::Tls,
                 None => bench::Suite::Plain,
             },

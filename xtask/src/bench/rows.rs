@@ -21,6 +21,14 @@ pub(super) struct Work {
     pub(super) rows: Vec<Row>,
 }
 
+impl Work {
+    /// Whether its rows say what outlives the broker, or what that costs the others.
+    pub(super) fn is_about_store(&self) -> bool {
+        let is_about = |row: &Row| row.family == Family::Durability;
+        self.rows.iter().any(is_about) || self.name.starts_with("pairs-q")
+    }
+}
+
 /// A row: a figure of a phase.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Row {
