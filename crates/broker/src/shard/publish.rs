@@ -315,6 +315,9 @@ impl Shard {
             Delivery::AtLeastOnce(_) => false,
             Delivery::ExactlyOnce(_) => slot.session.number != 0,
         };
+        if self.durability_of(from.conn) == Durability::None {
+            return false; // nothing is promised there
+        }
         let is_retained = publish.retain && !publish.payload.is_empty();
         is_identifier_kept || is_retained || self.has_stored(view, route, Some(slot.me))
     }
