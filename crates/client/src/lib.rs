@@ -55,6 +55,7 @@ mod shared;
 pub use api::{Client, Events, States};
 pub use auth::Login;
 pub use delivery::Delivery;
+pub use dial::dial;
 pub use engine::{Leftover, Stage, Stats, Token};
 pub use error::{
     ConnectError, DeliveryError, Lost, PublishError, Refusal, Rejected, RequestError, ResponseError,
