@@ -1,0 +1,76 @@
+//! `martlet lua`: runs a script of a LuatOS module.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use martlet_luatos::{ScriptError, Settings};
+
+use crate::console;
+
+/// What `martlet lua` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LuaArgs {
+    /// The script
+    #[arg(value_name = "SCRIPT", value_hint = clap::ValueHint::FilePath)]
+    script: PathBuf,
+    /// Arguments of the script
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+    /// Another folder in which `require` looks (may be repeated; first the script's own)
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    path: Vec<PathBuf>,
+    /// Print each packet as a line
+    #[arg(long)]
+    trace: bool,
+    /// End the script after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    time_limit: Option<Duration>,
+    /// The IMEI of the module that the script believes to run on
+    #[arg(long, value_name = "IMEI")]
+    imei: Option<String>,
+    /// What another stand-in of the module's hardware says, such as mobile.csq=20 (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "a number of seconds is wanted, such as 10 or 0.5".to_owned())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or("NAME=VALUE is wanted, such as mobile.csq=20")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Runs the script: 0 if it comes to its end, 1 if it fails.
+pub(crate) fn run(args: &LuaArgs) -> ExitCode {
+    let mut values: BTreeMap<String, String> = args.set.iter().cloned().collect();
+    if let Some(imei) = &args.imei {
+        values.insert("mobile.imei".to_owned(), imei.clone());
+    }
+    let settings = Settings {
+        path: args.path.clone(),
+        args: args.args.clone(),
+        trace: args.trace,
+        time_limit: args.time_limit,
+        values,
+        ..Settings::default()
+    };
+    match martlet_luatos::run(&args.script, settings) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = match error {
+                ScriptError::Read { .. } | ScriptError::Start(_) => "L001",
+                ScriptError::Syntax(_) => "L002",
+                _ => "L003",
+            };
+            console::error(code, &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}

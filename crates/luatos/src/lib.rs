@@ -1,0 +1,42 @@
+//! The Lua runtime of LuatOS modules on a PC: scripts that run on a module run here, unchanged, against any broker.
+//!
+//! [`run`] runs a script in a Lua of its own, [`install`] puts the libraries into a Lua that is there already. The
+//! `mqtt` library stands on the engine of `martlet-client`; this crate moves its bytes and turns its events into
+//! calls. One thread does it all: [`machine::Machine`] waits for timers and sockets while the script waits in
+//! `rtos.receive`, so nothing is ever called inside of a call. It is no MQTT implementation, and no emulator of a chip.
+
+mod api;
+mod clock;
+mod debug;
+mod log;
+mod machine;
+mod mqtt;
+mod program;
+mod rtos;
+mod settings;
+mod timers;
+
+pub mod limits;
+
+pub use program::{End, ScriptError, run};
+pub use settings::Settings;
+
+use std::rc::Rc;
+
+use mlua::Lua;
+
+use crate::machine::Machine;
+
+/// Puts the libraries of LuatOS into a Lua, as globals and for `require`.
+///
+/// # Errors
+/// The system gives no socket to wait with, or Lua no memory.
+pub fn install(lua: &Lua, settings: Settings) -> mlua::Result<()> {
+    let machine = Rc::new(Machine::new(settings)?);
+    lua.set_app_data(Rc::clone(&machine));
+    debug::install(lua, &machine)?;
+    log::install(lua, &machine)?;
+    rtos::install(lua, &machine)?;
+    mqtt::install(lua, &machine)?;
+    api::preload(lua, "sys", include_str!("lua/sys.lua"))
+}
