@@ -1,11 +1,12 @@
 //! `martlet lua`: runs a script of a LuatOS module.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use martlet_luatos::{ScriptError, Settings};
+use martlet_luatos::{Missing, ScriptError, Settings};
 
 use crate::console;
 
@@ -27,6 +28,12 @@ pub(crate) struct LuaArgs {
     /// End the script after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
+    /// Let timers jump instead of waiting; clients reach a broker of this process only, and the time limit jumps too
+    #[arg(long)]
+    virtual_time: bool,
+    /// Compile only, and list what the script uses of LuatOS that is not here
+    #[arg(long)]
+    check: bool,
     /// The IMEI of the module that the script believes to run on
     #[arg(long, value_name = "IMEI")]
     imei: Option<String>,
@@ -57,20 +64,54 @@ pub(crate) fn run(args: &LuaArgs) -> ExitCode {
         path: args.path.clone(),
         args: args.args.clone(),
         trace: args.trace,
-        time_limit: args.time_limit,
+        time_limit: args.time_limit.map(|limit| (limit, time_is_over as fn() -> i32)),
+        virtual_time: args.virtual_time,
         values,
         ..Settings::default()
     };
+    if args.check {
+        return check(&args.script, settings);
+    }
     match martlet_luatos::run(&args.script, settings) {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = match error {
-                ScriptError::Read { .. } | ScriptError::Start(_) => "L001",
-                ScriptError::Syntax(_) => "L002",
-                _ => "L003",
-            };
-            console::error(code, &error.to_string());
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+/// Lists what is missing, a line each: 1 if there is something.
+fn check(script: &Path, settings: Settings) -> ExitCode {
+    let missing = match martlet_luatos::check(script, settings) {
+        Ok(missing) => missing,
+        Err(error) => return failed(&error),
+    };
+    let mut text = String::new();
+    for Missing { file, line, name } in &missing {
+        text += &format!("{}:{line}: {name} is not there\n", file.display());
+    }
+    // Whoever does not read it any more knows enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn failed(error: &ScriptError) -> ExitCode {
+    let code = match error {
+        ScriptError::Read { .. } | ScriptError::Start(_) => "L001",
+        ScriptError::Syntax(_) => "L002",
+        _ => "L003",
+    };
+    console::error(code, &error.to_string());
+    ExitCode::FAILURE
+}
+
+/// The exit status.
+fn time_is_over() -> i32 {
+    console::error(
+        "L004",
+        "the script has not ended within the time of --time-limit.",
+    );
+    124
 }

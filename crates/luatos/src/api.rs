@@ -101,13 +101,6 @@ impl Args<'_> {
         self.integer(n)
     }
 
-    pub(crate) fn table(&self, n: usize) -> Result<Table, Fault> {
-        match self.value(n) {
-            Value::Table(table) => Ok(table),
-            _ => Err(self.expected(n, "table")),
-        }
-    }
-
     pub(crate) fn function(&self, n: usize) -> Result<Function, Fault> {
         match self.value(n) {
             Value::Function(function) => Ok(function),
@@ -136,6 +129,7 @@ impl Args<'_> {
 }
 
 /// Nothing at all, which is not nil.
+#[allow(clippy::unnecessary_wraps)] // functions return it
 pub(crate) fn nothing() -> Returned {
     Ok(MultiValue::new())
 }

@@ -35,12 +35,12 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
         let table = lua.create_table()?;
         let found = lua.inspect_stack(level, |info| {
             let source = info.source();
-            table.set("source", source.source.map(|text| text.into_owned()))?;
-            table.set("short_src", source.short_src.map(|text| text.into_owned()))?;
+            table.set("source", source.source.map(std::borrow::Cow::into_owned))?;
+            table.set("short_src", source.short_src.map(std::borrow::Cow::into_owned))?;
             table.set("linedefined", source.line_defined)?;
             table.set("what", source.what)?;
             table.set("currentline", info.current_line())?;
-            table.set("name", info.names().name.map(|name| name.into_owned()))
+            table.set("name", info.names().name.map(std::borrow::Cow::into_owned))
         });
         match found {
             None => Ok(Value::Nil),

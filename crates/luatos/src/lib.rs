@@ -5,19 +5,31 @@
 //! calls. One thread does it all: [`machine::Machine`] waits for timers and sockets while the script waits in
 //! `rtos.receive`, so nothing is ever called inside of a call. It is no MQTT implementation, and no emulator of a chip.
 
+// Numbers of Lua become those of a module's C as C converts them.
+#![allow(clippy::cast_sign_loss, clippy::cast_possible_wrap)]
+
 mod api;
+mod check;
 mod clock;
+mod crypto;
 mod debug;
+mod files;
+mod inner_broker;
+mod json;
 mod log;
 mod machine;
 mod mqtt;
 mod program;
 mod rtos;
 mod settings;
+mod standins;
+mod strings;
 mod timers;
+mod zbuff;
 
 pub mod limits;
 
+pub use check::{Missing, check};
 pub use program::{End, ScriptError, run};
 pub use settings::Settings;
 
@@ -37,6 +49,13 @@ pub fn install(lua: &Lua, settings: Settings) -> mlua::Result<()> {
     debug::install(lua, &machine)?;
     log::install(lua, &machine)?;
     rtos::install(lua, &machine)?;
+    strings::install(lua, &machine)?;
+    files::install(lua, &machine)?;
+    files::install_os(lua, &machine)?;
+    crypto::install(lua, &machine)?;
+    json::install(lua, &machine)?;
+    zbuff::install(lua, &machine)?;
     mqtt::install(lua, &machine)?;
+    standins::install(lua, &machine)?;
     api::preload(lua, "sys", include_str!("lua/sys.lua"))
 }

@@ -47,3 +47,15 @@ pub const RECONNECT_MS: (i64, i64) = (3_000, 1_000);
 
 /// The highest number of a network adapter.
 pub const ADAPTER_MAX: i64 = 15;
+
+/// Bytes of `crypto.trng` at once; more is an error.
+pub const RANDOM_BYTES_MAX: usize = 1024 * 1024;
+
+/// Tables within tables that `json.encode` follows; deeper ones are an error.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Bytes of a `zbuff`; a larger one is not made.
+pub const ZBUFF_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes that wait in a port of `uart`; at it the oldest are dropped.
+pub const UART_BYTES_MAX: usize = 64 * 1024;

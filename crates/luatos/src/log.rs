@@ -103,7 +103,10 @@ fn caller(lua: &Lua) -> (String, usize) {
     // 0 is this function, 1 the guard around it.
     let found = lua.inspect_stack(2, |debug| {
         let source = debug.source();
-        let name = source.short_src.map(|name| name.into_owned()).unwrap_or_default();
+        let name = source
+            .short_src
+            .map(std::borrow::Cow::into_owned)
+            .unwrap_or_default();
         let file = name.rsplit('/').next().unwrap_or_default().to_owned();
         (file, debug.current_line().unwrap_or(0))
     });

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use crate::clock::Clock;
+use crate::inner_broker::InnerBroker;
 use crate::limits;
 use crate::mqtt::Device;
 use crate::settings::Settings;
@@ -39,13 +40,17 @@ pub(crate) struct Machine {
     pub(crate) room: Notify,
     handled: Cell<u32>,
     devices: RefCell<Vec<Weak<Device>>>,
+    /// Where time jumps.
+    broker: Option<RefCell<InnerBroker>>,
     runtime: Runtime,
     tasks: LocalSet,
 }
 
 impl Machine {
     pub(crate) fn new(settings: Settings) -> std::io::Result<Self> {
+        let broker = settings.virtual_time.then(|| RefCell::new(InnerBroker::new(0)));
         Ok(Self {
+            broker,
             clock: Clock::new(settings.virtual_time),
             settings,
             timers: RefCell::default(),
@@ -97,6 +102,11 @@ impl Machine {
         self.tasks.spawn_local(task);
     }
 
+    /// Whether clients connect through the network.
+    pub(crate) fn has_sockets(&self) -> bool {
+        self.broker.is_none()
+    }
+
     /// The next thing to do, waiting at most so long; none: nothing came.
     pub(crate) fn receive(&self, wait_ms: Option<u64>) -> Option<Note> {
         let end_ms = wait_ms.map(|ms| self.now_ms().saturating_add(ms));
@@ -104,6 +114,7 @@ impl Machine {
             if self.handled.get() >= limits::MESSAGES_PER_TURN {
                 self.turn(Duration::ZERO);
             }
+            self.look_at_limit();
             self.move_due_timers();
             if let Some(note) = self.pop() {
                 return Some(note);
@@ -112,9 +123,49 @@ impl Machine {
             if end_ms.is_some_and(|end_ms| end_ms <= now_ms) {
                 return None;
             }
-            let until = [end_ms, self.timers.borrow().next_ms()];
+            let until = [end_ms, self.timers.borrow().next_ms(), self.limit_ms()];
             let until_ms = until.into_iter().flatten().min();
-            self.turn(until_ms.map_or(Duration::MAX, |at| Duration::from_millis(at - now_ms)));
+            match &self.broker {
+                None => {
+                    self.turn(until_ms.map_or(Duration::MAX, |at| Duration::from_millis(at - now_ms)));
+                }
+                Some(broker) => self.jump(&mut broker.borrow_mut(), until_ms),
+            }
+        }
+    }
+
+    /// Does all that can be done now; if that is nothing, it is the next time at which there is something.
+    fn jump(&self, broker: &mut InnerBroker, until_ms: Option<u64>) {
+        let devices = self.devices();
+        broker.turn(self.now_ms(), &devices);
+        if !self.bus.borrow().is_empty() {
+            return;
+        }
+        let of_devices = devices.iter().filter_map(|device| device.deadline_ms());
+        let Some(next_ms) = of_devices.chain(until_ms).min() else {
+            if self.settings.is_program {
+                // Nothing will ever happen again.
+                self.exit(0);
+            }
+            return;
+        };
+        let next_ms = broker
+            .deadline_ms()
+            .map_or(next_ms, |of_broker| of_broker.min(next_ms));
+        self.clock.jump(next_ms.max(self.now_ms() + 1));
+    }
+
+    fn limit_ms(&self) -> Option<u64> {
+        let (limit, _) = self.settings.time_limit?;
+        u64::try_from(limit.as_millis()).ok()
+    }
+
+    /// Ends the process when its time is over.
+    pub(crate) fn look_at_limit(&self) {
+        if let Some((_, over)) = self.settings.time_limit
+            && self.limit_ms().is_some_and(|limit_ms| limit_ms <= self.now_ms())
+        {
+            self.exit(over());
         }
     }
 
@@ -138,6 +189,13 @@ impl Machine {
     /// Lets the connections do what they can, and waits at most so long for the bus.
     pub(crate) fn turn(&self, wait_max: Duration) {
         self.handled.set(0);
+        if let Some(broker) = &self.broker {
+            // Inside of a turn that hands on what has happened there is nothing more to do.
+            if let Ok(mut broker) = broker.try_borrow_mut() {
+                broker.turn(self.now_ms(), &self.devices());
+            }
+            return;
+        }
         self.runtime.block_on(self.tasks.run_until(async {
             if wait_max.is_zero() {
                 // Twice: what one look at the sockets has woken runs in the second.
@@ -162,6 +220,9 @@ impl Machine {
 
     /// The program ends: what was published leaves, if that goes soon.
     pub(crate) fn finish(&self) {
+        if !self.has_sockets() {
+            return;
+        }
         let end_ms = self.now_ms() + limits::FINISH_MS;
         while self.now_ms() < end_ms && self.devices().iter().any(|device| device.has_output()) {
             self.turn(Duration::ZERO);

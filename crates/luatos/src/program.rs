@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Value};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Value, VmState};
 
 use crate::machine::Machine;
 use crate::settings::Settings;
@@ -60,8 +60,10 @@ pub fn run(script: &Path, mut settings: Settings) -> Result<End, ScriptError> {
     settings.folder = script.parent().map(Path::to_owned).unwrap_or_default();
     settings.is_program = true;
     let args = settings.args.clone();
-    let lua = lua().map_err(|error| ScriptError::Start(error.to_string()))?;
+    let has_limit = settings.time_limit.is_some() && !settings.virtual_time;
+    let lua = new_lua().map_err(|error| ScriptError::Start(error.to_string()))?;
     let started = crate::install(&lua, settings).and_then(|()| set_args(&lua, script, &args));
+    let started = started.and_then(|()| if has_limit { watch(&lua) } else { Ok(()) });
     started.map_err(|error| ScriptError::Start(error.to_string()))?;
     let name = format!("@{}", script.display());
     let main = lua.load(text).set_name(name).into_function();
@@ -76,8 +78,19 @@ pub fn run(script: &Path, mut settings: Settings) -> Result<End, ScriptError> {
     }
 }
 
+/// Looks at the time in a script that waits for nothing, too.
+fn watch(lua: &Lua) -> mlua::Result<()> {
+    let each = HookTriggers::new().every_nth_instruction(100_000);
+    lua.set_global_hook(each, |lua, _| {
+        if let Some(machine) = lua.app_data_ref::<Rc<Machine>>() {
+            machine.look_at_limit();
+        }
+        Ok(VmState::Continue)
+    })
+}
+
 /// Lua with all that is safe of it; `debug` is not, what scripts use of it comes with the libraries.
-fn lua() -> mlua::Result<Lua> {
+pub(crate) fn new_lua() -> mlua::Result<Lua> {
     Lua::new_with(StdLib::ALL_SAFE, LuaOptions::default())
 }
 

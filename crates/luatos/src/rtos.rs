@@ -45,7 +45,7 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
         nothing()
     })?;
     rtos.function("tick", |machine, args| args.returns(machine.now_ms() as i64))?;
-    rtos.function("bsp", |_, args| args.returns("PC"))?;
+    rtos.function("bsp", |machine, args| args.returns(machine.said("rtos.bsp")))?;
     rtos.function("firmware", |_, args| {
         args.returns(concat!("LuatOS@PC martlet ", env!("CARGO_PKG_VERSION")))
     })?;

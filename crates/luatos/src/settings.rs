@@ -15,8 +15,8 @@ pub struct Settings {
     pub args: Vec<String>,
     /// Whether packets are printed as readable lines.
     pub trace: bool,
-    /// After which the program ends.
-    pub time_limit: Option<Duration>,
+    /// After which the process ends, with the status that the function returns.
+    pub time_limit: Option<(Duration, fn() -> i32)>,
     /// Whether timers jump instead of waiting, and clients reach a broker of this process only.
     pub virtual_time: bool,
     /// What stand-ins for hardware say, such as `mobile.imei`.

@@ -47,7 +47,7 @@ pub(crate) struct Device {
     then: Cell<Then>,
     is_closed: Cell<bool>,
     /// Whether the connection is to be cut without a word.
-    pub(super) is_cut: Cell<bool>,
+    is_cut: Cell<bool>,
     /// Whether the last failure was that of a write.
     pub(super) was_writing: Cell<bool>,
     has_task: Cell<bool>,
@@ -101,7 +101,7 @@ impl Device {
     }
 
     /// Does something with the engine, and hands on what it says.
-    pub(super) fn with<T>(self: &Rc<Self>, act: impl FnOnce(&mut Engine, u64) -> T) -> Option<T> {
+    pub(crate) fn with<T>(self: &Rc<Self>, act: impl FnOnce(&mut Engine, u64) -> T) -> Option<T> {
         let now_ms = self.now_ms();
         let result = act(self.engine.borrow_mut().as_mut()?, now_ms);
         self.drain();
@@ -149,7 +149,7 @@ impl Device {
         } else {
             self.begin(Duration::ZERO)?;
             // It is on its way from here on.
-            self.with(|engine, now_ms| engine.task(now_ms));
+            self.with(Engine::task);
         }
         self.start_task();
         self.wake.notify_one();
@@ -162,28 +162,26 @@ impl Device {
         options.check().map_err(|error| error.to_string())?;
         let now_ms = self.now_ms();
         let mut engine = self.engine.borrow_mut();
-        match engine.as_mut() {
-            Some(engine) => {
-                engine.close(&Lost::ByUs);
-                engine.leftover();
-                engine.reopen(now_ms, options, wait);
-            }
-            None => {
-                let mut seed = [0; 8];
-                // Without randomness only the wait between attempts is less random, and there is none here.
-                let _ = getrandom::fill(&mut seed);
-                let mut begun = Engine::new(options, u64::from_le_bytes(seed));
-                begun.start(now_ms, true);
-                *engine = Some(begun);
-            }
+        if let Some(engine) = engine.as_mut() {
+            engine.close(&Lost::ByUs);
+            engine.leftover();
+            engine.reopen(now_ms, options, wait);
+        } else {
+            let mut seed = [0; 8];
+            // Without randomness only the wait between attempts is less random, and there is none here.
+            let _ = getrandom::fill(&mut seed);
+            let mut begun = Engine::new(options, u64::from_le_bytes(seed));
+            begun.start(now_ms, true);
+            *engine = Some(begun);
         }
         self.then.set(Then::Rest);
         Ok(())
     }
 
     fn start_task(self: &Rc<Self>) {
-        if !self.has_task.replace(true)
-            && let Some(machine) = self.machine()
+        if let Some(machine) = self.machine()
+            && machine.has_sockets()
+            && !self.has_task.replace(true)
         {
             machine.spawn(link::run(Rc::clone(self)));
         }
@@ -236,6 +234,24 @@ impl Device {
         }
     }
 
+    /// Cuts the connection without a word, as a network that is gone would.
+    pub(crate) fn cut(&self) {
+        if self.look(|engine| engine.is_dialing() || engine.has_connection()) == Some(true) {
+            self.is_cut.set(true);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether it was to be cut, once.
+    pub(crate) fn take_cut(&self) -> bool {
+        self.is_cut.take()
+    }
+
+    /// When its engine has something to do.
+    pub(crate) fn deadline_ms(&self) -> Option<u64> {
+        self.look(Engine::deadline).flatten()
+    }
+
     /// Publishes, and tells the identifier; 0 at QoS 0.
     pub(super) fn publish(
         self: &Rc<Self>,
@@ -251,7 +267,7 @@ impl Device {
             PublishError::Full(_) => "too much waits to be sent".to_owned(),
             error => error.to_string(),
         })?;
-        let id = accepted.packet_id.map_or(0, |id| id.get());
+        let id = accepted.packet_id.map_or(0, std::num::NonZero::get);
         if id != 0 {
             self.ids.borrow_mut().insert(accepted.token, id);
         }
@@ -287,7 +303,7 @@ impl Device {
     ) -> Result<u16, String> {
         let asked = self.with(|engine, now_ms| {
             let token = ask(engine, now_ms).map_err(|error| error.to_string())?;
-            Ok(engine.packet_id_of(token).map_or(0, |id| id.get()))
+            Ok(engine.packet_id_of(token).map_or(0, std::num::NonZero::get))
         });
         self.wake.notify_one();
         asked.ok_or(OFFLINE)?
@@ -368,7 +384,7 @@ impl Device {
     }
 
     /// Our DISCONNECT has left, or the connection is gone anyway.
-    pub(super) fn left(self: &Rc<Self>) {
+    pub(crate) fn left(self: &Rc<Self>) {
         if let Then::ConnectAt(at_ms) = self.then.get() {
             let wait = Duration::from_millis(at_ms.saturating_sub(self.now_ms()));
             if let Err(why) = self.begin(wait) {

@@ -35,7 +35,7 @@ impl Event {
             Self::UnsubAck => "unsuback".into_lua_multi(lua),
             Self::Recv(message) => {
                 let metas = lua.create_table_with_capacity(0, 4)?;
-                metas.raw_set("message_id", message.packet_id.map_or(0, |id| id.get()))?;
+                metas.raw_set("message_id", message.packet_id.map_or(0, std::num::NonZero::get))?;
                 metas.raw_set("qos", message.qos.as_u8())?;
                 metas.raw_set("retain", u8::from(message.retain))?;
                 metas.raw_set("dup", u8::from(message.dup))?;
@@ -58,7 +58,7 @@ impl Event {
 /// The end of a connection, or of an attempt: what is told of it, `closes` if no other follows by itself.
 pub(super) fn of_end(cause: &Lost, was_writing: bool, closes: bool) -> Vec<Event> {
     let mut events = Vec::with_capacity(3);
-    let mut ends = |events: &mut Vec<Event>, code| {
+    let ends = |events: &mut Vec<Event>, code| {
         events.push(Event::Disconnect(code));
         if closes {
             events.push(Event::Close);

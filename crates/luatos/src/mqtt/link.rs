@@ -4,11 +4,12 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
 
+use martlet_client::Lost;
 use martlet_client::engine::{Engine, Task};
-use martlet_client::{ConnectError, Lost};
 use tokio::io::Interest;
 
 use super::device::Device;
+use super::way;
 use crate::limits;
 
 type Stream = martlet_net::Stream;
@@ -68,12 +69,12 @@ fn time(device: &Rc<Device>) {
 
 async fn dial(device: &Rc<Device>) {
     let given_up = async {
-        while device.with(|engine, _| engine.is_dialing()) == Some(true) && !device.is_cut.take() {
+        while device.with(|engine, _| engine.is_dialing()) == Some(true) && !device.take_cut() {
             pause(device).await;
         }
     };
     let dialed = tokio::select! {
-        dialed = connect(device) => dialed,
+        dialed = way::connect(device) => dialed,
         () = given_up => {
             device.with(|engine, now_ms| {
                 engine.unreachable(now_ms, Lost::Unreachable { text: "the attempt was given up".to_owned() });
@@ -85,7 +86,7 @@ async fn dial(device: &Rc<Device>) {
         Ok(stream) => {
             let is_wanted = device.with(|engine, now_ms| engine.is_dialing() && engine.connect(now_ms));
             if is_wanted == Some(true) {
-                device.is_cut.set(false);
+                device.take_cut();
                 carry(device, stream).await;
             }
         }
@@ -95,16 +96,10 @@ async fn dial(device: &Rc<Device>) {
     }
 }
 
-async fn connect(device: &Rc<Device>) -> Result<Stream, String> {
-    let options = device.setup.borrow().engine_options()?;
-    let dialed = martlet_client::dial(&options, 0).await;
-    dialed.map_err(|error: ConnectError| error.to_string())
-}
-
 /// Moves bytes until the connection is over.
 async fn carry(device: &Rc<Device>, mut stream: Stream) {
     loop {
-        if device.is_cut.take() {
+        if device.take_cut() {
             let text = "the socket was closed".to_owned();
             let kind = io::ErrorKind::ConnectionAborted;
             device.with(|engine, now_ms| engine.lost(now_ms, Lost::Io { kind, text }));

@@ -4,6 +4,7 @@ mod device;
 mod event;
 mod link;
 mod setup;
+mod way;
 
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use crate::api::{Args, Fault, Library, Returned, nothing};
 use crate::limits;
 use crate::log;
 use crate::machine::Machine;
+use crate::zbuff;
 
 pub(crate) use device::Device;
 pub(crate) use setup::Will;
@@ -178,9 +180,11 @@ fn auth(_: &Rc<Machine>, args: &Args<'_>) -> Returned {
 fn publish(_: &Rc<Machine>, args: &Args<'_>) -> Returned {
     let device = client(args)?.0;
     let topic = args.string(2)?;
-    let payload = match args.maybe_string(3)? {
-        Some(payload) => payload.as_bytes().to_vec(),
-        None => {
+    let buffer = zbuff::argument(args, 3).map(|buffer| buffer.used());
+    let payload = match (buffer, args.maybe_string(3)?) {
+        (Some(used), _) => used,
+        (None, Some(payload)) => payload.as_bytes().to_vec(),
+        (None, None) => {
             let got = args.value(3).type_name();
             log::say(
                 args.lua,

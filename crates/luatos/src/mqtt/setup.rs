@@ -1,5 +1,6 @@
 //! What a client is told before it connects, and the options of the engine that follow from it.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,7 +145,7 @@ pub(super) fn read(args: &Args<'_>) -> Result<Result<Setup, String>, Fault> {
             host.len()
         )));
     }
-    if !(0..=crate::limits::ADAPTER_MAX).contains(&adapter) {
+    if !(0..=limits::ADAPTER_MAX).contains(&adapter) {
         return Ok(Err(format!("there is no adapter {adapter}")));
     }
     if !is_url && !(1..=65_535).contains(&port) {
@@ -221,16 +222,42 @@ impl Setup {
         Ok(Ok(()))
     }
 
+    /// What is connected to: host and port, and their address where one of IPv6 is wanted first.
+    pub(super) fn host(&self) -> Option<(&str, u16)> {
+        match &self.server {
+            Server::Host(host, port) => Some((host, *port)),
+            Server::Url(_) => None,
+        }
+    }
+
+    /// The way to the server: at that address if one is given, with these checks of its certificate.
+    pub(super) fn route(&self, address: Option<IpAddr>, checks: Option<Checks>) -> Result<Options, String> {
+        let mut options = self.place()?;
+        let mut tls = self.tls.clone().map(|(tls, _)| tls);
+        if let (Some(address), Some((host, port))) = (address, self.host()) {
+            options = Options::new(address.to_string(), port);
+            if let Some(tls) = &mut tls {
+                tls.server_name = Some(host.to_owned());
+            }
+        }
+        if let Some(mut tls) = tls {
+            tls.checks = checks.unwrap_or(tls.checks);
+            options = options.tls(tls);
+        }
+        Ok(options)
+    }
+
+    fn place(&self) -> Result<Options, String> {
+        match &self.server {
+            Server::Host(host, port) => Ok(Options::new(host.clone(), *port)),
+            Server::Url(url) => Options::from_url(url).map_err(|error| error.to_string()),
+        }
+    }
+
     /// What the engine is made with.
     pub(super) fn engine_options(&self) -> Result<Options, String> {
-        let mut options = match &self.server {
-            Server::Host(host, port) => Options::new(host.clone(), *port),
-            Server::Url(url) => Options::from_url(url).map_err(|error| error.to_string())?,
-        };
-        if let Some((tls, _)) = &self.tls {
-            options = options.tls(tls.clone());
-        }
-        options = options
+        let mut options = self
+            .place()?
             .protocol(self.protocol)
             .client_id(self.client_id.clone())
             .clean_start(self.clean_session)
