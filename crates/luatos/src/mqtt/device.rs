@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use martlet_client::engine::{self, Engine, Token};
 use martlet_client::{
-    Bytes, FilterBuf, Lost, Message, PropertiesBuf, PublishError, Qos, ReasonCode, RequestError, Subscribe,
+    Bytes, Durability, FileStore, FilterBuf, Lost, Message, Options, PropertiesBuf, Store, PublishError, Qos, ReasonCode, RequestError, Subscribe,
     Unsubscribe,
 };
 use mlua::{AnyUserData, Function, IntoLua};
@@ -41,6 +41,8 @@ pub(crate) struct Device {
     /// What Lua has of it: kept until it is closed.
     pub(super) object: RefCell<Option<AnyUserData>>,
     engine: RefCell<Option<Engine>>,
+    /// What keeps messages across connections and runs, where the script has named a folder.
+    store: RefCell<Option<FileStore>>,
     /// Identifiers of messages without an end.
     ids: RefCell<HashMap<Token, u16>>,
     /// What follows when our DISCONNECT has left.
@@ -72,6 +74,7 @@ impl Device {
             callback: RefCell::default(),
             object: RefCell::default(),
             engine: RefCell::default(),
+            store: RefCell::default(),
             ids: RefCell::default(),
             then: Cell::new(Then::Rest),
             is_closed: Cell::new(false),
@@ -104,6 +107,7 @@ impl Device {
     pub(crate) fn with<T>(self: &Rc<Self>, act: impl FnOnce(&mut Engine, u64) -> T) -> Option<T> {
         let now_ms = self.now_ms();
         let result = act(self.engine.borrow_mut().as_mut()?, now_ms);
+        self.keep(now_ms);
         self.drain();
         Some(result)
     }
@@ -161,21 +165,84 @@ impl Device {
         let options = self.setup.borrow().engine_options()?;
         options.check().map_err(|error| error.to_string())?;
         let now_ms = self.now_ms();
-        let mut engine = self.engine.borrow_mut();
-        if let Some(engine) = engine.as_mut() {
-            engine.close(&Lost::ByUs);
-            engine.leftover();
-            engine.reopen(now_ms, options, wait);
+        let is_stored = self.setup.borrow().store.is_some();
+        if is_stored {
+            if self.look(|engine| engine.closed().is_some()) != Some(false) {
+                self.open_stored(options)?;
+            }
+            let mut engine = self.engine.borrow_mut();
+            let engine = engine.as_mut().ok_or("there is no engine")?;
+            engine.start(now_ms + u64::try_from(wait.as_millis()).unwrap_or(0), true);
         } else {
-            let mut seed = [0; 8];
-            // Without randomness only the wait between attempts is less random, and there is none here.
-            let _ = getrandom::fill(&mut seed);
-            let mut begun = Engine::new(options, u64::from_le_bytes(seed));
-            begun.start(now_ms, true);
-            *engine = Some(begun);
+            let mut engine = self.engine.borrow_mut();
+            if let Some(engine) = engine.as_mut() {
+                engine.close(&Lost::ByUs);
+                engine.leftover();
+                engine.reopen(now_ms, options, wait);
+            } else {
+                let mut begun = Engine::new(options, seed());
+                begun.start(now_ms, true);
+                *engine = Some(begun);
+            }
         }
         self.then.set(Then::Rest);
         Ok(())
+    }
+
+    /// With a store messages are taken before there was a connection, too.
+    fn prepare_store(&self) -> Result<(), String> {
+        let is_stored = self.setup.borrow().store.is_some();
+        if is_stored && !self.is_closed() && self.engine.borrow().is_none() {
+            let options = self.setup.borrow().engine_options()?;
+            self.open_stored(options)?;
+        }
+        Ok(())
+    }
+
+    /// An engine that goes on with what the store has.
+    fn open_stored(&self, options: Options) -> Result<(), String> {
+        let (folder, client_id) = {
+            let setup = self.setup.borrow();
+            (setup.store.clone().unwrap_or_default(), setup.client_id.clone())
+        };
+        // The one before it has the folder.
+        *self.store.borrow_mut() = None;
+        let opened = FileStore::open(folder, Durability::Fsync);
+        let mut store = opened.map_err(|error| error.to_string())?;
+        let contents = store.open(&client_id).map_err(|error| error.to_string())?;
+        let wall = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let mut engine = Engine::new(options, seed());
+        engine.restore(contents, u64::try_from(wall.as_millis()).unwrap_or(0));
+        let mut ids = self.ids.borrow_mut();
+        ids.clear();
+        for pending in engine.pending() {
+            ids.insert(pending.token, pending.packet_id.map_or(0, |id| id.get()));
+        }
+        *self.engine.borrow_mut() = Some(engine);
+        *self.store.borrow_mut() = Some(store);
+        Ok(())
+    }
+
+    /// Keeps what the engine wants kept; what waited for that leaves then.
+    fn keep(&self, now_ms: u64) {
+        let mut store = self.store.borrow_mut();
+        let Some(open) = store.as_mut() else { return };
+        while let Some(engine) = self.engine.borrow_mut().as_mut()
+            && let Some(batch) = engine.store_batch()
+        {
+            match open.keep(&batch.ops) {
+                Ok(refused) => engine.store_done(now_ms, &batch, refused),
+                Err(error) => {
+                    engine.store_failed(now_ms, error);
+                    *store = None;
+                    return;
+                }
+            }
+        }
+        if self.is_closed() && self.look(|engine| engine.closed().is_some()) == Some(true) {
+            // Whoever comes next may have it.
+            *store = None;
+        }
     }
 
     fn start_task(self: &Rc<Self>) {
@@ -261,6 +328,7 @@ impl Device {
         retain: bool,
     ) -> Result<u16, String> {
         let topic = setup::topic(topic)?;
+        self.prepare_store()?;
         let message = Message::new(topic, Bytes::from(payload)).qos(qos).retain(retain);
         let accepted = self.with(|engine, now_ms| engine.publish(now_ms, message));
         let accepted = accepted.ok_or(OFFLINE)?.map_err(|error| match error {
@@ -378,7 +446,12 @@ impl Device {
         for event in event::of_end(cause, self.was_writing.take(), !reconnects) {
             self.tell(event);
         }
-        if reconnects && let Err(why) = self.begin(wait) {
+        let is_open = self.look(|engine| engine.closed().is_none()) == Some(true);
+        if is_open && !reconnects {
+            // One with a store would by itself.
+            self.with(|engine, _| engine.close(&Lost::ByUs));
+        }
+        if reconnects && !is_open && let Err(why) = self.begin(wait) {
             self.note('E', format!("cannot connect again: {why}"));
         }
     }
@@ -433,6 +506,13 @@ impl Device {
             Ok(None)
         });
     }
+}
+
+/// Without randomness only the wait between attempts is less random, and there is none here.
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    let _ = getrandom::fill(&mut seed);
+    u64::from_le_bytes(seed)
 }
 
 const OFFLINE: &str = "there is no connection";

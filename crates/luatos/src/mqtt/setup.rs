@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use martlet_client::policy::Policy;
 use martlet_client::tls::{Checks, Source};
-use martlet_client::{Bytes, Message, Options, Protocol, Qos, Tls, TopicBuf};
+use martlet_client::{Bytes, Message, Options, Protocol, Qos, Reconnect, Tls, TopicBuf};
 use mlua::{Table, Value};
 
 use crate::api::{Args, Fault};
@@ -270,6 +270,9 @@ impl Setup {
             } else {
                 Policy::LUATOS
             });
+        if self.store.is_some() && self.reconnects {
+            options = options.reconnect(Reconnect::fixed(Duration::from_millis(self.reconnect_ms)));
+        }
         if let Some(bytes) = NonZeroU32::new(self.rx_bytes) {
             options = options.max_packet_size(bytes);
         }

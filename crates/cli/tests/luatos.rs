@@ -1,0 +1,223 @@
+//! Scripts of LuatOS modules against Martlet and against mosquitto, and what `martlet lua` does around them.
+//!
+//! Each case is a script in `luatos/`, whose first line names the rows of `R0` that it shows. A line that begins with `@`
+//! asks the harness for something: to kill the broker or to start it again.
+
+mod common;
+#[path = "luatos/fake.rs"]
+mod fake;
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use common::pki::Pki;
+use common::{BOUND, MARTLET, Ran, end, folder, free_port, plain, run, wait_for};
+
+/// Who serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Martlet,
+    Mosquitto,
+}
+
+/// A broker with a listener of each kind, for one case.
+struct Site {
+    kind: Kind,
+    folder: PathBuf,
+    broker: Option<Child>,
+    /// Name and port of each listener.
+    ports: Vec<(&'static str, u16)>,
+    /// The one that wants a login.
+    login: Option<Child>,
+}
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/luatos")
+}
+
+impl Site {
+    fn new(kind: Kind, name: &str) -> Self {
+        let folder = folder(&format!("luatos-{kind:?}-{name}"));
+        let pki = Pki::make(&folder);
+        encrypted_key(&folder);
+        let names = ["port", "tls", "mutual", "no_san", "expired", "ws", "wss", "six", "login"];
+        let ports: Vec<_> = names.into_iter().map(|name| (name, free_port())).collect();
+        let port = |name: &str| ports.iter().find(|(known, _)| *known == name).unwrap().1;
+        let (both, web) = (pki.server("both"), "protocol websockets\n");
+        let listeners = [
+            ("port", "127.0.0.1", String::new()),
+            ("tls", "127.0.0.1", both.clone()),
+            (
+                "mutual",
+                "127.0.0.1",
+                format!("{both}cafile {}\nrequire_certificate true\n", pki.file("ca.pem")),
+            ),
+            ("no_san", "127.0.0.1", pki.server("no-san")),
+            ("expired", "127.0.0.1", pki.server("expired")),
+            ("ws", "127.0.0.1", web.to_owned()),
+            ("wss", "127.0.0.1", format!("{both}{web}")),
+            ("six", "::1", String::new()),
+        ];
+        let mut text = String::from("allow_anonymous true\n");
+        for (name, address, lines) in listeners {
+            text += &format!("listener {} {address}\n{lines}", port(name));
+        }
+        std::fs::write(folder.join("broker.conf"), text).unwrap();
+        let users = folder.join("users");
+        std::fs::write(&users, "").unwrap();
+        let made = plain("mosquitto_passwd").arg("-b").arg(&users).args(["alice", "secret"]).output();
+        assert!(made.expect("mosquitto_passwd is installed").status.success());
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous false\npassword_file {}\n",
+            port("login"),
+            users.display()
+        );
+        std::fs::write(folder.join("login.conf"), text).unwrap();
+        let mut site = Self { kind, folder, broker: None, ports, login: None };
+        site.broker = Some(site.start("broker.conf", "port"));
+        site.login = Some(site.start("login.conf", "login"));
+        site
+    }
+
+    fn port(&self, name: &str) -> u16 {
+        self.ports.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    fn start(&self, config: &str, listener: &str) -> Child {
+        let mut command = match self.kind {
+            Kind::Martlet => {
+                let mut command = plain(MARTLET);
+                command.args(["broker", "--durability", "none", "-c"]);
+                command
+            }
+            Kind::Mosquitto => {
+                let mut command = plain("mosquitto");
+                command.arg("-c");
+                command
+            }
+        };
+        let log = std::fs::File::create(self.folder.join(format!("{config}.log"))).unwrap();
+        let errors = log.try_clone().unwrap();
+        let started = command.arg(self.folder.join(config)).stdout(log).stderr(errors).spawn();
+        let child = started.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let port = self.port(listener);
+        wait_for("the broker listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        child
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut broker) = self.broker.take() {
+            broker.kill().unwrap();
+            broker.wait().unwrap();
+        }
+    }
+
+    /// Runs a case to its end, and does what it asks for.
+    fn run(&mut self, name: &str) {
+        let fake = fake::start();
+        let mut command = plain(MARTLET);
+        command.args(["lua", "--path"]).arg(cases()).arg(cases().join(format!("{name}.lua")));
+        for (name, port) in &self.ports {
+            command.arg(format!("{name}={port}"));
+        }
+        command.arg(format!("fake={fake}")).arg(format!("mirror={}", fake::start_mirror()));
+        command.arg(format!("nobody={}", free_port())).arg(format!("folder={}", self.folder.display()));
+        let mut child = command.env("SSL_CERT_FILE", self.folder.join("other-ca.pem")).spawn().unwrap();
+        let lines = lines_of(&mut child);
+        let mut said = String::new();
+        while let Ok(line) = lines.recv_timeout(BOUND) {
+            match line.as_str() {
+                "@kill" => self.kill(),
+                "@start" => self.broker = Some(self.start("broker.conf", "port")),
+                _ => said += &(line + "\n"),
+            }
+        }
+        let ran = end(child);
+        let log = std::fs::read_to_string(self.folder.join("broker.conf.log")).unwrap_or_default();
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{name}:\n{said}\nthe broker:\n{log}");
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(mut login) = self.login.take() {
+            let _ = login.kill();
+            let _ = login.wait();
+        }
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// The lines of standard output, as they come.
+fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// `client.key` once more, encrypted with `123456`.
+fn encrypted_key(folder: &Path) {
+    let made = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:123456", "-in"])
+        .arg(folder.join("client.key"))
+        .arg("-out")
+        .arg(folder.join("client-encrypted.key"))
+        .stderr(Stdio::inherit())
+        .status();
+    assert!(made.expect("openssl is installed").success());
+}
+
+/// Makes a test of each script for each broker, and one that says when one is missing.
+macro_rules! cases {
+    ($($case:ident)*) => {
+        mod martlet { $(#[test] fn $case() {
+            super::Site::new(super::Kind::Martlet, stringify!($case)).run(stringify!($case));
+        })* }
+        mod mosquitto { $(#[test] fn $case() {
+            super::Site::new(super::Kind::Mosquitto, stringify!($case)).run(stringify!($case));
+        })* }
+        const CASES: &[&str] = &[$(stringify!($case)),*];
+    };
+}
+
+cases! {
+    auth broker_gone connect constants create disconnect ipv6 keepalive publish recv rx_size sent session store subscribe
+    takeover timeout tls unreachable version5 violations websocket will
+}
+
+/// The scripts that run here, each with the rows that its first line names.
+fn rows() -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(cases()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if path.extension().is_none_or(|extension| extension != "lua") || name == "t" {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap_or_default();
+        let rows = first.trim_start_matches("-- ").split(' ').map(str::to_owned).collect();
+        found.push((name, rows));
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_script_is_a_case() {
+    let names: Vec<String> = rows().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, CASES, "scripts of the folder, and cases");
+}

@@ -1,0 +1,12 @@
+-- R0.1
+local t = require "t"
+
+t.run(function()
+    local c = t.connected("five", { opts = { version = 5 } })
+    t.subscribed(c, "five", 2)
+    local id = c:publish("five", "x", 2)
+    t.eq(t.find(c, "recv"), "five")
+    t.ok(id > 0)
+    local mirror = t.client("fake-mirror5", { port = t.number("fake"), opts = { version = 5 } })
+    t.eq(t.said(mirror).level, 5)
+end)
