@@ -8,13 +8,13 @@ mod common;
 mod fake;
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use common::pki::Pki;
-use common::{BOUND, MARTLET, Ran, end, folder, free_port, plain, run, wait_for};
+use common::{BOUND, MARTLET, end, folder, free_port, plain, wait_for};
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,9 @@ impl Site {
         let folder = folder(&format!("luatos-{kind:?}-{name}"));
         let pki = Pki::make(&folder);
         encrypted_key(&folder);
-        let names = ["port", "tls", "mutual", "no_san", "expired", "ws", "wss", "six", "login"];
+        let names = [
+            "port", "tls", "mutual", "no_san", "expired", "ws", "wss", "six", "login",
+        ];
         let ports: Vec<_> = names.into_iter().map(|name| (name, free_port())).collect();
         let port = |name: &str| ports.iter().find(|(known, _)| *known == name).unwrap().1;
         let (both, web) = (pki.server("both"), "protocol websockets\n");
@@ -68,7 +70,11 @@ impl Site {
         std::fs::write(folder.join("broker.conf"), text).unwrap();
         let users = folder.join("users");
         std::fs::write(&users, "").unwrap();
-        let made = plain("mosquitto_passwd").arg("-b").arg(&users).args(["alice", "secret"]).output();
+        let made = plain("mosquitto_passwd")
+            .arg("-b")
+            .arg(&users)
+            .args(["alice", "secret"])
+            .output();
         assert!(made.expect("mosquitto_passwd is installed").status.success());
         let text = format!(
             "listener {} 127.0.0.1\nallow_anonymous false\npassword_file {}\n",
@@ -76,9 +82,20 @@ impl Site {
             users.display()
         );
         std::fs::write(folder.join("login.conf"), text).unwrap();
-        let mut site = Self { kind, folder, broker: None, ports, login: None };
+        let mut site = Self {
+            kind,
+            folder,
+            broker: None,
+            ports,
+            login: None,
+        };
         site.broker = Some(site.start("broker.conf", "port"));
         site.login = Some(site.start("login.conf", "login"));
+        let (last, six) = (site.port("wss"), site.port("six"));
+        wait_for("all listeners listen", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, last)).is_ok()
+                && TcpStream::connect((Ipv6Addr::LOCALHOST, six)).is_ok()
+        });
         site
     }
 
@@ -90,7 +107,10 @@ impl Site {
         let mut command = match self.kind {
             Kind::Martlet => {
                 let mut command = plain(MARTLET);
-                command.args(["broker", "--durability", "none", "-c"]);
+                command.args(["broker", "--durability", "none", "--data-dir"]);
+                command
+                    .arg(self.folder.join(config).with_extension("data"))
+                    .arg("-c");
                 command
             }
             Kind::Mosquitto => {
@@ -101,10 +121,16 @@ impl Site {
         };
         let log = std::fs::File::create(self.folder.join(format!("{config}.log"))).unwrap();
         let errors = log.try_clone().unwrap();
-        let started = command.arg(self.folder.join(config)).stdout(log).stderr(errors).spawn();
+        let started = command
+            .arg(self.folder.join(config))
+            .stdout(log)
+            .stderr(errors)
+            .spawn();
         let child = started.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let port = self.port(listener);
-        wait_for("the broker listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        wait_for("the broker listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
         child
     }
 
@@ -119,13 +145,29 @@ impl Site {
     fn run(&mut self, name: &str) {
         let fake = fake::start();
         let mut command = plain(MARTLET);
-        command.args(["lua", "--path"]).arg(cases()).arg(cases().join(format!("{name}.lua")));
+        // Beside the certificates, where a script looks for `/luadb/`.
+        let script = self.folder.join(format!("{name}.lua"));
+        std::fs::copy(cases().join(format!("{name}.lua")), &script).unwrap();
+        command.args(["lua", "--path"]).arg(cases()).arg(script);
         for (name, port) in &self.ports {
             command.arg(format!("{name}={port}"));
         }
-        command.arg(format!("fake={fake}")).arg(format!("mirror={}", fake::start_mirror()));
-        command.arg(format!("nobody={}", free_port())).arg(format!("folder={}", self.folder.display()));
-        let mut child = command.env("SSL_CERT_FILE", self.folder.join("other-ca.pem")).spawn().unwrap();
+        command
+            .arg(format!("fake={fake}"))
+            .arg(format!("mirror={}", fake::start_mirror()));
+        command
+            .arg(format!("nobody={}", free_port()))
+            .arg(format!("folder={}", self.folder.display()));
+        if ("localhost", 0)
+            .to_socket_addrs()
+            .is_ok_and(|mut found| found.any(|address| address.is_ipv6()))
+        {
+            command.arg("six_name=localhost");
+        }
+        let mut child = command
+            .env("SSL_CERT_FILE", self.folder.join("other-ca.pem"))
+            .spawn()
+            .unwrap();
         let lines = lines_of(&mut child);
         let mut said = String::new();
         while let Ok(line) = lines.recv_timeout(BOUND) {
@@ -137,7 +179,11 @@ impl Site {
         }
         let ran = end(child);
         let log = std::fs::read_to_string(self.folder.join("broker.conf.log")).unwrap_or_default();
-        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{name}:\n{said}\nthe broker:\n{log}");
+        assert_eq!(
+            (ran.status, ran.stderr.as_str()),
+            (0, ""),
+            "{name}:\n{said}\nthe broker:\n{log}"
+        );
     }
 }
 
@@ -171,7 +217,15 @@ fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
 /// `client.key` once more, encrypted with `123456`.
 fn encrypted_key(folder: &Path) {
     let made = Command::new("openssl")
-        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:123456", "-in"])
+        .args([
+            "pkcs8",
+            "-topk8",
+            "-v2",
+            "aes-256-cbc",
+            "-passout",
+            "pass:123456",
+            "-in",
+        ])
         .arg(folder.join("client.key"))
         .arg("-out")
         .arg(folder.join("client-encrypted.key"))
@@ -209,7 +263,11 @@ fn rows() -> Vec<(String, Vec<String>)> {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let first = text.lines().next().unwrap_or_default();
-        let rows = first.trim_start_matches("-- ").split(' ').map(str::to_owned).collect();
+        let rows = first
+            .trim_start_matches("-- ")
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
         found.push((name, rows));
     }
     found.sort();

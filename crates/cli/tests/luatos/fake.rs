@@ -51,7 +51,13 @@ fn act(stream: &mut TcpStream, name: &str, connect: &[u8], nth: usize) -> io::Re
             stream.write_all(&[0x90, 3, subscribe[2], subscribe[3], 0x80])?;
         }
         "repeat" => repeat(stream)?,
-        "lost" => lost(stream, nth)?,
+        "lost" if nth == 0 => return lose(stream),
+        "lost" => {
+            stream.write_all(&[0x20, 2, 1, 0])?;
+            let release = packet(stream)?;
+            assert_eq!(release[0], 0x62, "PUBREL first");
+            stream.write_all(&[0x70, 2, release[2], release[3]])?;
+        }
         refusal => {
             let code = refusal.strip_prefix("connack").and_then(|code| code.parse().ok());
             stream.write_all(&[0x20, 2, 0, code.unwrap_or(3)])?;
@@ -66,7 +72,11 @@ fn act(stream: &mut TcpStream, name: &str, connect: &[u8], nth: usize) -> io::Re
 fn mirror(stream: &mut TcpStream, connect: &[u8]) -> io::Result<()> {
     // Properties follow in version 5.
     let is_version_5 = connect.windows(5).any(|five| five == b"MQTT\x05");
-    let mut answer = if is_version_5 { vec![0x20, 3, 0, 0, 0] } else { CONNACK.to_vec() };
+    let mut answer = if is_version_5 {
+        vec![0x20, 3, 0, 0, 0]
+    } else {
+        CONNACK.to_vec()
+    };
     let mut body = b"\0\x07connect".to_vec();
     if is_version_5 {
         body.push(0);
@@ -109,14 +119,8 @@ fn repeat(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The first connection is lost between PUBREC and PUBCOMP; the second has the session.
-fn lost(stream: &mut TcpStream, nth: usize) -> io::Result<()> {
-    if nth > 0 {
-        stream.write_all(&[0x20, 2, 1, 0])?;
-        let release = packet(stream)?;
-        assert_eq!(release[0], 0x62, "PUBREL first");
-        return stream.write_all(&[0x70, 2, release[2], release[3]]);
-    }
+/// Hangs up between PUBREC and PUBCOMP.
+fn lose(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(CONNACK)?;
     let publish = packet(stream)?;
     let id = 4 + usize::from(publish[3]);

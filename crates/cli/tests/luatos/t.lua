@@ -14,7 +14,7 @@ end
 t.port = t.number("port")
 
 -- Whatever is waited for, not longer than this.
-local BOUND_MS = 20000
+local BOUND_MS = 15000
 
 local function show(value)
     return type(value) == "string" and string.format("%q", value) or tostring(value)

@@ -4,7 +4,7 @@ local t = require "t"
 t.run(function()
     local fake = t.number("mirror")
     local function said(...)
-        local c = t.client("will", { port = fake })
+        local c = t.client("will", { port = fake, opts = { rxSize = 100000 } })
         t.eq(c:will(...), true)
         local fields = t.said(c)
         c:close()

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use martlet_client::engine::{self, Engine, Token};
 use martlet_client::{
-    Bytes, Durability, FileStore, FilterBuf, Lost, Message, Options, PropertiesBuf, Store, PublishError, Qos, ReasonCode, RequestError, Subscribe,
-    Unsubscribe,
+    Bytes, Durability, FileStore, FilterBuf, Lost, Message, Options, PropertiesBuf, PublishError, Qos,
+    ReasonCode, RequestError, Store, Subscribe, Unsubscribe,
 };
 use mlua::{AnyUserData, Function, IntoLua};
 use tokio::sync::Notify;
@@ -451,7 +451,10 @@ impl Device {
             // One with a store would by itself.
             self.with(|engine, _| engine.close(&Lost::ByUs));
         }
-        if reconnects && !is_open && let Err(why) = self.begin(wait) {
+        if reconnects
+            && !is_open
+            && let Err(why) = self.begin(wait)
+        {
             self.note('E', format!("cannot connect again: {why}"));
         }
     }
