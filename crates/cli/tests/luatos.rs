@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use common::pki::Pki;
-use common::{BOUND, MARTLET, end, folder, free_port, plain, wait_for};
+use common::{BOUND, MARTLET, end, folder, free_port, plain, run, wait_for};
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,10 +252,47 @@ cases! {
     takeover timeout tls unreachable version5 violations websocket will
 }
 
+/// Makes a test of each script that needs no broker but the one in its own process.
+macro_rules! runtime {
+    ($($case:ident)*) => {
+        mod runtime { $(#[test] fn $case() { super::in_virtual_time(stringify!($case)); })* }
+        const RUNTIME: &[&str] = &[$(stringify!($case)),*];
+    };
+}
+
+runtime! { buffers clock libraries logs policy tasks }
+
+fn in_virtual_time(name: &str) {
+    let folder = folder(&format!("luatos-runtime-{name}"));
+    let script = folder.join(format!("{name}.lua"));
+    std::fs::copy(cases().join("runtime").join(format!("{name}.lua")), &script).unwrap();
+    let mut command = plain(MARTLET);
+    command.args([
+        "lua",
+        "--virtual-time",
+        "--set",
+        "mobile.csq=20",
+        "--imei",
+        "861234567890123",
+        "--path",
+    ]);
+    command
+        .arg(cases())
+        .arg(script)
+        .args(["port=1883", "imei=861234567890123"]);
+    let ran = run(command);
+    assert_eq!(
+        (ran.status, ran.stderr.as_str()),
+        (0, ""),
+        "{name}:\n{}",
+        ran.text()
+    );
+}
+
 /// The scripts that run here, each with the rows that its first line names.
-fn rows() -> Vec<(String, Vec<String>)> {
+fn rows(folder: &Path) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(cases()).unwrap() {
+    for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if path.extension().is_none_or(|extension| extension != "lua") || name == "t" {
@@ -263,9 +300,9 @@ fn rows() -> Vec<(String, Vec<String>)> {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let first = text.lines().next().unwrap_or_default();
-        let rows = first
-            .trim_start_matches("-- ")
-            .split(' ')
+        let words = first.trim_start_matches("-- ").split(' ');
+        let rows = words
+            .filter(|word| word.starts_with("R0."))
             .map(str::to_owned)
             .collect();
         found.push((name, rows));
@@ -276,6 +313,21 @@ fn rows() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn every_script_is_a_case() {
-    let names: Vec<String> = rows().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, CASES, "scripts of the folder, and cases");
+    for (folder, here) in [(cases(), CASES), (cases().join("runtime"), RUNTIME)] {
+        let names: Vec<String> = rows(&folder).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, here, "scripts of {}, and cases", folder.display());
+    }
+}
+
+#[test]
+fn every_row_has_a_script() {
+    let mut shown = std::collections::BTreeSet::new();
+    for folder in [cases(), cases().join("runtime")] {
+        shown.extend(rows(&folder).into_iter().flat_map(|(_, rows)| rows));
+    }
+    let missing: Vec<String> = (1..=77)
+        .map(|n| format!("R0.{n}"))
+        .filter(|row| !shown.contains(row))
+        .collect();
+    assert!(missing.is_empty(), "no script names {missing:?}");
 }

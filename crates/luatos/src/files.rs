@@ -61,6 +61,7 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
         args.returns(fs::remove_dir(path(machine, args)?).is_ok())
     })?;
     io.function("lsdir", list_folder)?;
+    install_os(lua, machine)?;
     set_package_path(lua, machine)
 }
 
@@ -142,9 +143,6 @@ fn list_folder(machine: &Rc<Machine>, args: &Args<'_>) -> Returned {
 
 /// `require` looks beside the script first, then in the folders that were named, then where it looked before.
 fn set_package_path(lua: &Lua, machine: &Machine) -> mlua::Result<()> {
-    if !machine.settings.is_program {
-        return Ok(());
-    }
     let package: Table = lua.globals().get("package")?;
     let before: mlua::LuaString = package.get("path")?;
     let mut path = String::new();
@@ -161,10 +159,7 @@ fn set_package_path(lua: &Lua, machine: &Machine) -> mlua::Result<()> {
 }
 
 /// `os.exit`: what was published leaves before the process ends.
-pub(crate) fn install_os(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
-    if !machine.settings.is_program {
-        return Ok(());
-    }
+fn install_os(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     let os = Library::open(lua, machine, "os")?;
     os.function("exit", |machine, args| {
         let status = match args.value(1) {
@@ -173,6 +168,5 @@ pub(crate) fn install_os(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
             _ => args.integer(1)? as i32,
         };
         machine.exit(status)
-    })?;
-    Ok(())
+    })
 }

@@ -39,23 +39,37 @@ use mlua::Lua;
 
 use crate::machine::Machine;
 
-/// Puts the libraries of LuatOS into a Lua, as globals and for `require`.
+/// Puts all libraries of LuatOS into a Lua of a program's own, as globals and for `require`.
 ///
 /// # Errors
 /// The system gives no socket to wait with, or Lua no memory.
 pub fn install(lua: &Lua, settings: Settings) -> mlua::Result<()> {
+    let machine = begin(lua, settings)?;
+    strings::install(lua, &machine)?;
+    files::install(lua, &machine)?;
+    crypto::install(lua, &machine)?;
+    json::install(lua, &machine)?;
+    standins::install(lua, &machine)?;
+    api::preload(lua, "sys", include_str!("lua/sys.lua"))
+}
+
+/// Puts `mqtt` and what it needs into a Lua that is somebody else's: `rtos`, `log`, `sys` and `zbuff`. Nothing that
+/// is there already is changed.
+///
+/// # Errors
+/// As of [`install`].
+pub fn install_module(lua: &Lua) -> mlua::Result<()> {
+    begin(lua, Settings::default())?;
+    api::preload(lua, "sys", include_str!("lua/sys.lua"))
+}
+
+fn begin(lua: &Lua, settings: Settings) -> mlua::Result<Rc<Machine>> {
     let machine = Rc::new(Machine::new(settings)?);
     lua.set_app_data(Rc::clone(&machine));
     debug::install(lua, &machine)?;
     log::install(lua, &machine)?;
     rtos::install(lua, &machine)?;
-    strings::install(lua, &machine)?;
-    files::install(lua, &machine)?;
-    files::install_os(lua, &machine)?;
-    crypto::install(lua, &machine)?;
-    json::install(lua, &machine)?;
     zbuff::install(lua, &machine)?;
     mqtt::install(lua, &machine)?;
-    standins::install(lua, &machine)?;
-    api::preload(lua, "sys", include_str!("lua/sys.lua"))
+    Ok(machine)
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use mlua::{Function, Lua, Value};
+use mlua::{Function, Lua, LuaString, Value};
 
 use crate::api::{Args, Library, Returned, nothing};
 use crate::machine::Machine;
@@ -20,6 +20,11 @@ const LEVELS: [(&str, i64, &str, char); 5] = [
 /// The level at which nothing is printed.
 const SILENT: i64 = 0;
 
+/// Styles: the tag, the place in the script instead of `user.`, or both.
+const PLAIN: i64 = 0;
+const WITH_PLACE_FOR_TAG: i64 = 1;
+const WITH_BOTH: i64 = 2;
+
 /// What is printed and how.
 #[derive(Debug)]
 pub(crate) struct Style {
@@ -31,7 +36,7 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     let log = Library::open(lua, machine, "log")?;
     lua.set_app_data(Style {
         level: Cell::new(1),
-        style: Cell::new(0),
+        style: Cell::new(PLAIN),
     });
     for (name, level, word, letter) in LEVELS {
         log.function(name, move |_, args| line(args, level, letter))?;
@@ -58,7 +63,7 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
         if args.is_nil(1) {
             return args.returns(with(args.lua, |style| style.style.get()));
         }
-        let style = args.integer(1)?.clamp(0, 2);
+        let style = args.integer(1)?.clamp(PLAIN, WITH_BOTH);
         with(args.lua, |styles| styles.style.set(style));
         args.returns(style)
     })
@@ -75,15 +80,15 @@ fn line(args: &Args<'_>, level: i64, letter: char) -> Returned {
     if least == SILENT || level < least {
         return nothing();
     }
-    let mut text = Vec::new();
-    if style != 0 {
-        let (file, line) = caller(lua);
-        text.extend_from_slice(format!("{letter}/{file}:{line} ").as_bytes());
+    let mut text = format!("{letter}/").into_bytes();
+    let place = (style != PLAIN).then(|| caller(lua));
+    let place = place.map(|(file, line)| format!("{file}:{line}"));
+    if style == WITH_PLACE_FOR_TAG {
+        text.extend_from_slice(place.as_deref().unwrap_or_default().as_bytes());
+        text.push(b' ');
+    } else {
+        text.extend_from_slice(b"user.");
     }
-    if style == 0 {
-        text.extend_from_slice(format!("{letter}/user.").as_bytes());
-    }
-    // One without a tag is not worth an error in a device.
     let to_string: Function = lua.globals().get("tostring")?;
     for n in 1..=args.count() {
         if n > 1 {
@@ -91,7 +96,11 @@ fn line(args: &Args<'_>, level: i64, letter: char) -> Returned {
         }
         match args.value(n) {
             Value::String(string) => text.extend_from_slice(&string.as_bytes()),
-            value => text.extend_from_slice(&to_string.call::<mlua::LuaString>(value)?.as_bytes()),
+            value => text.extend_from_slice(&to_string.call::<LuaString>(value)?.as_bytes()),
+        }
+        if n == 1 && style == WITH_BOTH {
+            text.push(b' ');
+            text.extend_from_slice(place.as_deref().unwrap_or_default().as_bytes());
         }
     }
     print(lua, &text)?;
