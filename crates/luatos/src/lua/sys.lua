@@ -282,7 +282,8 @@ local function wake(task)
     end
 end
 
-local WAKE = {}
+-- A name that no script has; tables are lists of names.
+local function WAKE() end
 
 function sys.sendMsg(name, p1, p2, p3, p4)
     local task = named[name]
