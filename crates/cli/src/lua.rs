@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use martlet_luatos::{Missing, ScriptError, Settings};
 
-use crate::console;
+use crate::{console, wrong};
 
 /// What `martlet lua` takes.
 #[derive(Debug, clap::Args)]
@@ -103,7 +103,17 @@ fn failed(error: &ScriptError) -> ExitCode {
         ScriptError::Syntax(_) => "L002",
         _ => "L003",
     };
-    console::error(code, &error.to_string());
+    let text = match error {
+        ScriptError::Read { path, source } => {
+            format!(
+                "cannot read the script {}: {}.",
+                path.display(),
+                wrong::cause(source)
+            )
+        }
+        error => error.to_string(),
+    };
+    console::error(code, &text);
     ExitCode::FAILURE
 }
 

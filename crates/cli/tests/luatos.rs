@@ -331,3 +331,52 @@ fn every_row_has_a_script() {
         .collect();
     assert!(missing.is_empty(), "no script names {missing:?}");
 }
+
+#[test]
+fn what_people_read() {
+    // From where cargo runs tests: longer paths are cut short by Lua.
+    let dir = "tests/luatos/command";
+    let lines = [
+        "martlet lua DIR/main_error.lua",
+        "martlet lua DIR/task_error.lua",
+        "martlet lua --virtual-time DIR/callback_error.lua",
+        "martlet lua DIR/argument_error.lua",
+        "martlet lua DIR/object_error.lua",
+        "martlet lua DIR/syntax_error.lua",
+        "martlet lua DIR/nothing.lua",
+        "martlet lua DIR/exits.lua one --two",
+        "martlet lua DIR/exits.lua 7",
+        "martlet lua DIR/exits.lua no",
+        "martlet lua DIR/exits.lua reboot",
+        "martlet lua --time-limit 0.2 DIR/forever.lua",
+        "martlet lua --time-limit 0.2 DIR/forever.lua busy",
+        "martlet lua --time-limit 100000 --virtual-time DIR/forever.lua",
+        "martlet lua --virtual-time DIR/idle.lua",
+        "martlet lua --virtual-time --trace DIR/traced.lua",
+        "martlet lua --check DIR/uses.lua",
+        "martlet lua --check DIR/idle.lua",
+        "martlet lua --check DIR/syntax_error.lua",
+        "martlet lua --time-limit soon DIR/idle.lua",
+        "martlet lua --set csq DIR/idle.lua",
+        "martlet lua",
+    ];
+    common::golden("lua", &lines, &[("DIR", dir)]);
+}
+
+#[test]
+fn a_port_may_be_standard_input_and_output() {
+    let folder = folder("luatos-uart");
+    let script = folder.join("uart.lua");
+    let text = "uart.setup(1, 115200)\n\
+                uart.on(1, 'receive', function(id, length)\n\
+                    local data = uart.read(id, length)\n\
+                    uart.write(id, data:upper())\n\
+                    if data:find('end') then os.exit(0) end\n\
+                end)\n\
+                sys.run()\n";
+    std::fs::write(&script, text).unwrap();
+    let mut command = plain(MARTLET);
+    command.args(["lua", "--set", "uart.1=stdio"]).arg(script);
+    let ran = common::run_with(command, b"from the end of a wire\n").ok();
+    assert_eq!(ran.text(), "FROM THE END OF A WIRE\n");
+}

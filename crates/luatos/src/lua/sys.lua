@@ -349,7 +349,6 @@ end
 
 _G.sys_pub = sys.publish
 _G.sys_send = sys.sendMsg
-package.loaded.sysplus = sys
-_G.sysplus = sys
+package.preload.sysplus = function() return sys end
 
 return sys

@@ -377,23 +377,19 @@ impl Device {
         asked.ok_or(OFFLINE)?
     }
 
-    /// Hands on what the engine has said.
+    /// Hands on what the engine has said: packets before what follows from them.
     fn drain(self: &Rc<Self>) {
-        loop {
-            let event = self.engine.borrow_mut().as_mut().and_then(Engine::poll_event);
-            let Some(event) = event else { break };
-            self.happened(event);
-        }
-        loop {
-            let line = self
-                .engine
-                .borrow_mut()
-                .as_mut()
-                .and_then(Engine::poll_packet_log);
-            let Some(line) = line else { break };
+        while let Some(line) = self.next(Engine::poll_packet_log) {
             let name = self.setup.borrow().client_id.clone();
             self.note('D', format!("{name} {line}"));
         }
+        while let Some(event) = self.next(Engine::poll_event) {
+            self.happened(event);
+        }
+    }
+
+    fn next<T>(&self, poll: impl FnOnce(&mut Engine) -> Option<T>) -> Option<T> {
+        self.engine.borrow_mut().as_mut().and_then(poll)
     }
 
     fn happened(self: &Rc<Self>, event: engine::Event) {

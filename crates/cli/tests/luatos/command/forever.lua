@@ -1,0 +1,4 @@
+local what = ...
+if what == "busy" then while true do end end
+sys.taskInit(function() while true do sys.wait(1000) end end)
+sys.run()
