@@ -134,6 +134,19 @@ impl Site {
         child
     }
 
+    /// `martlet sub` at work.
+    fn subscriber(&self, line: &str) -> Example {
+        let mut command = common::martlet(&format!("sub {line}"));
+        command.args(["-h", "127.0.0.1", "-p", &self.port("port").to_string()]);
+        Example(command.spawn().unwrap())
+    }
+
+    fn publish(&self, line: &str) {
+        let mut command = common::martlet(&format!("pub {line}"));
+        command.args(["-h", "127.0.0.1", "-p", &self.port("port").to_string()]);
+        run(command).ok();
+    }
+
     fn kill(&mut self) {
         if let Some(mut broker) = self.broker.take() {
             broker.kill().unwrap();
@@ -330,6 +343,131 @@ fn every_row_has_a_script() {
         .filter(|row| !shown.contains(row))
         .collect();
     assert!(missing.is_empty(), "no script names {missing:?}");
+}
+
+/// An example at work; its lines as they come.
+fn example(site: &Site, name: &str) -> (Example, mpsc::Receiver<String>) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/luatos")
+        .join(format!("{name}.lua"));
+    let mut command = plain(MARTLET);
+    command
+        .arg("lua")
+        .arg(script)
+        .args(["127.0.0.1", &site.port("port").to_string()]);
+    let mut child = command.spawn().unwrap();
+    let lines = lines_of(&mut child);
+    (Example(child), lines)
+}
+
+struct Example(Child);
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lines up to this one.
+fn until(lines: &mpsc::Receiver<String>, last: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    loop {
+        let line = lines
+            .recv_timeout(BOUND)
+            .unwrap_or_else(|_| panic!("no '{last}' behind {seen:?}"));
+        seen.push(line);
+        if seen.last().is_some_and(|line| line == last) {
+            return seen;
+        }
+    }
+}
+
+/// Each example prints these lines, whatever is between them, in this order.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    ("connect", &["I/user.connect connected"]),
+    (
+        "publish",
+        &["I/user.publish 1 is there", "I/user.publish 2 is there"],
+    ),
+    (
+        "subscribe",
+        &["I/user.subscribe granted 0", "I/user.subscribe granted 1"],
+    ),
+    (
+        "qos",
+        &[
+            "I/user.qos qos/0 came with QoS 0 not acknowledged",
+            "I/user.qos qos/1 came with QoS 1 acknowledged",
+            "I/user.qos qos/2 came with QoS 2 acknowledged",
+            "I/user.qos qos/low came with QoS 0",
+        ],
+    ),
+    (
+        "retained",
+        &[
+            "I/user.retained retained/state open kept",
+            "I/user.retained retained/state closed new",
+            "I/user.retained taken away",
+        ],
+    ),
+    (
+        "will",
+        &["I/user.will will-watcher will/device gone", "I/user.will told"],
+    ),
+];
+
+fn examples(kind: Kind) {
+    let site = Site::new(kind, "examples");
+    for (name, wanted) in EXAMPLES {
+        let (_running, lines) = example(&site, name);
+        for line in *wanted {
+            until(&lines, line);
+        }
+    }
+}
+
+#[test]
+fn examples_on_martlet() {
+    examples(Kind::Martlet);
+}
+
+#[test]
+fn examples_on_mosquitto() {
+    examples(Kind::Mosquitto);
+}
+
+/// A sensor whose broker goes away and comes back loses no reading.
+fn sensor(kind: Kind) {
+    let mut site = Site::new(kind, "sensor");
+    let (running, lines) = example(&site, "sensor");
+    until(&lines, "I/user.sensor reading 2 is there");
+    site.kill();
+    let offline = |line: &String| line.starts_with("W/user.sensor offline");
+    while !offline(&lines.recv_timeout(BOUND).unwrap()) {}
+    site.broker = Some(site.start("broker.conf", "port"));
+    let mut watcher = site.subscriber("-t sensor/+/reading -t sensor/+/state -F %t=%p -q 1");
+    let heard = lines_of(&mut watcher.0);
+    let after = until(&lines, "I/user.sensor reading 5 is there");
+    let there = after.iter().filter(|line| line.ends_with("is there")).count();
+    assert!(there <= 3, "each is told once: {after:?}");
+    let state = format!("sensor/860000000000000/state={}", "online");
+    until(&heard, &state);
+    // A command, and the will when it is cut.
+    site.publish("-t sensor/860000000000000/set -m {\"period\":150}");
+    until(&lines, "I/user.sensor every 150 ms");
+    drop(running);
+    until(&heard, "sensor/860000000000000/state=offline");
+}
+
+#[test]
+fn a_sensor_on_martlet() {
+    sensor(Kind::Martlet);
+}
+
+#[test]
+fn a_sensor_on_mosquitto() {
+    sensor(Kind::Mosquitto);
 }
 
 #[test]

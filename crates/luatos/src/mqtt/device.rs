@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use martlet_client::engine::{self, Engine, Token};
 use martlet_client::{
-    Bytes, Durability, FileStore, FilterBuf, Lost, Message, Options, PropertiesBuf, PublishError, Qos,
-    ReasonCode, RequestError, Store, Subscribe, Unsubscribe,
+    Bytes, Durability, FileStore, FilterBuf, Lost, Message, Options, PacketId, PropertiesBuf, PublishError,
+    Qos, ReasonCode, RequestError, Store, Subscribe, Unsubscribe,
 };
 use mlua::{AnyUserData, Function, IntoLua};
 use tokio::sync::Notify;
@@ -216,7 +216,7 @@ impl Device {
         let mut ids = self.ids.borrow_mut();
         ids.clear();
         for pending in engine.pending() {
-            ids.insert(pending.token, pending.packet_id.map_or(0, |id| id.get()));
+            ids.insert(pending.token, pending.packet_id.map_or(0, PacketId::get));
         }
         *self.engine.borrow_mut() = Some(engine);
         *self.store.borrow_mut() = Some(store);
