@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use martlet_luatos::{Missing, ScriptError, Settings};
+use martlet_luatos::{Missing, ScriptError, Settings, VALUES};
 
 use crate::{console, wrong};
 
@@ -40,6 +40,9 @@ pub(crate) struct LuaArgs {
     /// What another stand-in of the module's hardware says, such as mobile.csq=20 (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
+    /// The same from a file, a line each
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    set_from: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -51,12 +54,40 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = pair.ok_or("NAME=VALUE is wanted, such as mobile.csq=20")?;
+    if !VALUES.iter().any(|(known, _)| *known == name) {
+        let known: Vec<&str> = VALUES.iter().map(|(known, _)| *known).collect();
+        return Err(format!("there is no '{name}'; there are {}", known.join(", ")));
+    }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Lines `NAME=VALUE`; empty ones and those that begin with `#` say nothing.
+fn pairs_of(path: &Path) -> Result<Vec<(String, String)>, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("cannot read {}: {}", path.display(), wrong::cause(&error)))?;
+    let mut pairs = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            pairs.push(pair(line).map_err(|why| format!("{}:{}: {why}", path.display(), n + 1))?);
+        }
+    }
+    Ok(pairs)
 }
 
 /// Runs the script: 0 if it comes to its end, 1 if it fails.
 pub(crate) fn run(args: &LuaArgs) -> ExitCode {
-    let mut values: BTreeMap<String, String> = args.set.iter().cloned().collect();
+    let mut values = BTreeMap::new();
+    if let Some(path) = &args.set_from {
+        match pairs_of(path) {
+            Ok(pairs) => values.extend(pairs),
+            Err(why) => {
+                console::error("C010", &format!("--set-from: {why}."));
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    values.extend(args.set.iter().cloned());
     if let Some(imei) = &args.imei {
         values.insert("mobile.imei".to_owned(), imei.clone());
     }

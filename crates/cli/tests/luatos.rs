@@ -7,7 +7,7 @@ mod common;
 #[path = "luatos/fake.rs"]
 mod fake;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -345,6 +345,96 @@ fn every_row_has_a_script() {
     assert!(missing.is_empty(), "no script names {missing:?}");
 }
 
+#[test]
+fn a_port_may_be_a_pseudo_terminal() {
+    let folder = folder("luatos-pty");
+    let script = folder.join("uart.lua");
+    let text = "uart.on(2, 'receive', function(id, length)\n\
+                    uart.write(id, uart.read(id, length):upper())\n\
+                end)\n\
+                uart.setup(2, 115200)\n\
+                sys.run()\n";
+    std::fs::write(&script, text).unwrap();
+    let mut command = plain(MARTLET);
+    command.args(["lua", "--set", "uart.2=pty"]).arg(script);
+    let mut child = Example(command.spawn().unwrap());
+    let line = lines_of(&mut child.0).recv_timeout(BOUND).unwrap();
+    let name = line.strip_prefix("I/uart port 2 is ").unwrap();
+    let mut terminal = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(name)
+        .unwrap();
+    terminal.write_all(b"at+gmr\r").unwrap();
+    let mut answer = [0; 7];
+    terminal.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"AT+GMR\r");
+}
+
+/// The page says of each function whether it is there; this asks it.
+#[test]
+fn the_page_knows_every_function() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/luatos.md");
+    let mut page_text = std::fs::read_to_string(&page).unwrap();
+    let between = |text: &str, mark: &str| {
+        let (_, rest) = text.split_once(&format!("<!-- {mark} -->\n")).unwrap();
+        rest.split_once(&format!("<!-- /{mark} -->"))
+            .unwrap()
+            .0
+            .to_owned()
+    };
+    let mut said = std::collections::BTreeMap::new();
+    for row in between(&page_text, "functions").lines().skip(2) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        for name in cells[2].split(", ") {
+            let name = format!("{}.{}", cells[1].trim_matches('`'), name.trim_matches('`'));
+            assert!(
+                said.insert(name.clone(), cells[3] != "absent").is_none(),
+                "{name} stands twice"
+            );
+        }
+    }
+    let folder = folder("luatos-page");
+    let script = folder.join("list.lua");
+    let text = "for _, library in ipairs(arg) do\n\
+                    for name, value in pairs(_G[library]) do\n\
+                        if type(value) == 'function' then print(library .. '.' .. name) end\n\
+                    end\n\
+                end\n";
+    std::fs::write(&script, text).unwrap();
+    let libraries: std::collections::BTreeSet<&str> =
+        said.keys().map(|name| name.split_once('.').unwrap().0).collect();
+    let mut command = plain(MARTLET);
+    command.arg("lua").arg(script).args(libraries);
+    let there = run(command).ok();
+    let there: std::collections::BTreeSet<&str> = there.text().lines().collect();
+    for name in &there {
+        assert_eq!(
+            said.get(*name),
+            Some(&true),
+            "{name} is there: what does the page say?"
+        );
+    }
+    let claimed = said.iter().filter(|(_, is_there)| **is_there);
+    for (name, _) in claimed {
+        assert!(
+            there.contains(name.as_str()),
+            "the page says that {name} is there"
+        );
+    }
+    // The values that can be set.
+    let mut table = String::from("| name | without |\n|---|---|\n");
+    for (name, value) in martlet_luatos::VALUES {
+        table += &format!("| `{name}` | `{value}` |\n");
+    }
+    let before = between(&page_text, "values");
+    if std::env::var_os("UPDATE").is_some() {
+        page_text = page_text.replace(&before, &table);
+        std::fs::write(&page, &page_text).unwrap();
+    }
+    assert_eq!(between(&page_text, "values"), table, "UPDATE=1 writes it anew");
+}
+
 /// An example at work; its lines as they come.
 fn example(site: &Site, name: &str) -> (Example, mpsc::Receiver<String>) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -496,6 +586,10 @@ fn what_people_read() {
         "martlet lua --check DIR/syntax_error.lua",
         "martlet lua --time-limit soon DIR/idle.lua",
         "martlet lua --set csq DIR/idle.lua",
+        "martlet lua --set mobile.signal=20 DIR/idle.lua",
+        "martlet lua --set-from DIR/good.txt DIR/values.lua",
+        "martlet lua --set-from DIR/good.txt --set mobile.csq=3 DIR/values.lua",
+        "martlet lua --set-from DIR/wrong.txt DIR/values.lua",
         "martlet lua",
     ];
     common::golden("lua", &lines, &[("DIR", dir)]);

@@ -32,6 +32,7 @@ pub mod limits;
 pub use check::{Missing, check};
 pub use program::{End, ScriptError, run};
 pub use settings::Settings;
+pub use standins::VALUES;
 
 use std::rc::Rc;
 

@@ -4,6 +4,7 @@ mod gpio;
 mod mobile;
 mod network;
 mod power;
+mod pty;
 mod uart;
 
 use std::rc::Rc;
@@ -12,8 +13,8 @@ use mlua::Lua;
 
 use crate::machine::Machine;
 
-/// The names that can be set, with what they say when they are not.
-pub(crate) const VALUES: [(&str, &str); 23] = [
+/// The names of [`Settings::values`](crate::Settings::values), with what they say when they are not set.
+pub const VALUES: [(&str, &str); 23] = [
     ("mcu.unique_id", "4d6172746c65742d6465736b"),
     ("mobile.apn", "internet"),
     ("mobile.csq", "25"),
@@ -21,7 +22,7 @@ pub(crate) const VALUES: [(&str, &str); 23] = [
     ("mobile.imei", "860000000000000"),
     ("mobile.imsi", "460000000000000"),
     ("mobile.muid", "20000000000000000000000000000000"),
-    ("mobile.number", ""),
+    ("mobile.number", "13800000000"),
     ("mobile.rsrp", "-90"),
     ("mobile.rsrq", "-10"),
     ("mobile.rssi", "-65"),

@@ -1,15 +1,18 @@
-//! `uart`: ports that lead to standard input and output, or nowhere; `--set uart.1=stdio` says which.
+//! `uart`: ports that lead to standard input and output, to a pseudo terminal, or nowhere; `uart.1` and `uart.2` of the
+//! values say which.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::io::Write;
-use std::rc::Rc;
+use std::io::{Read, Write};
+use std::rc::{Rc, Weak};
 
 use mlua::{Function, IntoLua, Lua, Value};
-use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
 
+use super::pty::Pty;
 use crate::api::{Args, Library, Returned, nothing};
 use crate::limits;
+use crate::log;
 use crate::machine::Machine;
 use crate::zbuff;
 
@@ -25,10 +28,19 @@ const NUMBERS: [(&str, i64); 9] = [
     ("RX_FULL", 1),
 ];
 
+/// Where a port leads.
+#[derive(Default, Clone)]
+enum Line {
+    #[default]
+    Nowhere,
+    Stdio,
+    Pty(Rc<Pty>),
+}
+
 /// A port that was set up.
 #[derive(Default)]
 struct Port {
-    is_stdio: bool,
+    line: Line,
     received: VecDeque<u8>,
     on_receive: Option<Function>,
     on_sent: Option<Function>,
@@ -83,40 +95,62 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
         nothing()
     })?;
     uart.function("exist", |machine, args| {
-        args.returns(leads_to_stdio(machine, args.integer(1)?))
+        args.returns(leads_to(machine, args.integer(1)?) != "none")
     })
 }
 
-fn leads_to_stdio(machine: &Machine, id: i64) -> bool {
-    machine.said(&format!("uart.{id}")) == "stdio"
+fn leads_to(machine: &Machine, id: i64) -> String {
+    machine.said(&format!("uart.{id}"))
 }
 
 /// 0: the port is there. One that leads nowhere takes what is written, and nothing ever comes.
 fn setup(ports: &Ports, machine: &Rc<Machine>, args: &Args<'_>) -> Returned {
     let id = args.integer(1)?;
-    let is_stdio = leads_to_stdio(machine, id);
-    let was_stdio = {
-        let mut ports = ports.borrow_mut();
-        let port = ports.entry(id).or_default();
-        std::mem::replace(&mut port.is_stdio, is_stdio)
+    let is_new = matches!(ports.borrow_mut().entry(id).or_default().line, Line::Nowhere);
+    let wanted = leads_to(machine, id);
+    let line = match wanted.as_str() {
+        _ if !is_new || !machine.has_sockets() => return args.returns(0),
+        "stdio" => {
+            begin_reading(ports, machine, id, std::io::stdin());
+            Line::Stdio
+        }
+        "pty" => {
+            let opened = Pty::open().and_then(|pty| Ok((pty.reader()?, pty)));
+            let (reader, pty) =
+                opened.map_err(|error| args.bad(1, &format!("no pseudo terminal: {error}")))?;
+            log::say(args.lua, 'I', "uart", &format!("port {id} is {}", pty.name()))?;
+            begin_reading(ports, machine, id, reader);
+            Line::Pty(Rc::new(pty))
+        }
+        _ => Line::Nowhere,
     };
-    if is_stdio && !was_stdio {
-        machine.spawn(listen(Rc::clone(ports), Rc::downgrade(machine), id));
-    }
+    ports.borrow_mut().entry(id).or_default().line = line;
     args.returns(0)
 }
 
-/// Reads standard input for a port, until either is gone.
-async fn listen(ports: Ports, machine: std::rc::Weak<Machine>, id: i64) {
-    let mut input = tokio::io::stdin();
-    let mut chunk = [0; 4096];
-    while let Ok(n @ 1..) = input.read(&mut chunk).await {
+/// Reads for a port on a thread of its own, which ends with the process.
+fn begin_reading(ports: &Ports, machine: &Rc<Machine>, id: i64, mut from: impl Read + Send + 'static) {
+    let (sender, chunks) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut chunk) {
+            if sender.blocking_send(chunk[..n].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    machine.spawn(listen(Rc::clone(ports), Rc::downgrade(machine), id, chunks));
+}
+
+/// Hands on what is read, until the port or what it reads from is gone.
+async fn listen(ports: Ports, machine: Weak<Machine>, id: i64, mut chunks: mpsc::Receiver<Vec<u8>>) {
+    while let Some(chunk) = chunks.recv().await {
         let mut ports_now = ports.borrow_mut();
         let (Some(machine), Some(port)) = (machine.upgrade(), ports_now.get_mut(&id)) else {
             return;
         };
         // What nobody reads is not kept for ever: the oldest goes, as in a port's own buffer.
-        port.received.extend(&chunk[..n]);
+        port.received.extend(&chunk);
         let surplus = port.received.len().saturating_sub(limits::UART_BYTES_MAX);
         port.received.drain(..surplus);
         let length = port.received.len();
@@ -136,15 +170,20 @@ fn write(ports: &Ports, machine: &Rc<Machine>, args: &Args<'_>) -> Returned {
         Some(buffer) => buffer.used(),
         None => args.string(2)?.as_bytes().to_vec(),
     };
-    let (is_stdio, on_sent) = match ports.borrow().get(&id) {
-        Some(port) => (port.is_stdio, port.on_sent.clone()),
+    let (line, on_sent) = match ports.borrow().get(&id) {
+        Some(port) => (port.line.clone(), port.on_sent.clone()),
         None => return args.returns(0),
     };
-    if is_stdio {
-        let mut output = std::io::stdout().lock();
-        if output.write_all(&data).and_then(|()| output.flush()).is_err() {
-            return args.returns(0);
+    let written = match line {
+        Line::Nowhere => Ok(()),
+        Line::Stdio => {
+            let mut output = std::io::stdout().lock();
+            output.write_all(&data).and_then(|()| output.flush())
         }
+        Line::Pty(pty) => pty.write(&data),
+    };
+    if written.is_err() {
+        return args.returns(0);
     }
     machine.call(move |lua| {
         let values = [id.into_lua(lua)?].into_iter().collect();
