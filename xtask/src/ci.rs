@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::sh::{cargo, has, step};
+use crate::sh::{cargo, has, step, target};
 use crate::{guards, kill, nextest, setup, tidy};
 
 pub(crate) fn run() -> Result<()> {
@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
     eprintln!("\n== tidy");
     tidy::sources(false)?;
     build()?;
+    lua_module()?;
     kill::build()?;
     eprintln!("\n== instruction counts");
     guards::run(false)?;
@@ -59,10 +60,38 @@ pub(crate) fn run() -> Result<()> {
     tidy::ledgers(&nextest::ran()?, false)
 }
 
+/// The module for plain Lua, which is a workspace of its own.
+fn lua_module() -> Result<()> {
+    let manifest = ["--manifest-path", "bindings/lua/Cargo.toml"];
+    let folder = target()?.join("bindings-lua");
+    step(
+        "format of the Lua module",
+        cargo().args(["fmt", "--check"]).args(manifest),
+    )?;
+    step(
+        "lints of the Lua module",
+        cargo()
+            .args(["clippy", "--release", "--locked"])
+            .args(manifest)
+            .arg("--target-dir")
+            .arg(&folder)
+            .args(["--", "-D", "warnings"]),
+    )?;
+    step(
+        "Lua module",
+        cargo()
+            .args(["build", "--release", "--locked"])
+            .args(manifest)
+            .arg("--target-dir")
+            .arg(&folder),
+    )
+}
+
 /// The tests of `tests/interop` whose names contain `filter`.
 pub(crate) fn interop(filter: Option<&str>) -> Result<()> {
     setup::run()?;
     build()?;
+    lua_module()?;
     step(
         "interop",
         cargo()

@@ -261,7 +261,7 @@ macro_rules! cases {
 }
 
 cases! {
-    auth broker_gone connect constants create disconnect ipv6 keepalive publish recv rx_size sent session store subscribe
+    auth broker_gone connect constants create disconnect document ipv6 keepalive many publish recv rx_size sent session store subscribe
     takeover timeout tls unreachable version5 violations websocket will
 }
 
@@ -433,6 +433,80 @@ fn the_page_knows_every_function() {
         std::fs::write(&page, &page_text).unwrap();
     }
     assert_eq!(between(&page_text, "values"), table, "UPDATE=1 writes it anew");
+}
+
+/// Code blocks of a document, as they stand: `MARTLET_LUATOS_DOCUMENT=FILE cargo test -p martlet --test luatos -- --ignored`.
+/// Each runs in a task of its own with a connected `mqttc`; the addresses and ports that it names are those of this site.
+#[test]
+#[ignore = "the document is not ours to keep here: name it in MARTLET_LUATOS_DOCUMENT"]
+fn every_code_block_of_the_document_runs() {
+    let document =
+        std::env::var_os("MARTLET_LUATOS_DOCUMENT").expect("MARTLET_LUATOS_DOCUMENT names the document");
+    let text = std::fs::read_to_string(&document).unwrap();
+    let blocks: Vec<&str> = text
+        .split("```lua\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(blocks.len() > 10, "there are {} blocks", blocks.len());
+    for kind in [Kind::Martlet, Kind::Mosquitto] {
+        let site = Site::new(kind, "document-blocks");
+        for (name, own) in [
+            ("ca.crt", "ca.pem"),
+            ("client.pem", "client.pem"),
+            ("client.key", "client-encrypted.key"),
+        ] {
+            if name != own {
+                std::fs::copy(site.folder.join(own), site.folder.join(name)).unwrap();
+            }
+        }
+        for (n, block) in blocks.iter().enumerate() {
+            let script = site.folder.join(format!("block-{n}.lua"));
+            // Not a character of the block is changed: the addresses are mapped around it.
+            let ports = format!(
+                "{{ [1884] = {}, [8883] = {} }}",
+                site.port("port"),
+                site.port("tls")
+            );
+            let text = format!(
+                "local create, ports = mqtt.create, {ports}\n\
+                 function mqtt.create(adapter, host, port, ...)\n\
+                     if host == '120.55.137.106' then host, port = '127.0.0.1', ports[port] end\n\
+                     return assert(create(adapter, host, port, ...))\n\
+                 end\n\
+                 sys.taskInit(function()\n\
+                     mqttc = mqtt.create(nil, '120.55.137.106', 1884)\n\
+                     local connected = mqttc\n\
+                     mqttc:auth('document')\n\
+                     mqttc:on(function(_, event) sys.publish(event) end)\n\
+                     mqttc:connect()\n\
+                     assert(sys.waitUntil('conack', 10000))\n\
+                     do\n{block}\nend\n\
+                     sys.wait(50)\n\
+                     -- One that the block has made connects, too.\n\
+                     if mqttc ~= connected and mqttc then\n\
+                         mqttc:auth('document-2')\n\
+                         mqttc:on(function(_, event) sys.publish(event .. '2') end)\n\
+                         mqttc:connect()\n\
+                         assert(sys.waitUntil('conack2', 10000))\n\
+                     end\n\
+                     os.exit(0)\n\
+                 end)\n\
+                 sys.run()\n"
+            );
+            std::fs::write(&script, text).unwrap();
+            let mut command = plain(MARTLET);
+            command.args(["lua", "--time-limit", "30"]).arg(script);
+            let ran = run(command);
+            assert_eq!(
+                ran.status,
+                0,
+                "{kind:?}, block {n}:\n{block}\n{}{}",
+                ran.text(),
+                ran.stderr
+            );
+        }
+    }
 }
 
 /// An example at work; its lines as they come.

@@ -44,6 +44,7 @@ fn act(stream: &mut TcpStream, name: &str, connect: &[u8], nth: usize) -> io::Re
         "qos3" => stream.write_all(&[CONNACK, &[0x36, 5, 0, 1, b'a', 0, 1]].concat())?,
         "malformed" => stream.write_all(&[CONNACK, &[0x90, 0xff, 0xff, 0xff, 0xff, 0xff]].concat())?,
         "web" => stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?,
+        "leaves5" => stream.write_all(&[0x20, 3, 0, 0, 0, 0xe0, 2, 0x8e, 0])?,
         "gone" => return Ok(()),
         "suback" => {
             stream.write_all(CONNACK)?;

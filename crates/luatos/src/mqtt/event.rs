@@ -111,3 +111,99 @@ pub(super) fn of_suback(reason: ReasonCode) -> Event {
     let code = reason.as_u8();
     Event::SubAck(code <= 2, code)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use martlet_client::{PropertiesBuf, Refusal, Version};
+
+    use super::*;
+
+    fn told(cause: &Lost, was_writing: bool) -> String {
+        let words = of_end(cause, was_writing, true)
+            .into_iter()
+            .map(|event| match event {
+                Event::Disconnect(code) => format!("disconnect {code}"),
+                Event::Close => "close".to_owned(),
+                Event::Error(what, code) => format!("error {what} {code}"),
+                other => panic!("{other:?}"),
+            });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn each_end_in_the_order_of_luatos() {
+        let text = || "no".to_owned();
+        let refusal = Refusal {
+            reason: ReasonCode::NotAuthorized,
+            version: Version::V3_1_1,
+            code: 5,
+            properties: PropertiesBuf::new(),
+        };
+        let gone = Lost::Io {
+            kind: ErrorKind::BrokenPipe,
+            text: text(),
+        };
+        let left = Lost::Disconnected {
+            reason: ReasonCode::SessionTakenOver,
+            properties: PropertiesBuf::new(),
+        };
+        let table = [
+            (
+                Lost::Unreachable { text: text() },
+                "error connect 0, disconnect 0, close",
+            ),
+            (
+                Lost::NoAnswer { after_ms: 1 },
+                "error timeout 0, disconnect 0, close",
+            ),
+            (Lost::Refused(refusal), "disconnect 5, close, error conack 5"),
+            (Lost::Closed, "disconnect 0, close"),
+            (gone.clone(), "disconnect 0, close"),
+            (left, "disconnect -2, close"),
+            (Lost::ByUs, "disconnect 0, close"),
+            (
+                Lost::PingTimeout { after_ms: 1 },
+                "disconnect 0, close, error other 0",
+            ),
+            (
+                Lost::NotMqtt { began: text() },
+                "disconnect 0, close, error other 0",
+            ),
+            (
+                Lost::Violation(Violation::SecondConnAck),
+                "disconnect 0, close, error connect 95",
+            ),
+            (
+                Lost::Violation(Violation::BeforeConnAck),
+                "disconnect 0, close, error connect 96",
+            ),
+            (
+                Lost::Violation(Violation::Qos3),
+                "disconnect 0, close, error connect 98",
+            ),
+            (
+                Lost::Violation(Violation::Truncated),
+                "disconnect 0, close, error connect 99",
+            ),
+            (
+                Lost::Violation(Violation::PacketTooLarge),
+                "disconnect 0, close, error connect 100",
+            ),
+        ];
+        for (cause, wanted) in table {
+            assert_eq!(told(&cause, false), wanted, "{cause:?}");
+        }
+        assert_eq!(told(&gone, true), "error tx 0, disconnect 0, close");
+        // Where another connection follows, nothing is closed.
+        assert_eq!(of_end(&Lost::Closed, false, false), [Event::Disconnect(0)]);
+    }
+
+    #[test]
+    fn what_a_suback_says() {
+        assert_eq!(of_suback(ReasonCode::Success), Event::SubAck(true, 0));
+        assert_eq!(of_suback(ReasonCode::GrantedQos2), Event::SubAck(true, 2));
+        assert_eq!(of_suback(ReasonCode::Unspecified), Event::SubAck(false, 0x80));
+    }
+}

@@ -192,6 +192,16 @@ fn tls(table: &Table) -> mlua::Result<(Tls, Verify)> {
     Ok((tls, verify))
 }
 
+/// 0 and what makes no sense is the default.
+fn connect_timeout(seconds: f64) -> Duration {
+    let (default, least, most) = limits::CONNECT_TIMEOUT_S;
+    Duration::from_secs(if seconds > 0.0 {
+        (seconds as u64).clamp(least, most)
+    } else {
+        default
+    })
+}
+
 impl Setup {
     fn options_of(&mut self, table: &Table) -> mlua::Result<Result<(), String>> {
         self.is_ipv6 = matches!(table.get("ipv6")?, Value::Boolean(true));
@@ -200,17 +210,8 @@ impl Setup {
         {
             self.rx_bytes = bytes as u32;
         }
-        let (default, least, most) = limits::CONNECT_TIMEOUT_S;
-        let seconds = table
-            .get::<Option<f64>>("conn_timeout")
-            .unwrap_or(None)
-            .unwrap_or(0.0);
-        let seconds = if seconds > 0.0 {
-            (seconds as u64).clamp(least, most)
-        } else {
-            default
-        };
-        self.connect_timeout = Duration::from_secs(seconds);
+        let seconds = table.get::<Option<f64>>("conn_timeout").unwrap_or(None);
+        self.connect_timeout = connect_timeout(seconds.unwrap_or(0.0));
         match table.get::<Value>("version")? {
             Value::Nil | Value::Integer(4) => {}
             Value::Integer(5) => self.protocol = Protocol::V5,
@@ -290,5 +291,36 @@ impl Setup {
             options = options.packet_log(|_, _| ());
         }
         Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connect_timeout_has_bounds() {
+        let table = [
+            (0.0, 30),
+            (-1.0, 30),
+            (f64::NAN, 30),
+            (0.5, 5),
+            (15.0, 15),
+            (120.0, 120),
+            (1e300, 120),
+        ];
+        for (asked, seconds) in table {
+            assert_eq!(connect_timeout(asked), Duration::from_secs(seconds), "{asked}");
+        }
+    }
+
+    #[test]
+    fn wills_and_topics_that_no_server_takes() {
+        assert!(WillMessage::new(b"a/b", b"", Qos::ExactlyOnce, true).is_ok());
+        assert!(WillMessage::new(b"a/#", b"", Qos::AtMostOnce, false).is_err());
+        assert!(WillMessage::new(b"a", &[0; 65_536], Qos::AtMostOnce, false).is_err());
+        for bad in [&b""[..], b"+", b"a\xff", b"a\0"] {
+            assert!(topic(bad).is_err(), "{bad:?}");
+        }
     }
 }
