@@ -318,7 +318,7 @@ mod tests {
     fn wills_and_topics_that_no_server_takes() {
         assert!(WillMessage::new(b"a/b", b"", Qos::ExactlyOnce, true).is_ok());
         assert!(WillMessage::new(b"a/#", b"", Qos::AtMostOnce, false).is_err());
-        assert!(WillMessage::new(b"a", &[0; 65_536], Qos::AtMostOnce, false).is_err());
+        assert!(WillMessage::new(b"a", &vec![0; 65_536], Qos::AtMostOnce, false).is_err());
         for bad in [&b""[..], b"+", b"a\xff", b"a\0"] {
             assert!(topic(bad).is_err(), "{bad:?}");
         }
