@@ -371,6 +371,16 @@ fn a_port_may_be_a_pseudo_terminal() {
     assert_eq!(&answer, b"AT+GMR\r");
 }
 
+#[test]
+fn a_task_that_never_waits_meets_the_limit_too() {
+    let mut command = plain(MARTLET);
+    command
+        .args(["lua", "--time-limit", "0.2"])
+        .arg(cases().join("command/forever.lua"))
+        .arg("busy task");
+    assert_eq!(run(command).status, 124);
+}
+
 /// The page says of each function whether it is there; this asks it.
 #[test]
 fn the_page_knows_every_function() {

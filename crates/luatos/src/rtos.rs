@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Value};
 
-use crate::api::{Args, Library, Returned, nothing};
+use crate::api::{Args, Fault, Library, Returned, nothing};
 use crate::log;
 use crate::machine::{Machine, Note};
 
@@ -65,7 +65,9 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
             log::say(args.lua, 'I', "rtos", "reboot: the program ends, with status 3")?;
             machine.exit(3);
         }
-        Err(args.bad(0, "a script inside of a program cannot restart it"))
+        Err(Fault::Said(
+            "reboot: a script inside of a program cannot restart it".to_owned(),
+        ))
     })
 }
 

@@ -65,9 +65,10 @@ fn is_about_certificate(error: &ConnectError) -> bool {
 
 fn explain(error: &ConnectError, has_authorities: bool) -> String {
     match tls_error(error) {
-        Some(TlsError::WrongName { names, .. }) if names.is_empty() => format!(
-            "{error}: it has no subject alternative name, and a common name alone is not looked at; have it made anew \
-             with one, or set verify = 1"
+        // A certificate without alternative names is told by its common name, which may be the right one.
+        Some(TlsError::WrongName { names, wanted }) if names.is_empty() || names.contains(wanted) => format!(
+            "the server's certificate has no subject alternative name, and a common name alone is not looked at ({wanted} was \
+             wanted); have it made anew with one, or set verify = 1"
         ),
         Some(TlsError::UnknownAuthority { .. }) if !has_authorities => {
             format!("{error}; there is no server_cert, so whom this system trusts is trusted")

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mlua::{Lua, Value};
 
-use crate::api::{Library, nothing};
+use crate::api::{Fault, Library, nothing};
 use crate::log;
 use crate::machine::Machine;
 
@@ -43,7 +43,9 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
                 log::say(args.lua, 'I', "pm", &format!("{name}: the program ends"))?;
                 machine.exit(if name == "reboot" { 3 } else { 0 });
             }
-            Err(args.bad(0, "a script inside of a program cannot end it"))
+            Err(Fault::Said(format!(
+                "{name}: a script inside of a program cannot end it"
+            )))
         })?;
     }
     let rtc = Library::open(lua, machine, "rtc")?;
