@@ -2,7 +2,7 @@
 //!
 //! [`run`] runs a script in a Lua of its own, [`install`] puts the libraries into a Lua that is there already. The
 //! `mqtt` library stands on the engine of `martlet-client`; this crate moves its bytes and turns its events into
-//! calls. One thread does it all: [`machine::Machine`] waits for timers and sockets while the script waits in
+//! calls. One thread does it all: `machine::Machine` waits for timers and sockets while the script waits in
 //! `rtos.receive`, so nothing is ever called inside of a call. It is no MQTT implementation, and no emulator of a chip.
 
 // Numbers of Lua become those of a module's C as C converts them.

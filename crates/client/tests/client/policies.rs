@@ -130,6 +130,36 @@ fn a_closed_client_begins_anew_after_a_wait() {
 }
 
 #[test]
+fn a_request_has_its_identifier_until_it_is_answered() {
+    let mut bench = Bench::up(options(V5));
+    bench.sent();
+    let now_ms = bench.now_ms;
+    let subscribe = Subscribe::to(FilterBuf::new("a").unwrap(), qos(1));
+    let first = bench.engine.subscribe(now_ms, subscribe.clone()).unwrap();
+    let second = bench.engine.subscribe(now_ms, subscribe).unwrap();
+    assert_eq!(bench.engine.packet_id_of(first), Some(id(1)));
+    assert_eq!(bench.engine.packet_id_of(second), Some(id(2)));
+    suback(&mut bench, 1, ReasonCode::GrantedQos1);
+    assert_eq!(bench.engine.packet_id_of(first), None);
+}
+
+#[test]
+fn the_packet_log_can_be_switched_while_it_runs() {
+    let mut bench = Bench::up(options(V5));
+    let publish = |bench: &mut Bench| {
+        bench.publish(message("a", qos(0))).unwrap();
+        bench.sent();
+        bench.engine.poll_packet_log()
+    };
+    assert_eq!(publish(&mut bench), None);
+    bench.engine.log_packets(true);
+    let line = publish(&mut bench).unwrap();
+    assert!(line.starts_with("sending PUBLISH (d0, q0, r0,"), "{line}");
+    bench.engine.log_packets(false);
+    assert_eq!(publish(&mut bench), None);
+}
+
+#[test]
 fn the_server_names_a_client_of_luatos() {
     let nameless = Options::new("bench", 1883)
         .protocol(V3_1_1)
