@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mlua::{AnyUserData, Function, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::machine::Machine;
 
@@ -110,16 +110,12 @@ impl Args<'_> {
 
     /// A userdata of that type, which Lua calls `name`.
     pub(crate) fn object<T: Clone + 'static>(&self, n: usize, name: &str) -> Result<T, Fault> {
-        let object = match self.value(n) {
-            Value::UserData(object) => self.borrowed(&object),
-            _ => None,
-        };
-        object.ok_or_else(|| self.expected(n, name))
-    }
-
-    #[allow(clippy::unused_self)]
-    fn borrowed<T: Clone + 'static>(&self, object: &AnyUserData) -> Option<T> {
-        object.borrow::<T>().ok().map(|object| T::clone(&object))
+        if let Value::UserData(object) = self.value(n)
+            && let Ok(object) = object.borrow::<T>()
+        {
+            return Ok(T::clone(&object));
+        }
+        Err(self.expected(n, name))
     }
 
     /// What the function returns.

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use martlet_client::engine::{self, Engine, Token};
 use martlet_client::{
-    Bytes, Durability, FileStore, FilterBuf, Lost, Message, Options, PacketId, PropertiesBuf, PublishError,
-    Qos, ReasonCode, RequestError, Store, Subscribe, Unsubscribe,
+    Bytes, Durability, FileStore, Lost, Message, Options, PacketId, PropertiesBuf, PublishError, Qos,
+    ReasonCode, RequestError, Store, Subscribe, Unsubscribe,
 };
 use mlua::{AnyUserData, Function, IntoLua};
 use tokio::sync::Notify;
@@ -167,12 +167,19 @@ impl Device {
         let now_ms = self.now_ms();
         let is_stored = self.setup.borrow().store.is_some();
         if is_stored {
-            if self.look(|engine| engine.closed().is_some()) != Some(false) {
-                self.open_stored(options)?;
-            }
-            let mut engine = self.engine.borrow_mut();
-            let engine = engine.as_mut().ok_or("there is no engine")?;
-            engine.start(now_ms + u64::try_from(wait.as_millis()).unwrap_or(0), true);
+            // Made anew, because what it was told may have changed. What no store has goes along.
+            let unsent = self.with(|engine, _| {
+                engine.close(&Lost::ByUs);
+                engine.leftover().unsent
+            });
+            self.open_stored(options)?;
+            self.with(|engine, now_ms| {
+                for message in unsent.unwrap_or_default() {
+                    // There was room for it before.
+                    let _ = engine.publish(now_ms, message);
+                }
+                engine.start(now_ms + u64::try_from(wait.as_millis()).unwrap_or(0), true);
+            });
         } else {
             let mut engine = self.engine.borrow_mut();
             if let Some(engine) = engine.as_mut() {
@@ -190,9 +197,17 @@ impl Device {
     }
 
     /// With a store messages are taken before there was a connection, too.
-    fn prepare_store(&self) -> Result<(), String> {
+    fn prepare_store(self: &Rc<Self>) -> Result<(), String> {
         let is_stored = self.setup.borrow().store.is_some();
-        if is_stored && !self.is_closed() && self.engine.borrow().is_none() {
+        if is_stored && self.look(Engine::is_leaving) == Some(true) {
+            // Its DISCONNECT leaves first.
+            if let Some(machine) = self.machine() {
+                machine.turn(Duration::ZERO);
+            }
+            self.with(|engine, _| engine.close(&Lost::ByUs));
+        }
+        let is_open = self.look(|engine| engine.closed().is_none()) == Some(true);
+        if is_stored && !is_open && !self.is_closed() {
             let options = self.setup.borrow().engine_options()?;
             self.open_stored(options)?;
         }
@@ -349,20 +364,13 @@ impl Device {
     }
 
     pub(super) fn subscribe(self: &Rc<Self>, filter: &[u8], qos: Qos) -> Result<u16, String> {
-        let subscribe = Subscribe::to(self.filter(filter)?, qos);
+        let subscribe = Subscribe::to(setup::filter(filter)?, qos);
         self.request(|engine, now_ms| engine.subscribe(now_ms, subscribe))
     }
 
     pub(super) fn unsubscribe(self: &Rc<Self>, filter: &[u8]) -> Result<u16, String> {
-        let unsubscribe = Unsubscribe::from(self.filter(filter)?);
+        let unsubscribe = Unsubscribe::from(setup::filter(filter)?);
         self.request(|engine, now_ms| engine.unsubscribe(now_ms, unsubscribe))
-    }
-
-    #[allow(clippy::unused_self)]
-    fn filter(&self, bytes: &[u8]) -> Result<FilterBuf, String> {
-        let shown = String::from_utf8_lossy(bytes);
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("the filter '{shown}' is not UTF-8"))?;
-        FilterBuf::new(text).map_err(|error| format!("'{text}' is no topic filter: {error}"))
     }
 
     fn request(

@@ -18,7 +18,7 @@ use crate::machine::Machine;
 use crate::zbuff;
 
 pub(crate) use device::Device;
-pub(crate) use setup::Will;
+use setup::Will;
 
 /// What Lua calls a client.
 const CLIENT: &str = "MQTTCTRL*";

@@ -8,21 +8,18 @@ use std::time::Duration;
 
 use martlet_client::policy::Policy;
 use martlet_client::tls::{Checks, Source};
-use martlet_client::{Bytes, Message, Options, Protocol, Qos, Reconnect, Tls, TopicBuf};
+use martlet_client::{Bytes, FilterBuf, Message, Options, Protocol, Qos, Reconnect, Tls, TopicBuf};
 use mlua::{Table, Value};
 
 use crate::api::{Args, Fault};
 use crate::limits;
 
 /// What the server publishes when the connection is lost.
-pub(crate) type Will = WillMessage;
-
-/// See [`Will`].
 #[derive(Debug, Clone)]
-pub(crate) struct WillMessage(Message);
+pub(super) struct Will(Message);
 
-impl WillMessage {
-    pub(crate) fn new(topic: &[u8], payload: &[u8], qos: Qos, retain: bool) -> Result<Self, String> {
+impl Will {
+    pub(super) fn new(topic: &[u8], payload: &[u8], qos: Qos, retain: bool) -> Result<Self, String> {
         if payload.len() > usize::from(u16::MAX) {
             return Err(format!(
                 "the payload has {} bytes, the limit is 65535",
@@ -36,9 +33,16 @@ impl WillMessage {
 
 /// A topic name.
 pub(super) fn topic(bytes: &[u8]) -> Result<TopicBuf, String> {
-    let shown = || String::from_utf8_lossy(bytes).into_owned();
-    let text = std::str::from_utf8(bytes).map_err(|_| format!("the topic '{}' is not UTF-8", shown()))?;
+    let shown = String::from_utf8_lossy(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("the topic '{shown}' is not UTF-8"))?;
     TopicBuf::new(text).map_err(|error| format!("'{text}' is no topic: {error}"))
+}
+
+/// A topic filter.
+pub(super) fn filter(bytes: &[u8]) -> Result<FilterBuf, String> {
+    let shown = String::from_utf8_lossy(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("the filter '{shown}' is not UTF-8"))?;
+    FilterBuf::new(text).map_err(|error| format!("'{text}' is no topic filter: {error}"))
 }
 
 /// How much of a server's certificate is believed.
@@ -316,9 +320,9 @@ mod tests {
 
     #[test]
     fn wills_and_topics_that_no_server_takes() {
-        assert!(WillMessage::new(b"a/b", b"", Qos::ExactlyOnce, true).is_ok());
-        assert!(WillMessage::new(b"a/#", b"", Qos::AtMostOnce, false).is_err());
-        assert!(WillMessage::new(b"a", &vec![0; 65_536], Qos::AtMostOnce, false).is_err());
+        assert!(Will::new(b"a/b", b"", Qos::ExactlyOnce, true).is_ok());
+        assert!(Will::new(b"a/#", b"", Qos::AtMostOnce, false).is_err());
+        assert!(Will::new(b"a", &vec![0; 65_536], Qos::AtMostOnce, false).is_err());
         for bad in [&b""[..], b"+", b"a\xff", b"a\0"] {
             assert!(topic(bad).is_err(), "{bad:?}");
         }
