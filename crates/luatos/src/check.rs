@@ -297,7 +297,7 @@ fn tokens(text: &str) -> Vec<(usize, Token<'_>)> {
             }
             '"' | '\'' => {
                 let length = quoted(rest);
-                (Some(Token::Text(&rest[1..(length - 1).max(1)])), length)
+                (rest.get(1..length - 1).map(Token::Text), length)
             }
             c if c.is_alphabetic() || c == '_' => {
                 let end = rest
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn no_text_makes_it_stumble() {
         for text in [
-            "'", "\"\\", "[[", "[==[ ]=]", "--[[", "é.x", "a.", "require", "require(", "0x", "[=", "--",
+            "'", "\"\\", "[[", "[==[ ]=]", "--[[", "é.x", "a.", "require", "require(", "'é", "0x", "[=", "--",
         ] {
             uses(text);
         }
