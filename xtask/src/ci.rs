@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::sh::{cargo, has, step};
+use crate::sh::{cargo, has, step, target};
 use crate::{guards, kill, nextest, setup, tidy};
 
 pub(crate) fn run() -> Result<()> {
@@ -41,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     eprintln!("\n== tidy");
     tidy::sources(false)?;
     build()?;
+    lua_module()?;
     kill::build()?;
     eprintln!("\n== instruction counts");
     guards::run(false)?;
@@ -80,10 +81,38 @@ fn with_quic(words: &[&str], more: &[&str]) -> Command {
     cargo
 }
 
+/// The module for plain Lua, which is a workspace of its own.
+fn lua_module() -> Result<()> {
+    let manifest = ["--manifest-path", "bindings/lua/Cargo.toml"];
+    let folder = target()?.join("bindings-lua");
+    step(
+        "format of the Lua module",
+        cargo().args(["fmt", "--check"]).args(manifest),
+    )?;
+    step(
+        "lints of the Lua module",
+        cargo()
+            .args(["clippy", "--release", "--locked"])
+            .args(manifest)
+            .arg("--target-dir")
+            .arg(&folder)
+            .args(["--", "-D", "warnings"]),
+    )?;
+    step(
+        "Lua module",
+        cargo()
+            .args(["build", "--release", "--locked"])
+            .args(manifest)
+            .arg("--target-dir")
+            .arg(&folder),
+    )
+}
+
 /// The tests of `tests/interop` whose names contain `filter`.
 pub(crate) fn interop(filter: Option<&str>) -> Result<()> {
     setup::run()?;
     build()?;
+    lua_module()?;
     step(
         "interop",
         cargo()

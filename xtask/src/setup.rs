@@ -30,6 +30,14 @@ pub(crate) fn run() -> Result<()> {
         debian("mosquitto")
             .context("please install the Debian package mosquitto (the broker and mosquitto_passwd)")?;
     }
+    if !has("lua5.3") {
+        debian("lua5.3")
+            .context("please install the Debian package lua5.3 (the Lua that the module is for)")?;
+    }
+    if !has("openssl") {
+        debian("openssl")
+            .context("please install the Debian package openssl, which encrypts keys for tests")?;
+    }
     if !has("chromium") && std::env::var_os("MARTLET_CHROMIUM").is_none() {
         debian("chromium").context("please install Chromium, or name it in MARTLET_CHROMIUM")?;
     }

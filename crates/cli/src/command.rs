@@ -29,6 +29,11 @@ pub(crate) fn martlet() -> Command {
         command = command.subcommand(client(program, program.name()));
     }
     command = command.subcommand(crate::passwd::command("passwd"));
+    #[cfg(feature = "lua")]
+    {
+        let lua = crate::lua::LuaArgs::augment_args(Command::new("lua"));
+        command = command.subcommand(lua.about("Run a script of a LuatOS module, against any broker"));
+    }
     let bench = martlet_bench::BenchArgs::augment_args(Command::new("bench"));
     command
         .subcommand(bench.about("Measure any broker, and check every message"))

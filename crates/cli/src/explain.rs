@@ -339,6 +339,29 @@ const ENTRIES: &[Entry] = &[
                to write in the folder, and the owner of the file stays its owner. The old file is as it was. The exit\n\
                status is 1.",
     },
+    Entry {
+        code: "L001",
+        title: "the script cannot be run",
+        text: "`martlet lua` cannot read the script, or the system gives it no Lua. The exit status is 1.",
+    },
+    Entry {
+        code: "L002",
+        title: "the script is not Lua",
+        text: "The line that is named breaks the grammar of Lua 5.3. Nothing of the script has run. The exit status is 1.",
+    },
+    Entry {
+        code: "L003",
+        title: "the script has failed",
+        text: "An error that nobody caught has ended the script. The first line says what and where, the lines behind it by\n\
+               which calls it came there, the innermost first. An error in a task of `sys` ends the script after half a\n\
+               second, as on a module; COROUTINE_ERROR_ROLL_BACK = false and COROUTINE_ERROR_RESTART = false let it go on.\n\
+               The exit status is 1.",
+    },
+    Entry {
+        code: "L004",
+        title: "the time of --time-limit is over",
+        text: "The script ran longer than it was to. The exit status is 124, as that of `timeout`.",
+    },
 ];
 
 #[cfg(test)]
@@ -353,6 +376,7 @@ mod tests {
             include_str!("wrong.rs"),
             include_str!("connect.rs"),
             include_str!("input.rs"),
+            include_str!("lua.rs"),
             include_str!("main.rs"),
             include_str!("publish.rs"),
             include_str!("output.rs"),
@@ -365,7 +389,7 @@ mod tests {
                 let Some(code) = source.get(at + 1..at + 5) else {
                     continue;
                 };
-                let is_code = code.starts_with(['A', 'C', 'S', 'T', 'U'])
+                let is_code = code.starts_with(['A', 'C', 'L', 'S', 'T', 'U'])
                     && code[1..].chars().all(|c| c.is_ascii_digit());
                 if is_code {
                     seen += 1;

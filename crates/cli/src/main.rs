@@ -13,6 +13,8 @@ mod failure;
 mod flags;
 mod format;
 mod input;
+#[cfg(feature = "lua")]
+mod lua;
 mod misuse;
 mod nearest;
 mod neighbours;
@@ -113,6 +115,11 @@ fn other(matches: &ArgMatches) -> ExitCode {
         },
         Some(("store", matches)) => match StoreCommand::from_arg_matches(matches) {
             Ok(command) => store::run(&command),
+            Err(error) => error.exit(),
+        },
+        #[cfg(feature = "lua")]
+        Some(("lua", matches)) => match lua::LuaArgs::from_arg_matches(matches) {
+            Ok(args) => lua::run(&args),
             Err(error) => error.exit(),
         },
         Some(("passwd", matches)) => passwd::run(matches),

@@ -8,8 +8,9 @@ use martlet_net::client::{DialError, Kept};
 use crate::error::ConnectError;
 use crate::options::Options;
 
-/// A connection that carries MQTT to the server at that place of the list.
-pub(crate) async fn dial(options: &Options, server: usize, kept: &mut Kept) -> Result<Stream, ConnectError> {
+/// A connection that carries MQTT to the server at that place of the list, for those who drive an
+/// [`Engine`](crate::engine::Engine) themselves; what is kept makes the next one cheaper. Whoever calls bounds the time.
+pub async fn dial(options: &Options, server: usize, kept: &mut Kept) -> Result<Stream, ConnectError> {
     let (host, port) = options.server(server);
     let dialed = martlet_net::client::dial_again(&options.route(host, port), kept).await;
     dialed.map_err(|error| match error {

@@ -131,6 +131,7 @@ impl Hub {
                 }
                 engine::Event::Challenge { data } => self.challenges.push_back(data),
                 engine::Event::Reauthenticated => self.tell(Event::Reauthenticated),
+                engine::Event::Pong => {}
                 engine::Event::Connected(connected) => {
                     self.failed = None;
                     self.is_online = true;

@@ -62,6 +62,7 @@ mod trace;
 pub use api::{Client, Events, States};
 pub use auth::Login;
 pub use delivery::Delivery;
+pub use dial::dial;
 pub use engine::{Leftover, Stage, Stats, Token};
 pub use error::{
     ConnectError, DeliveryError, Lost, PublishError, Refusal, Rejected, RequestError, RespondError,
@@ -80,7 +81,7 @@ pub use url::UrlError;
 
 #[cfg(feature = "srv")]
 pub use martlet_net::client::SrvError;
-pub use martlet_net::client::{ClientTls as Tls, DialError, Proxy, WebSocketRequest as WebSocket};
+pub use martlet_net::client::{ClientTls as Tls, DialError, Kept, Proxy, WebSocketRequest as WebSocket};
 
 /// What [`Tls`] is made of.
 pub mod tls {

@@ -155,6 +155,28 @@ pub struct Policy {
     pub acknowledge: Acknowledge,
     /// After how many hundredths of the keep alive without traffic to ping, 1 to 100.
     pub ping_percent: u8,
+    /// Whether traffic puts a ping off.
+    pub pings: Pings,
+    /// Who names a client without a client identifier in version 3, which does not tell the name.
+    pub nameless: Nameless,
+}
+
+/// Whether traffic puts a ping off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pings {
+    /// It does.
+    WhenIdle,
+    /// It does not: one leaves after each interval.
+    Regularly,
+}
+
+/// Who names a client that has no client identifier, in version 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nameless {
+    /// The client, at random: the name stays for its life.
+    NamesItself,
+    /// The server: a new one each time, which only a clean session may have [MQTT3-3.1.3-7].
+    NamedByServer,
 }
 
 /// What happens to messages and requests while there is no connection.
@@ -208,6 +230,8 @@ impl Policy {
         subscriptions: Subscriptions::Renew,
         acknowledge: Acknowledge::Taken,
         ping_percent: 100,
+        pings: Pings::WhenIdle,
+        nameless: Nameless::NamesItself,
     };
 
     /// As paho-mqtt for Python: messages are kept and published again whatever became of the session,
@@ -224,7 +248,7 @@ impl Policy {
         unfinished: Unfinished::KeepWithSession,
         subscriptions: Subscriptions::Forget,
         acknowledge: Acknowledge::Arrived,
-        ping_percent: 100,
+        ..Self::KEEP_ALL
     };
 
     /// As Eclipse Paho C with `sendWhileDisconnected`.
@@ -233,13 +257,22 @@ impl Policy {
         ..Self::PAHO_C
     };
 
-    /// As LuatOS: no queue, nothing is sent again, pings at three quarters of the keep alive.
+    /// As LuatOS: no queue, nothing is sent again, a ping every three quarters of the keep alive.
     pub const LUATOS: Self = Self {
         offline: Offline::Refuse,
         unfinished: Unfinished::Fail,
         subscriptions: Subscriptions::Forget,
         acknowledge: Acknowledge::Arrived,
         ping_percent: 75,
+        pings: Pings::Regularly,
+        nameless: Nameless::NamedByServer,
+    };
+
+    /// As LuatOS with a store: what was accepted is sent until it is acknowledged.
+    pub const LUATOS_STORED: Self = Self {
+        offline: Offline::Keep,
+        unfinished: Unfinished::Keep,
+        ..Self::LUATOS
     };
 }
 

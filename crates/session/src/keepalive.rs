@@ -40,6 +40,8 @@ pub struct PingTimer {
     sent_ms: u64,
     heard_ms: u64,
     pinged_ms: Option<u64>,
+    /// Whether traffic puts no ping off.
+    is_regular: bool,
 }
 
 /// What a client must do now.
@@ -67,17 +69,31 @@ impl PingTimer {
             sent_ms: now_ms,
             heard_ms: now_ms,
             pinged_ms: None,
+            is_regular: false,
+        }
+    }
+
+    /// The same timer, but traffic puts no ping off: one leaves after each interval.
+    #[must_use]
+    pub const fn regular(self) -> Self {
+        Self {
+            is_regular: true,
+            ..self
         }
     }
 
     /// Something was sent.
     pub fn sent(&mut self, now_ms: u64) {
-        self.sent_ms = now_ms;
+        if !self.is_regular {
+            self.sent_ms = now_ms;
+        }
     }
 
     /// Something came: the server is there.
     pub fn heard(&mut self, now_ms: u64) {
-        self.heard_ms = now_ms;
+        if !self.is_regular {
+            self.heard_ms = now_ms;
+        }
         self.pinged_ms = None;
     }
 
@@ -103,6 +119,9 @@ impl PingTimer {
         }
         self.pinged_ms = Some(now_ms);
         self.sent_ms = now_ms;
+        if self.is_regular {
+            self.heard_ms = now_ms;
+        }
         PingAction::Ping
     }
 }
@@ -140,6 +159,20 @@ mod tests {
         assert_eq!(timer.action(75_000), PingAction::Ping);
         assert_eq!(timer.action(124_999), PingAction::Wait);
         assert_eq!(timer.action(125_000), PingAction::Lost);
+    }
+
+    #[test]
+    fn regular_pings_are_not_put_off() {
+        let mut timer = PingTimer::early(20, 75, 0).regular();
+        timer.sent(14_000);
+        timer.heard(14_500);
+        assert_eq!(timer.action(14_999), PingAction::Wait);
+        assert_eq!(timer.action(15_000), PingAction::Ping);
+        timer.heard(16_000);
+        assert_eq!(timer.action(29_999), PingAction::Wait);
+        assert_eq!(timer.action(30_000), PingAction::Ping);
+        assert_eq!(timer.action(39_999), PingAction::Wait);
+        assert_eq!(timer.action(40_000), PingAction::Lost);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// A folder in which `ca.pem` has signed `server` for localhost, `both` for localhost and 127.0.0.1, `expired`, `early` and
-/// `client`, each a `.pem` and a `.key`; `other-ca.pem` has signed nothing.
+/// A folder in which `ca.pem` has signed `server` for localhost, `both` for localhost and 127.0.0.1, `no-san` for a common
+/// name only, `expired`, `early` and `client`, each a `.pem` and a `.key`; `other-ca.pem` has signed nothing.
 pub(crate) struct Pki {
     folder: PathBuf,
 }
@@ -25,6 +25,7 @@ impl Pki {
         let now = (today - day, today + day);
         pki.leaf("server", &["localhost"], now, &authority);
         pki.leaf("both", &["localhost", "127.0.0.1"], now, &authority);
+        pki.leaf("no-san", &[], now, &authority);
         // Half a day more, so that the number of days is the same all the while.
         let half = Duration::hours(12);
         pki.leaf(
@@ -74,7 +75,7 @@ impl Pki {
         (from, to): (OffsetDateTime, OffsetDateTime),
         authority: &Issuer<'_, KeyPair>,
     ) {
-        let mut params = named(hosts[0], hosts);
+        let mut params = named(hosts.first().unwrap_or(&"localhost"), hosts);
         (params.not_before, params.not_after) = (from, to);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, authority).unwrap();

@@ -9,12 +9,24 @@ use super::{Engine, Event, Phase};
 use crate::auth::Login;
 use crate::error::{Lost, Refusal};
 use crate::event::Connected;
-use crate::policy::{self, Unfinished};
+use crate::options::Options;
+use crate::policy::{self, Nameless, Pings, Unfinished};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// The client identifier to begin with in that version; empty: the server assigns one.
+pub(super) fn client_id(options: &Options, version: Version, seed: u64) -> String {
+    let is_named_here =
+        !Speech::of(version).assigned_client_id && options.policy.nameless == Nameless::NamesItself;
+    if options.client_id.is_empty() && is_named_here {
+        made_up_client_id(seed)
+    } else {
+        options.client_id.clone()
+    }
+}
+
 /// A client identifier that every server takes: 1 to 23 letters and digits [MQTT3-3.1.3-5].
-pub(super) fn made_up_client_id(seed: u64) -> String {
+fn made_up_client_id(seed: u64) -> String {
     let mut id = String::from("martlet");
     let mut rest = seed;
     for _ in 0..11 {
@@ -141,7 +153,11 @@ impl Engine {
         self.aliases_chosen = AliasesOut::new(self.options.aliases_out_max.min(agreed.topic_alias_maximum));
         self.wire.packet_bytes_max = agreed.packet_bytes_max;
         let percent = self.options.policy.ping_percent;
-        self.ping = PingTimer::early(agreed.keep_alive_s, percent, self.now_ms);
+        let ping = PingTimer::early(agreed.keep_alive_s, percent, self.now_ms);
+        self.ping = match self.options.policy.pings {
+            Pings::WhenIdle => ping,
+            Pings::Regularly => ping.regular(),
+        };
         let asked = self.options.properties.as_properties();
         let aliases_in_max = if agreed.speech.properties {
             asked.topic_alias_maximum().unwrap_or(0)
@@ -243,8 +259,8 @@ impl Engine {
         let version = self.options.protocol.fallback(self.wire.version)?;
         self.was_cut = false;
         self.wire.version = version;
-        if self.client_id.is_empty() && !Speech::of(version).assigned_client_id {
-            self.client_id = made_up_client_id(self.seed);
+        if self.client_id.is_empty() {
+            self.client_id = client_id(&self.options, version, self.seed);
         }
         Some(version)
     }

@@ -1,5 +1,7 @@
 //! The life of a client: when a connection is to be made, how it ends, and the end for good.
 
+use std::time::Duration;
+
 use martlet_codec::packet::PacketType;
 use martlet_codec::{Disconnect, Packet, Place, Properties, PropertiesBuf, ReasonCode, Violation};
 use martlet_session::{AliasesIn, Speech};
@@ -9,6 +11,7 @@ use super::authenticate::Authentication;
 use super::{Engine, Event, Phase, Task};
 use crate::error::{Lost, Rejected, RequestError};
 use crate::limits;
+use crate::options::Options;
 use crate::policy::Unfinished;
 
 impl Engine {
@@ -163,6 +166,34 @@ impl Engine {
             }
             Next::Close => None,
         }
+    }
+
+    /// A client that is closed begins anew with these options: the first attempt is due after `wait`. For
+    /// interfaces whose clients may connect again after they were disconnected, and whatever ended them.
+    ///
+    /// What the session knows goes on where the client identifier is the same: which messages of QoS 2 came.
+    /// Nothing else is left of the time before; not for clients with a store, which begin with what that has.
+    pub fn reopen(&mut self, now_ms: u64, options: Options, wait: Duration) {
+        assert!(
+            matches!(self.phase, Phase::Closed(_)),
+            "a client that is not closed is open"
+        );
+        let anew = Self::new(
+            options,
+            self.seed.wrapping_add(self.last_token).wrapping_add(now_ms),
+        );
+        let mut before = std::mem::replace(self, anew);
+        self.ids = before.ids;
+        self.last_token = before.last_token;
+        self.last_ticket = before.last_ticket;
+        self.events = before.events;
+        self.stats = before.stats;
+        if before.options.client_id == self.options.client_id && !self.options.client_id.is_empty() {
+            before.received.disconnect();
+            self.received = before.received;
+        }
+        self.now_ms = now_ms;
+        self.attempts.start(now_ms + ms(wait), true);
     }
 
     /// Ends the client for good: whatever has no end yet ends with `cause`.

@@ -121,6 +121,8 @@ pub enum Event {
     },
     /// A re-authentication has succeeded.
     Reauthenticated,
+    /// The server has answered a ping.
+    Pong,
     /// A message came. It is acknowledged when [`acknowledge`](super::Engine::acknowledge) says that it
     /// was taken.
     Message {

@@ -143,10 +143,7 @@ impl Engine {
     pub fn new(mut options: Options, seed: u64) -> Self {
         options.bound_inbox();
         let version = options.protocol.first();
-        let mut client_id = options.client_id.clone();
-        if client_id.is_empty() && !Speech::of(version).assigned_client_id {
-            client_id = connect::made_up_client_id(seed);
-        }
+        let client_id = connect::client_id(&options, version, seed);
         Self {
             attempts: Attempts::new(options.reconnect, options.servers(), seed),
             was_cut: false,
@@ -304,7 +301,10 @@ impl Engine {
             (_, Packet::PubComp(ack)) => self.pubcomp_came(ack),
             (_, Packet::SubAck(suback)) => self.suback_came(suback),
             (_, Packet::UnsubAck(unsuback)) => self.unsuback_came(unsuback),
-            (_, Packet::PingResp) => Ok(()),
+            (_, Packet::PingResp) => {
+                self.events.push_back(Event::Pong);
+                Ok(())
+            }
             (_, Packet::Disconnect(disconnect)) => self.disconnect_came(disconnect),
             (_, Packet::Auth(auth)) => self.auth_came(auth),
             (_, Packet::Connect(_) | Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::PingReq) => {
@@ -438,6 +438,14 @@ impl Engine {
     /// The client identifier; empty until one is assigned.
     pub fn client_id(&self) -> &str {
         &self.client_id
+    }
+
+    /// Writes the packet log from now on, or does so no more; it begins as
+    /// [`Options::packet_log`](crate::Options::packet_log) says.
+    pub fn log_packets(&mut self, on: bool) {
+        if self.wire.log.is_some() != on {
+            self.wire.log = on.then(VecDeque::new);
+        }
     }
 
     /// The next line for the packet log.

@@ -170,6 +170,13 @@ impl Engine {
         self.request(What::Unsubscribe(unsubscribe))
     }
 
+    /// The packet identifier of a SUBSCRIBE or UNSUBSCRIBE that has no answer yet.
+    pub fn packet_id_of(&self, token: Token) -> Option<PacketId> {
+        let mut newest_first = self.requests.iter().rev();
+        let request = newest_first.find(|request| request.token == Some(token))?;
+        Some(request.packet_id)
+    }
+
     fn check_request(&self) -> Result<(), RequestError> {
         self.check_open().map_err(RequestError::Closed)?;
         if self.phase != Phase::Online && self.refuses_offline() {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use martlet_client::{Lost, PropertiesBuf, PropertyId};
+use martlet_client::engine::Event;
+use martlet_client::{Lost, Policy, PropertiesBuf, PropertyId};
 use martlet_codec::Packet;
 
 use crate::bench::*;
@@ -48,6 +49,23 @@ fn pain_17_a_client_that_only_publishes_notices_too() {
         bench.sent();
     }
     assert_eq!(at(&mut bench, 11_000), ["PINGREQ"]);
+}
+
+#[test]
+fn luatos_pings_whatever_else_is_sent_and_tells_of_the_answer() {
+    let options = options(V3_1_1)
+        .keep_alive(Duration::from_secs(20))
+        .policy(Policy::LUATOS);
+    let mut bench = Bench::up(options);
+    bench.now_ms = 15_000;
+    bench.publish(message("a", qos(0))).unwrap();
+    bench.sent();
+    assert!(at(&mut bench, 15_999).is_empty());
+    assert_eq!(at(&mut bench, 16_000), ["PINGREQ"]);
+    bench.events();
+    bench.server_sends(&Packet::PingResp);
+    assert_eq!(bench.events(), [Event::Pong]);
+    assert_eq!(at(&mut bench, 31_000), ["PINGREQ"]);
 }
 
 #[test]

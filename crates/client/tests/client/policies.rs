@@ -76,6 +76,101 @@ fn the_engine_says_when_and_where_to_connect() {
 }
 
 #[test]
+fn a_closed_client_begins_anew_after_a_wait() {
+    let luatos = |id: &str| {
+        Options::new("bench", 1883)
+            .protocol(V3_1_1)
+            .client_id(id)
+            .clean_start(false)
+            .policy(Policy::LUATOS)
+    };
+    let mut bench = Bench::up(luatos("c"));
+    let two = Delivery::ExactlyOnce(id(9));
+    bench.publish_from_server("a", two);
+    bench.publish(message("b", qos(1))).unwrap();
+    bench.sent();
+    bench.lose();
+    let events = bench.events();
+    assert!(
+        matches!(
+            events.last(),
+            Some(Event::Lost {
+                retry_at_ms: None,
+                ..
+            })
+        ),
+        "{events:?}"
+    );
+    bench.engine.reopen(2_000, luatos("c"), 3 * SECOND);
+    assert_eq!(bench.engine.task(4_999), Task::Wait);
+    assert_eq!(bench.engine.deadline(), Some(5_000));
+    assert_eq!(bench.engine.task(5_000), Task::Dial { server: 0 });
+    bench.now_ms = 5_000;
+    bench.version = Version::V3_1_1;
+    bench.reconnect(true, &PropertiesBuf::new());
+    bench.events();
+    // The server repeats what it has no PUBREC for: the application has it.
+    bench.publish_from_server("a", two);
+    assert_eq!(bench.sent(), ["PUBREC 9"]);
+    assert!(bench.events().is_empty());
+    bench.publish(message("b", qos(1))).unwrap();
+    assert_eq!(bench.sent(), ["PUBLISH b q1 2"]);
+    // Another client's session knows nothing of it.
+    bench.engine.close(&Lost::ByUs);
+    bench.engine.reopen(6_000, luatos("d"), Duration::ZERO);
+    assert_eq!(bench.engine.task(6_000), Task::Dial { server: 0 });
+    bench.reconnect(false, &PropertiesBuf::new());
+    bench.publish_from_server("a", two);
+    assert!(
+        bench
+            .events()
+            .iter()
+            .any(|event| matches!(event, Event::Message { .. }))
+    );
+}
+
+#[test]
+fn a_request_has_its_identifier_until_it_is_answered() {
+    let mut bench = Bench::up(options(V5));
+    bench.sent();
+    let now_ms = bench.now_ms;
+    let subscribe = Subscribe::to(FilterBuf::new("a").unwrap(), qos(1));
+    let first = bench.engine.subscribe(now_ms, subscribe.clone()).unwrap();
+    let second = bench.engine.subscribe(now_ms, subscribe).unwrap();
+    assert_eq!(bench.engine.packet_id_of(first), Some(id(1)));
+    assert_eq!(bench.engine.packet_id_of(second), Some(id(2)));
+    suback(&mut bench, 1, ReasonCode::GrantedQos1);
+    assert_eq!(bench.engine.packet_id_of(first), None);
+}
+
+#[test]
+fn the_packet_log_can_be_switched_while_it_runs() {
+    let mut bench = Bench::up(options(V5));
+    let publish = |bench: &mut Bench| {
+        bench.publish(message("a", qos(0))).unwrap();
+        bench.sent();
+        bench.engine.poll_packet_log()
+    };
+    assert_eq!(publish(&mut bench), None);
+    bench.engine.log_packets(true);
+    let line = publish(&mut bench).unwrap();
+    assert!(line.starts_with("sending PUBLISH (d0, q0, r0,"), "{line}");
+    bench.engine.log_packets(false);
+    assert_eq!(publish(&mut bench), None);
+}
+
+#[test]
+fn the_server_names_a_client_of_luatos() {
+    let nameless = Options::new("bench", 1883)
+        .protocol(V3_1_1)
+        .policy(Policy::LUATOS);
+    let mut bench = Bench::new(nameless);
+    bench.version = Version::V3_1_1;
+    let (connect, _) = bench.reconnect(false, &PropertiesBuf::new());
+    assert_eq!(bench.engine.client_id(), "", "{connect:?}");
+}
+
+#[test]
 fn pain_18_a_lost_connection_is_made_again_with_the_server_that_was_good() {
     let mut bench = Bench::new(options(V5).or_server("second", 1884));
     bench.engine.start(1_000, true);

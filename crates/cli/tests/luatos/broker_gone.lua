@@ -1,0 +1,37 @@
+-- R0.4 R0.5 R0.58 R0.64 R0.65
+local t = require "t"
+
+t.run(function()
+    local c = t.client("gone")
+    c:autoreconn(true, 1)
+    c:connect()
+    t.event(c, "conack")
+    t.subscribed(c, "news", 1)
+    t.ask("kill")
+    t.eq(t.event(c, "disconnect"), 0)
+    t.eq(c:ready(), false)
+    t.eq(c:state(), mqtt.STATE_DISCONNECT)
+    t.eq(t.count(c:publish("news", "lost", 1)), 0, "nothing is kept for the next connection")
+    -- Each attempt that fails is told, and another follows after a second.
+    local what, code = t.event(c, "error")
+    t.eq(what, "connect")
+    t.eq(code, 0)
+    local first = rtos.tick()
+    t.event(c, "disconnect")
+    t.event(c, "error")
+    t.event(c, "disconnect")
+    local waited = rtos.tick() - first
+    t.ok(waited >= 990, "a period below a second is a second, not " .. waited)
+    t.ask("start")
+    t.find(c, "conack")
+    -- The subscription is gone with the session, and nothing was sent again.
+    t.quiet(c, 200)
+    c:publish("news", "x", 1)
+    t.event(c, "sent")
+    t.quiet(c, 100)
+    t.subscribed(c, "news", 1)
+    c:publish("news", "here again")
+    t.event(c, "sent")
+    local _, payload = t.event(c, "recv")
+    t.eq(payload, "here again")
+end)

@@ -1,0 +1,7 @@
+local client = mqtt.create(nil, "127.0.0.1", 1883)
+client:auth("callback")
+client:on(function(_, event)
+    error("in " .. event)
+end)
+client:connect()
+sys.run()

@@ -1,0 +1,1 @@
+return { name = i2c.setup(0), ticks = mcu.ticks() }

@@ -1,0 +1,6 @@
+local function inner(value)
+    return value.field
+end
+
+print("before")
+inner(nil)

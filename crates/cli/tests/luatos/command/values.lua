@@ -1,0 +1,1 @@
+print(mobile.csq(), mobile.imei())
