@@ -651,6 +651,7 @@ fn what_people_read() {
     let lines = [
         "martlet lua DIR/main_error.lua",
         "martlet lua DIR/task_error.lua",
+        "martlet lua DIR/restart.lua",
         "martlet lua --virtual-time DIR/callback_error.lua",
         "martlet lua DIR/argument_error.lua",
         "martlet lua DIR/object_error.lua",

@@ -127,7 +127,9 @@ impl Machine {
             let until_ms = until.into_iter().flatten().min();
             match &self.broker {
                 None => {
-                    self.turn(until_ms.map_or(Duration::MAX, |at| Duration::from_millis(at - now_ms)));
+                    self.turn(until_ms.map_or(Duration::MAX, |at| {
+                        Duration::from_millis(at.saturating_sub(now_ms))
+                    }));
                 }
                 Some(broker) => self.jump(&mut broker.borrow_mut(), until_ms),
             }
