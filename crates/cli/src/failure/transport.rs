@@ -54,6 +54,8 @@ impl Failure {
                     _ => failure,
                 }
             }
+            TlsError::NoName { .. } => of_connection("T011", format!("{error}."))
+                .with("fix: have the certificate made anew with a subject alternative name"),
             TlsError::NotTls(_) => {
                 let first = format!("{address} {}.", words_of_server(error));
                 of_connection("T012", first)

@@ -61,17 +61,18 @@ fn tls_error(error: &ConnectError) -> Option<&TlsError> {
 fn is_about_certificate(error: &ConnectError) -> bool {
     matches!(
         tls_error(error),
-        Some(TlsError::UnknownAuthority { .. } | TlsError::WrongName { .. } | TlsError::Dates { .. })
+        Some(
+            TlsError::UnknownAuthority { .. }
+                | TlsError::WrongName { .. }
+                | TlsError::NoName { .. }
+                | TlsError::Dates { .. }
+        )
     )
 }
 
 fn explain(error: &ConnectError, has_authorities: bool) -> String {
     match tls_error(error) {
-        // A certificate without alternative names is told by its common name, which may be the right one.
-        Some(TlsError::WrongName { names, wanted }) if names.is_empty() || names.contains(wanted) => format!(
-            "the server's certificate has no subject alternative name, and a common name alone is not looked at ({wanted} was \
-             wanted); have it made anew with one, or set verify = 1"
-        ),
+        Some(TlsError::NoName { .. }) => format!("{error}; have it made anew with one, or set verify = 1"),
         Some(TlsError::UnknownAuthority { .. }) if !has_authorities => {
             format!("{error}; there is no server_cert, so whom this system trusts is trusted")
         }

@@ -121,6 +121,17 @@ pub enum TlsError {
         /// The one that was wanted.
         wanted: String,
     },
+    /// The server's certificate is for no name at all, as those of old device authorities are.
+    #[error(
+        "the server's certificate{} has no subject alternative name, and a common name alone is not looked at ('{wanted}' was wanted)",
+        of(.common_name.as_deref())
+    )]
+    NoName {
+        /// Whose it says that it is.
+        common_name: Option<String>,
+        /// The name that was wanted.
+        wanted: String,
+    },
     /// The server's certificate does not hold today.
     #[error("the server's certificate ('{subject}') {when}")]
     Dates {
@@ -135,6 +146,10 @@ pub enum TlsError {
     /// Anything else.
     #[error(transparent)]
     Fault(Fault),
+}
+
+fn of(common_name: Option<&str>) -> String {
+    common_name.map_or_else(String::new, |name| format!(" ('{name}')"))
 }
 
 fn speaks(got: Got) -> String {
@@ -376,12 +391,12 @@ fn explain_certificate(
             trusted,
         },
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            let mut names = shown.server.names;
+            let (names, common_name) = (shown.server.names, shown.server.common_name);
             if names.is_empty() {
-                // Not looked at by anybody today, but it tells whose the certificate is.
-                names.extend(shown.server.common_name);
+                TlsError::NoName { common_name, wanted }
+            } else {
+                TlsError::WrongName { names, wanted }
             }
-            TlsError::WrongName { names, wanted }
         }
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
