@@ -213,11 +213,12 @@ fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
     sessions[1].collect(&broker, &owed, &[]);
 
     disk.free();
+    // It looks once a second; until then it refuses without a try.
+    broker.wait_log("store.accepts_again");
+    broker.wait_sys("store/state", KEEPS);
     let mut publisher = broker.client("publisher");
     let last = Owed::new(owed.len(), KIB);
     assert!(last.is_taken_from(&mut publisher));
-    broker.wait_log("store.accepts_again");
-    broker.wait_sys("store/state", KEEPS);
     for session in &sessions[..2] {
         session.collect(&broker, std::slice::from_ref(&last), &[]);
     }
