@@ -162,8 +162,12 @@ impl Client {
     /// Publishes a request and waits for its response: the client subscribes to a response topic of its
     /// own and matches responses by their correlation data. Version 5.
     ///
-    /// Cancel-safe: dropped after it was polled once, the request goes out all the same and its response is
-    /// nobody's.
+    /// When the time is over and the request was not sent yet, such as without a connection, it is not sent any more.
+    /// Where it was sent, [`ResponseError::Timeout`] does not say whether it has reached who answers: it may have, and at
+    /// QoS 1 and 2 a connection that resumes the session sends it again. What must not happen late carries a time of
+    /// its own.
+    ///
+    /// Cancel-safe: dropped, it is as if its time were over.
     pub async fn request(&self, message: Message, timeout: Duration) -> Result<Incoming, ResponseError> {
         self.shared().request(message, timeout).await
     }
@@ -207,8 +211,8 @@ impl Client {
         self.shared().stored().await
     }
 
-    /// Waits until every message that was accepted so far has left (QoS 0) or is acknowledged, or has
-    /// ended otherwise.
+    /// Waits until every message that was accepted so far, requests too, has left (QoS 0) or is acknowledged, or has
+    /// ended otherwise. It waits for no response.
     ///
     /// Cancel-safe.
     pub async fn flush(&self) -> Result<(), RequestError> {

@@ -370,6 +370,9 @@ pub enum DeliveryError {
     /// Its time to live was over before it could be sent.
     #[error("the message waited too long to be sent")]
     Expired,
+    /// It was a [request](crate::Client::request) that ended, or that nobody waited for any more, before it was sent.
+    #[error("the request was given up before it was sent")]
+    Withdrawn,
     /// The outbox was full: see [`Overflow`](crate::Overflow).
     #[error("the message was dropped: the outbox is full")]
     Dropped,
@@ -422,7 +425,8 @@ pub enum ResponseError {
     /// Nobody subscribes to the topic of the request.
     #[error("nobody subscribes to the topic of the request")]
     NobodyListens,
-    /// There was no response in time.
+    /// There was no response in time. A request that was not sent by then is not sent any more; one that was may have
+    /// reached who answers, and may still.
     #[error("there was no response in time")]
     Timeout,
     /// The client is closed.

@@ -322,6 +322,10 @@ impl Shared {
             let token = hub.engine.request_response(now_ms, message, timeout_ms)?;
             let (sender, answer) = oneshot::channel();
             hub.responses.insert(token, sender);
+            if let Some(message) = hub.engine.message_of(token) {
+                // Nobody waits for its acknowledgement but who flushes.
+                hub.deliveries.insert(message, oneshot::channel().0);
+            }
             Ok::<_, ResponseError>((token, answer))
         })?;
         let _waits = Requesting { shared: self, token };
@@ -581,9 +585,11 @@ struct Requesting<'a> {
 
 impl Drop for Requesting<'_> {
     fn drop(&mut self) {
-        let mut hub = self.shared.lock();
-        hub.engine.forget_request(self.token);
-        hub.responses.remove(&self.token);
+        let had_end = self.shared.lock().responses.remove(&self.token).is_none();
+        if !had_end {
+            self.shared
+                .command(|hub, _| hub.engine.forget_request(self.token));
+        }
     }
 }
 

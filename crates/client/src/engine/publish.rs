@@ -230,7 +230,11 @@ impl Engine {
         }
         self.resend();
         while let Some(pending) = self.outbox.pop(self.inflight.has_room(usize::MAX)) {
-            self.send(pending);
+            if self.is_given_up(pending.token) {
+                self.unsent(&pending, DeliveryError::Withdrawn);
+            } else {
+                self.send(pending);
+            }
         }
         self.mark_next();
     }
@@ -365,10 +369,12 @@ impl Engine {
         if end.is_ok() {
             self.stats.delivered += 1;
         }
-        let Some(end) = self.request_published(token, end) else {
-            return;
-        };
+        let request = self.request_of(token);
+        let of_request = request.map(|request| (request, end.clone()));
         self.events.push_back(Event::Published { token, end });
+        if let Some((request, end)) = of_request {
+            self.request_published(request, end);
+        }
     }
 
     /// The output was written up to `end`: so far messages of QoS 0 have left.

@@ -7,7 +7,7 @@ use martlet_client::poll::Pump;
 use martlet_client::{
     Buffer, BufferOverflow, Bytes, Client, Connected, Event, Leftover, Login, Lost, Message, Options,
     Overflow, PropertiesBuf, PropertyId, PublishError, ReasonCode, Reconnect, RequestError, RespondError,
-    State, Subscribe, SubscribeOptions, Subscription, Topic, blocking, filter, topic,
+    ResponseError, State, Subscribe, SubscribeOptions, Subscription, Topic, blocking, filter, topic,
 };
 use martlet_codec::{Auth, ConnAck, Delivery, Packet, Properties, Publish, ReasonCodes, SubAck};
 use tokio::join;
@@ -393,6 +393,41 @@ async fn a_request_is_answered() {
     let told = within(questions.recv()).await.unwrap();
     let nobody = client.respond(&told, "42").await;
     assert!(matches!(nobody, Err(RespondError::NoResponseTopic)));
+}
+
+#[tokio::test]
+async fn a_request_whose_time_is_over_without_a_server_is_never_sent() {
+    let fake = Fake::bind().await;
+    let client = Client::start(fake.options().protocol(V5)).unwrap();
+    let late = client.request(message("ask", qos(1)), SOON);
+    assert_eq!(within(late).await.unwrap_err(), ResponseError::Timeout);
+    let dropped = client.request(message("ask", qos(0)), Duration::from_secs(60));
+    assert!(tokio::time::timeout(SOON, dropped).await.is_err());
+    assert_eq!(client.stats().outbox_messages, 0);
+    let mut peer = fake.agree(false).await;
+    assert!(peer.read().await.unwrap().starts_with("SUBSCRIBE 1 "));
+    nothing_came(&client, &mut peer).await;
+}
+
+#[tokio::test]
+async fn a_flush_waits_for_requests_too() {
+    let fake = Fake::bind().await;
+    let (client, mut peer) = connected(fake.options().protocol(V5), &fake).await;
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move {
+            client
+                .request(message("ask", qos(1)), Duration::from_secs(60))
+                .await
+        }
+    });
+    assert!(peer.read().await.unwrap().starts_with("SUBSCRIBE 1 "));
+    peer.expect("PUBLISH ask q1 2").await;
+    assert!(tokio::time::timeout(SOON, client.flush()).await.is_err());
+    peer.send(&puback(2)).await;
+    // Without its response.
+    within(client.flush()).await.unwrap();
+    asking.abort();
 }
 
 #[test]
