@@ -220,7 +220,8 @@ impl Client {
     }
 
     /// Flushes, then sends DISCONNECT and closes the connection for good. Without a connection the
-    /// client is closed at once; what was not sent is given back. Reason and properties are version 5's; a
+    /// client is closed at once; what was not sent is given back. Reason and properties are version 5's, and with a
+    /// connection of version 3 any but success and none are [an error](crate::Rejected::NeedsVersion5); a
     /// reason other than success makes the server publish the will.
     ///
     /// Cancel-safe: dropped while it flushes, the client stays connected.

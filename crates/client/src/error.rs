@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use martlet_codec::{BadTopic, PropertiesBuf, Qos, ReasonCode, Version, Violation};
+use martlet_codec::{BadTopic, PropertiesBuf, PropertyId, Qos, ReasonCode, Version, Violation};
 
 use crate::options::OptionsError;
 
@@ -315,6 +315,14 @@ pub enum Rejected {
     NotServed {
         /// `shared subscriptions`, `wildcard subscriptions` or `subscription identifiers`.
         what: &'static str,
+    },
+    /// A property that the server would close the connection for.
+    #[error("not allowed: {}: {violation}", property.name())]
+    Property {
+        /// Which.
+        property: PropertyId,
+        /// What is wrong with it.
+        violation: Violation,
     },
     /// A request that the server would close the connection for.
     #[error("not allowed: {0}")]

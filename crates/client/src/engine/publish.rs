@@ -5,13 +5,14 @@ use std::num::NonZeroU16;
 
 use martlet_codec::packet::PacketType;
 use martlet_codec::{
-    Ack, Address, Delivery, Extras, Packet, PacketId, Place, PropertiesBuf, PropertyId, Publish, Qos,
-    ReasonCode, Violation,
+    Ack, Address, Delivery, Extras, Packet, PacketId, PropertiesBuf, PropertyId, Publish, Qos, ReasonCode,
+    Violation,
 };
 use martlet_session::{Acked as Flowed, ClientAgreed, Resend};
 
 use super::attempts::ms;
 use super::outbox::{Pending, size};
+use super::request::check_properties;
 use super::store::StoreOp;
 use super::{Engine, Event, Phase, Token};
 use crate::error::{DeliveryError, Lost, PublishError, Rejected};
@@ -99,8 +100,7 @@ fn check_alias(agreed: &ClientAgreed, message: &Message) -> Result<(), Rejected>
 
 /// Whether any server could take it.
 fn check(message: &Message) -> Result<(), Rejected> {
-    let place = Place::Packet(PacketType::Publish);
-    message.properties.check(place).map_err(Rejected::Violation)?;
+    check_properties(&message.properties, PacketType::Publish)?;
     let properties = message.properties.as_properties();
     // [MQTT5-3.3.4-6]
     if properties.get(PropertyId::SubscriptionIdentifier).is_some() {
