@@ -457,7 +457,11 @@ fn the_blocking_twin_needs_no_runtime() {
     let mut delivery = client.publish(message("a", qos(1))).unwrap();
     assert!(delivery.wait_within(Duration::ZERO).is_none());
     assert_eq!(messages.next().unwrap().topic.as_str(), "a");
-    assert_eq!(delivery.wait().unwrap().packet_id, Some(id(2)));
+    let acked = delivery.wait_within(Duration::from_secs(20)).unwrap().unwrap();
+    assert_eq!(acked.packet_id, Some(id(2)));
+    // What has come can be asked for again.
+    assert_eq!(delivery.wait_within(Duration::ZERO), Some(Ok(acked.clone())));
+    assert_eq!(delivery.wait(), Ok(acked));
     let question = client.expect(filter!("ask")).recv().unwrap();
     drop(client.respond(&question, "42").unwrap());
     assert!(client.flush_within(Duration::from_secs(20)).unwrap());
