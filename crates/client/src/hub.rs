@@ -47,6 +47,8 @@ pub(crate) struct Hub {
     /// What became of the connection, for the watchers, since they were told last.
     pub(crate) news: Option<State>,
     pub(crate) listeners: Listeners,
+    /// Until then no dropped messages are told.
+    no_drops_before_ms: u64,
     pub(crate) traces: Traces,
 }
 
@@ -98,6 +100,7 @@ impl Hub {
             has_ended: false,
             news: None,
             listeners: Listeners::Nobody,
+            no_drops_before_ms: 0,
             traces: Traces::default(),
         }
     }
@@ -160,6 +163,22 @@ impl Hub {
         }
         if self.kept.has_waiters() {
             self.kept.progress(&self.engine);
+        }
+        if self.drops_told_at().is_some_and(|at_ms| at_ms <= now_ms) || self.engine.closed().is_some() {
+            self.tell_drops(now_ms);
+        }
+    }
+
+    /// When messages that were dropped are told, if there are any: at once, but not too often.
+    fn drops_told_at(&self) -> Option<u64> {
+        self.streams.has_dropped().then_some(self.no_drops_before_ms)
+    }
+
+    fn tell_drops(&mut self, now_ms: u64) {
+        let messages = self.streams.dropped();
+        if messages > 0 {
+            self.no_drops_before_ms = now_ms + limits::DROPS_TOLD_EVERY_MS;
+            self.tell(Event::Dropped { messages });
         }
     }
 
@@ -262,12 +281,7 @@ impl Hub {
     }
 
     pub(crate) fn take(&mut self, slot: Slot) -> Option<Queued> {
-        let queued = self.streams.pop(slot)?;
-        let messages = self.streams.dropped();
-        if messages > 0 {
-            self.tell(Event::Dropped { messages });
-        }
-        Some(queued)
+        self.streams.pop(slot)
     }
 
     /// Whether nothing comes any more to a stream that is empty; else its reader is woken when something does.
@@ -289,8 +303,12 @@ impl Hub {
 
     /// When [`Engine::timeout`] or the streams have something to do.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let both = [self.engine.deadline(), self.streams.deadline()];
-        both.into_iter().flatten().min()
+        let all = [
+            self.engine.deadline(),
+            self.streams.deadline(),
+            self.drops_told_at(),
+        ];
+        all.into_iter().flatten().min()
     }
 }
 

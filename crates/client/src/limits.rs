@@ -39,6 +39,9 @@ pub const REQUESTS_MAX: usize = 1_000;
 /// `Event::Missed`.
 pub const EVENTS_MAX: usize = 256;
 
+/// How often dropped messages are told at most, in milliseconds. In between they are counted.
+pub const DROPS_TOLD_EVERY_MS: u64 = 1_000;
+
 /// Servers of one client. Above it: `OptionsError::TooManyServers`.
 pub const SERVERS_MAX: usize = 100;
 

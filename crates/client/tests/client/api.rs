@@ -233,7 +233,54 @@ async fn a_stream_that_drops_holds_nobody_up() {
     publish(&mut peer, "sure", 1).await;
     assert!(within(sure.recv()).await.is_some());
     assert!(lossy.try_recv().is_some() && lossy.try_recv().is_none());
-    assert_eq!(within(events.recv()).await, Some(Event::Dropped { messages: 19 }));
+    dropped(&mut events, 19).await;
+}
+
+/// Waits until so many messages are told as dropped.
+async fn dropped(events: &mut martlet_client::Events, messages: u64) {
+    let mut told = 0;
+    while told < messages {
+        let Some(Event::Dropped { messages }) = within(events.recv()).await else {
+            panic!()
+        };
+        told += messages;
+    }
+    assert_eq!(told, messages);
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_told_though_nobody_takes_anything() {
+    let fake = Fake::bind().await;
+    let (client, mut peer) = connected(fake.options().inbox(5, 1 << 20), &fake).await;
+    let mut events = client.events();
+    let mut waits = client.expect(filter!("a"));
+    // The answer that is waited for has to be read: what lies before it and does not fit is dropped.
+    let delivery = client.publish(message("t", qos(1))).await.unwrap();
+    peer.expect("PUBLISH t q1 1").await;
+    for _ in 0..30 {
+        peer.send(&Packet::Publish(incoming("a", Delivery::AtMostOnce)))
+            .await;
+    }
+    peer.send(&puback(1)).await;
+    within(delivery).await.unwrap();
+    dropped(&mut events, 10).await;
+    for _ in 0..20 {
+        assert!(waits.try_recv().is_some());
+    }
+    assert!(waits.try_recv().is_none());
+}
+
+#[tokio::test]
+async fn what_is_dropped_because_no_stream_wants_it_is_told() {
+    let fake = Fake::bind().await;
+    let (client, mut peer) = connected(fake.options().inbox(5_000, 1 << 20), &fake).await;
+    let mut events = client.events();
+    for _ in 0..1_010 {
+        peer.send(&Packet::Publish(incoming("a", Delivery::AtMostOnce)))
+            .await;
+    }
+    dropped(&mut events, 10).await;
+    assert_eq!(client.waiting(), 1_000);
 }
 
 #[tokio::test]
