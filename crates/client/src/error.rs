@@ -149,7 +149,7 @@ pub enum Lost {
     #[error("the server broke the protocol: {0}")]
     Violation(Violation),
     /// What came instead of an answer to CONNECT is not MQTT.
-    #[error("the server does not speak MQTT: its answer begins with '{began}'")]
+    #[error("{}", not_mqtt(began))]
     NotMqtt {
         /// Its first line or the start of it, what cannot be printed escaped.
         began: String,
@@ -220,6 +220,25 @@ const fn may_pass(reason: ReasonCode) -> bool {
                 | ReasonCode::ConnectionRateExceeded
                 | ReasonCode::MaximumConnectTime
         )
+}
+
+/// The usual mistake, where the answer tells it: a port of another kind.
+fn not_mqtt(began: &str) -> String {
+    const ALERT_OF_TLS: &str = r"\x15\x03";
+    const CLOSE_OF_WEBSOCKET: &str = r"\x88\x02";
+    if began.starts_with(ALERT_OF_TLS) {
+        return "the server speaks TLS on this port, and this client does not (mqtts://, Options::tls)"
+            .to_owned();
+    }
+    if began.starts_with(CLOSE_OF_WEBSOCKET) {
+        return "the server speaks WebSocket on this port, and this client does not (ws://, Options::websocket)".to_owned();
+    }
+    let hint = if began.starts_with("HTTP/") {
+        " (a port for WebSocket? ws://, Options::websocket)"
+    } else {
+        ""
+    };
+    format!("the server does not speak MQTT: its answer begins with '{began}'{hint}")
 }
 
 /// What the system said, without its number.
@@ -467,6 +486,22 @@ fn reason_string(properties: &PropertiesBuf) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_of_another_kind_is_named() {
+        for (began, expected) in [
+            (r"\x15\x03\x03\x00\x02\x02F", "the server speaks TLS on this port"),
+            (r"\x88\x02\x03\xea", "the server speaks WebSocket on this port"),
+            ("HTTP/1.1 400 Bad Request", "Bad Request' (a port for WebSocket?"),
+            (
+                "SSH-2.0-x",
+                "the server does not speak MQTT: its answer begins with 'SSH-2.0-x'",
+            ),
+        ] {
+            let text = Lost::NotMqtt { began: began.into() }.to_string();
+            assert!(text.contains(expected), "{text}");
+        }
+    }
 
     #[test]
     fn what_a_retry_can_mend() {

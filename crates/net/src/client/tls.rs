@@ -144,12 +144,20 @@ pub enum TlsError {
     #[error("the server speaks {}, not TLS", speaks(*.0))]
     NotTls(Got),
     /// Anything else.
-    #[error(transparent)]
+    #[error("{}", in_handshake(.0))]
     Fault(Fault),
 }
 
 fn of(common_name: Option<&str>) -> String {
     common_name.map_or_else(String::new, |name| format!(" ('{name}')"))
+}
+
+/// Most who hang up in the handshake do not know what it is.
+fn in_handshake(fault: &Fault) -> String {
+    match fault {
+        Fault::Closed => format!("{fault}: it may speak no TLS on this port"),
+        fault => fault.to_string(),
+    }
 }
 
 fn speaks(got: Got) -> String {

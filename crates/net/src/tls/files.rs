@@ -134,6 +134,9 @@ impl fmt::Display for FileFault {
         let (role, file) = (self.role, self.file());
         match &self.kind {
             FileFaultKind::Unreadable { why, .. } => write!(f, "cannot read the {role} {file}: {why}"),
+            FileFaultKind::Missing { instead } if self.path.is_none() => {
+                write!(f, "no {role} in what was given as {role}: {instead}")
+            }
             FileFaultKind::Missing { instead } => write!(f, "{file} holds no {role}: {instead}"),
             FileFaultKind::Damaged { line, why } => {
                 write!(f, "{file}:{line}: this entry cannot be read: {why}")
