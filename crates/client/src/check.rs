@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use martlet_codec::packet::PacketType;
-use martlet_codec::{Place, Properties, PropertiesBuf, PropertyId, Version, Violation};
+use martlet_codec::{Place, Properties, PropertiesBuf, PropertyId, Violation};
+use martlet_session::Speech;
 
 use crate::error::StoreError;
 use crate::limits;
@@ -78,7 +79,7 @@ impl Options {
             check_properties("the will", &will.properties, Place::Will)?;
         }
         // The first is the newest.
-        if self.protocol.first() == Version::V5 {
+        if Speech::of(self.protocol.first()).properties {
             Ok(())
         } else {
             self.check_version_3()

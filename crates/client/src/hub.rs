@@ -15,7 +15,7 @@ use crate::event::{Acked, Connected, Event, State, SubAck, Subscribe, UnsubAck};
 use crate::filters::Slot;
 use crate::keeper::Kept;
 use crate::limits;
-use crate::message::Incoming;
+use crate::message::{Incoming, Message};
 use crate::options::Options;
 use crate::policy::Acknowledge;
 use crate::streams::{Queued, Streams};
@@ -299,6 +299,23 @@ impl Hub {
         let (sender, answer) = oneshot::channel();
         self.subscribes.insert(token, sender);
         Ok(answer)
+    }
+
+    /// Asks for a response.
+    pub(crate) fn request(
+        &mut self,
+        now_ms: u64,
+        message: Message,
+        timeout_ms: u64,
+    ) -> Result<(Token, oneshot::Receiver<Result<Incoming, ResponseError>>), ResponseError> {
+        let token = self.engine.request_response(now_ms, message, timeout_ms)?;
+        let (sender, answer) = oneshot::channel();
+        self.responses.insert(token, sender);
+        if let Some(message) = self.engine.message_of(token) {
+            // Nobody waits for its acknowledgement but who flushes.
+            self.deliveries.insert(message, oneshot::channel().0);
+        }
+        Ok((token, answer))
     }
 
     /// When [`Engine::timeout`] or the streams have something to do.

@@ -318,16 +318,7 @@ impl Shared {
         timeout: Duration,
     ) -> Result<Incoming, ResponseError> {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let (token, answer) = self.command(|hub, now_ms| {
-            let token = hub.engine.request_response(now_ms, message, timeout_ms)?;
-            let (sender, answer) = oneshot::channel();
-            hub.responses.insert(token, sender);
-            if let Some(message) = hub.engine.message_of(token) {
-                // Nobody waits for its acknowledgement but who flushes.
-                hub.deliveries.insert(message, oneshot::channel().0);
-            }
-            Ok::<_, ResponseError>((token, answer))
-        })?;
+        let (token, answer) = self.command(|hub, now_ms| hub.request(now_ms, message, timeout_ms))?;
         let _waits = Requesting { shared: self, token };
         answer.await.unwrap_or(Err(ResponseError::Closed(Lost::ByUs)))
     }

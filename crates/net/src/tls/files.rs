@@ -179,7 +179,25 @@ pub enum Source {
     Pem(Arc<[u8]>),
 }
 
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<&str> for Source {
+    /// A path, not PEM.
+    fn from(path: &str) -> Self {
+        Self::File(path.into())
+    }
+}
+
 impl Source {
+    /// The PEM itself.
+    pub fn pem(pem: impl AsRef<[u8]>) -> Self {
+        Self::Pem(pem.as_ref().into())
+    }
+
     fn path(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(path.clone()),
