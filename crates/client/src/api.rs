@@ -18,7 +18,8 @@ use crate::streams::Buffer;
 use crate::subscription::Subscription;
 
 /// A client. Clones share one connection; when the last clone and the last [`Subscription`] are dropped,
-/// the client disconnects.
+/// the client disconnects at once, and **what it has accepted and not sent yet is lost** (but for what is in a
+/// [store](Options::store)): [`flush`](Self::flush) or [`goodbye`](Self::goodbye) before that.
 ///
 /// Every future here is cancel-safe: dropped before it is ready, it has either not begun or its effect
 /// goes on without it (a SUBSCRIBE that was sent stays sent); it never loses a message or an answer that
@@ -217,6 +218,13 @@ impl Client {
     /// Cancel-safe.
     pub async fn flush(&self) -> Result<(), RequestError> {
         self.shared().flush().await
+    }
+
+    /// The usual end: [`disconnect`](Self::disconnect) with success and without properties. What was not sent is given back.
+    ///
+    /// Cancel-safe: dropped while it flushes, the client stays connected.
+    pub async fn goodbye(&self) -> Result<Leftover, RequestError> {
+        self.disconnect(ReasonCode::Success, PropertiesBuf::new()).await
     }
 
     /// Flushes, then sends DISCONNECT and closes the connection for good. Without a connection the

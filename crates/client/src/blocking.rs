@@ -38,7 +38,8 @@ use crate::shared::Shared;
 use crate::streams::Buffer;
 use crate::subscription::{Offer, Receipt};
 
-/// A client whose calls wait; see [`crate::Client`] for what each does. Clones share one connection.
+/// A client whose calls wait; see [`crate::Client`] for what each does. Clones share one connection; dropping the last handle
+/// loses what was not sent.
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: crate::Client,
@@ -162,6 +163,11 @@ impl Client {
     /// The same for at most that time; `false`: there is something left.
     pub fn flush_within(&self, time: Duration) -> Result<bool, RequestError> {
         block_on_within(self.inner.flush(), time).map_or(Ok(false), |end| end.map(|()| true))
+    }
+
+    /// The usual end, see [`crate::Client::goodbye`].
+    pub fn goodbye(&self) -> Result<Leftover, RequestError> {
+        block_on(self.inner.goodbye())
     }
 
     /// Flushes and disconnects, see [`crate::Client::disconnect`].

@@ -312,8 +312,7 @@ async fn a_started_client_tells_where_it_stands() {
             other => panic!("{other:?}"),
         }
     }
-    let gone = client.disconnect(ReasonCode::Success, PropertiesBuf::new());
-    assert_eq!(within(gone).await.unwrap(), Leftover::default());
+    assert_eq!(within(client.goodbye()).await.unwrap(), Leftover::default());
     assert_eq!(within(states.changed()).await, Some(State::Closed(Lost::ByUs)));
     assert_eq!(within(states.changed()).await, None);
     assert_eq!(client.stats().connections, 2);
@@ -448,7 +447,7 @@ async fn a_request_whose_time_is_over_without_a_server_is_never_sent() {
     let client = Client::start(fake.options().protocol(V5)).unwrap();
     let late = client.request(message("ask", qos(1)), SOON);
     assert_eq!(within(late).await.unwrap_err(), ResponseError::Timeout);
-    let dropped = client.request(message("ask", qos(0)), Duration::from_secs(60));
+    let dropped = client.request(message("ask", qos(0)), Duration::from_mins(1));
     assert!(tokio::time::timeout(SOON, dropped).await.is_err());
     assert_eq!(client.stats().outbox_messages, 0);
     let mut peer = fake.agree(false).await;
@@ -464,7 +463,7 @@ async fn a_flush_waits_for_requests_too() {
         let client = client.clone();
         async move {
             client
-                .request(message("ask", qos(1)), Duration::from_secs(60))
+                .request(message("ask", qos(1)), Duration::from_mins(1))
                 .await
         }
     });
@@ -512,8 +511,7 @@ fn the_blocking_twin_needs_no_runtime() {
     let question = client.expect(filter!("ask")).recv().unwrap();
     drop(client.respond(&question, "42").unwrap());
     assert!(client.flush_within(Duration::from_secs(20)).unwrap());
-    let left = client.disconnect(ReasonCode::Success, PropertiesBuf::new());
-    assert_eq!(left.unwrap(), Leftover::default());
+    assert_eq!(client.goodbye().unwrap(), Leftover::default());
     assert!(messages.next().is_none());
     server.join().unwrap();
 }
