@@ -189,7 +189,10 @@ fn through_a_proxy() {
     let (at, _) = proxy(None);
     let cases = [
         (format!("socks5h://127.0.0.1:{at}"), "error[C008]"),
-        (format!("socks5h://127.0.0.1:{}", free_port()), "error[C001]"),
+        (
+            format!("socks5h://127.0.0.1:{}", free_port()),
+            "error[C008]: the proxy 127.0.0.1:",
+        ),
         (
             "ftp://127.0.0.1".to_owned(),
             "error[C015]: --proxy: 'ftp://127.0.0.1' is not the URL of a proxy",

@@ -18,7 +18,8 @@ use crate::streams::Buffer;
 use crate::subscription::Subscription;
 
 /// A client. Clones share one connection; when the last clone and the last [`Subscription`] are dropped,
-/// the client disconnects.
+/// the client disconnects at once, and **what it has accepted and not sent yet is lost** (but for what is in a
+/// [store](Options::store)): [`flush`](Self::flush) or [`goodbye`](Self::goodbye) before that.
 ///
 /// Every future here is cancel-safe: dropped before it is ready, it has either not begun or its effect
 /// goes on without it (a SUBSCRIBE that was sent stays sent); it never loses a message or an answer that
@@ -162,8 +163,12 @@ impl Client {
     /// Publishes a request and waits for its response: the client subscribes to a response topic of its
     /// own and matches responses by their correlation data. Version 5.
     ///
-    /// Cancel-safe: dropped after it was polled once, the request goes out all the same and its response is
-    /// nobody's.
+    /// When the time is over and the request was not sent yet, such as without a connection, it is not sent any more.
+    /// Where it was sent, [`ResponseError::Timeout`] does not say whether it has reached who answers: it may have, and at
+    /// QoS 1 and 2 a connection that resumes the session sends it again. What must not happen late carries a time of
+    /// its own.
+    ///
+    /// Cancel-safe: dropped, it is as if its time were over.
     pub async fn request(&self, message: Message, timeout: Duration) -> Result<Incoming, ResponseError> {
         self.shared().request(message, timeout).await
     }
@@ -207,16 +212,24 @@ impl Client {
         self.shared().stored().await
     }
 
-    /// Waits until every message that was accepted so far has left (QoS 0) or is acknowledged, or has
-    /// ended otherwise.
+    /// Waits until every message that was accepted so far, requests too, has left (QoS 0) or is acknowledged, or has
+    /// ended otherwise. It waits for no response.
     ///
     /// Cancel-safe.
     pub async fn flush(&self) -> Result<(), RequestError> {
         self.shared().flush().await
     }
 
+    /// The usual end: [`disconnect`](Self::disconnect) with success and without properties. What was not sent is given back.
+    ///
+    /// Cancel-safe: dropped while it flushes, the client stays connected.
+    pub async fn goodbye(&self) -> Result<Leftover, RequestError> {
+        self.disconnect(ReasonCode::Success, PropertiesBuf::new()).await
+    }
+
     /// Flushes, then sends DISCONNECT and closes the connection for good. Without a connection the
-    /// client is closed at once; what was not sent is given back. Reason and properties are version 5's; a
+    /// client is closed at once; what was not sent is given back. Reason and properties are version 5's, and with a
+    /// connection of version 3 any but success and none are [an error](crate::Rejected::NeedsVersion5); a
     /// reason other than success makes the server publish the will.
     ///
     /// Cancel-safe: dropped while it flushes, the client stays connected.

@@ -38,7 +38,8 @@ use crate::shared::Shared;
 use crate::streams::Buffer;
 use crate::subscription::{Offer, Receipt};
 
-/// A client whose calls wait; see [`crate::Client`] for what each does. Clones share one connection.
+/// A client whose calls wait; see [`crate::Client`] for what each does. Clones share one connection; dropping the last handle
+/// loses what was not sent.
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: crate::Client,
@@ -86,12 +87,12 @@ impl Client {
 
     /// Publishes; waits for room, not for the acknowledgement, see [`crate::Client::publish`].
     pub fn publish(&self, message: Message) -> Result<Delivery, PublishError> {
-        block_on(self.inner.publish(message)).map(Delivery)
+        block_on(self.inner.publish(message)).map(Delivery::new)
     }
 
     /// Publishes without waiting, see [`crate::Client::try_publish`].
     pub fn try_publish(&self, message: Message) -> Result<Delivery, PublishError> {
-        self.inner.try_publish(message).map(Delivery)
+        self.inner.try_publish(message).map(Delivery::new)
     }
 
     /// Subscribes, see [`crate::Client::subscribe`].
@@ -131,7 +132,7 @@ impl Client {
 
     /// Answers a request, see [`crate::Client::respond`].
     pub fn respond(&self, request: &Incoming, payload: impl Into<Bytes>) -> Result<Delivery, RespondError> {
-        block_on(self.inner.respond(request, payload)).map(Delivery)
+        block_on(self.inner.respond(request, payload)).map(Delivery::new)
     }
 
     /// Begins to authenticate again, see [`crate::Client::reauthenticate`].
@@ -141,7 +142,7 @@ impl Client {
 
     /// The acknowledgement of a message by its token, see [`crate::Client::delivery`].
     pub fn delivery(&self, token: Token) -> Option<Delivery> {
-        self.inner.delivery(token).map(Delivery)
+        self.inner.delivery(token).map(Delivery::new)
     }
 
     /// All accepted messages that have no end yet, see [`crate::Client::pending`].
@@ -162,6 +163,11 @@ impl Client {
     /// The same for at most that time; `false`: there is something left.
     pub fn flush_within(&self, time: Duration) -> Result<bool, RequestError> {
         block_on_within(self.inner.flush(), time).map_or(Ok(false), |end| end.map(|()| true))
+    }
+
+    /// The usual end, see [`crate::Client::goodbye`].
+    pub fn goodbye(&self) -> Result<Leftover, RequestError> {
+        block_on(self.inner.goodbye())
     }
 
     /// Flushes and disconnects, see [`crate::Client::disconnect`].
@@ -215,23 +221,33 @@ fn no_thread(source: io::Error) -> ConnectError {
 /// An accepted message on its way, see [`crate::Delivery`].
 #[derive(Debug)]
 #[must_use = "dropping it loses the acknowledgement, not the message: say `drop(..)` where that is meant"]
-pub struct Delivery(crate::Delivery);
+pub struct Delivery {
+    delivery: crate::Delivery,
+    /// Once it has come.
+    end: Option<Result<Acked, DeliveryError>>,
+}
 
 impl Delivery {
+    const fn new(delivery: crate::Delivery) -> Self {
+        Self { delivery, end: None }
+    }
+
     /// Names the message among all that this client has accepted, see [`crate::Delivery::token`].
     pub const fn token(&self) -> Token {
-        self.0.token()
+        self.delivery.token()
     }
 
     /// Waits for the acknowledgement.
     pub fn wait(self) -> Result<Acked, DeliveryError> {
-        block_on(self.0)
+        self.end.unwrap_or_else(|| block_on(self.delivery))
     }
 
-    /// Waits at most that long; `None`: it has not come yet. Once it has come there is nothing more to
-    /// wait for.
+    /// Waits at most that long; `None`: it has not come yet. Once it has come, each call returns it.
     pub fn wait_within(&mut self, time: Duration) -> Option<Result<Acked, DeliveryError>> {
-        block_on_within(&mut self.0, time)
+        if self.end.is_none() {
+            self.end = block_on_within(&mut self.delivery, time);
+        }
+        self.end.clone()
     }
 }
 

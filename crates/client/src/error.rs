@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use martlet_codec::{BadTopic, PropertiesBuf, Qos, ReasonCode, Version, Violation};
+use martlet_codec::{BadTopic, PropertiesBuf, PropertyId, Qos, ReasonCode, Version, Violation};
 
 use crate::options::OptionsError;
 
@@ -149,7 +149,7 @@ pub enum Lost {
     #[error("the server broke the protocol: {0}")]
     Violation(Violation),
     /// What came instead of an answer to CONNECT is not MQTT.
-    #[error("the server does not speak MQTT: its answer begins with '{began}'")]
+    #[error("{}", not_mqtt(began))]
     NotMqtt {
         /// Its first line or the start of it, what cannot be printed escaped.
         began: String,
@@ -220,6 +220,25 @@ const fn may_pass(reason: ReasonCode) -> bool {
                 | ReasonCode::ConnectionRateExceeded
                 | ReasonCode::MaximumConnectTime
         )
+}
+
+/// The usual mistake, where the answer tells it: a port of another kind.
+fn not_mqtt(began: &str) -> String {
+    const ALERT_OF_TLS: &str = r"\x15\x03";
+    const CLOSE_OF_WEBSOCKET: &str = r"\x88\x02";
+    if began.starts_with(ALERT_OF_TLS) {
+        return "the server speaks TLS on this port, and this client does not (mqtts://, Options::tls)"
+            .to_owned();
+    }
+    if began.starts_with(CLOSE_OF_WEBSOCKET) {
+        return "the server speaks WebSocket on this port, and this client does not (ws://, Options::websocket)".to_owned();
+    }
+    let hint = if began.starts_with("HTTP/") {
+        " (a port for WebSocket? ws://, Options::websocket)"
+    } else {
+        ""
+    };
+    format!("the server does not speak MQTT: its answer begins with '{began}'{hint}")
 }
 
 /// What the system said, without its number.
@@ -316,6 +335,14 @@ pub enum Rejected {
         /// `shared subscriptions`, `wildcard subscriptions` or `subscription identifiers`.
         what: &'static str,
     },
+    /// A property that the server would close the connection for.
+    #[error("not allowed: {}: {violation}", property.name())]
+    Property {
+        /// Which.
+        property: PropertyId,
+        /// What is wrong with it.
+        violation: Violation,
+    },
     /// A request that the server would close the connection for.
     #[error("not allowed: {0}")]
     Violation(Violation),
@@ -370,6 +397,9 @@ pub enum DeliveryError {
     /// Its time to live was over before it could be sent.
     #[error("the message waited too long to be sent")]
     Expired,
+    /// It was a [request](crate::Client::request) that ended, or that nobody waited for any more, before it was sent.
+    #[error("the request was given up before it was sent")]
+    Withdrawn,
     /// The outbox was full: see [`Overflow`](crate::Overflow).
     #[error("the message was dropped: the outbox is full")]
     Dropped,
@@ -422,7 +452,8 @@ pub enum ResponseError {
     /// Nobody subscribes to the topic of the request.
     #[error("nobody subscribes to the topic of the request")]
     NobodyListens,
-    /// There was no response in time.
+    /// There was no response in time. A request that was not sent by then is not sent any more; one that was may have
+    /// reached who answers, and may still.
     #[error("there was no response in time")]
     Timeout,
     /// The client is closed.
@@ -455,6 +486,22 @@ fn reason_string(properties: &PropertiesBuf) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_of_another_kind_is_named() {
+        for (began, expected) in [
+            (r"\x15\x03\x03\x00\x02\x02F", "the server speaks TLS on this port"),
+            (r"\x88\x02\x03\xea", "the server speaks WebSocket on this port"),
+            ("HTTP/1.1 400 Bad Request", "Bad Request' (a port for WebSocket?"),
+            (
+                "SSH-2.0-x",
+                "the server does not speak MQTT: its answer begins with 'SSH-2.0-x'",
+            ),
+        ] {
+            let text = Lost::NotMqtt { began: began.into() }.to_string();
+            assert!(text.contains(expected), "{text}");
+        }
+    }
 
     #[test]
     fn what_a_retry_can_mend() {

@@ -198,7 +198,8 @@ pub enum Event {
     },
     /// The server took a re-authentication.
     Reauthenticated,
-    /// Messages of QoS 0 were dropped because the application did not take them.
+    /// Messages of QoS 0 were dropped because the application did not take them: told when that happens, and then once a
+    /// second at most as long as it goes on.
     Dropped {
         /// How many since the last such event.
         messages: u64,

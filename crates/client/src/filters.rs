@@ -4,55 +4,111 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use martlet_codec::{Filter, Topic};
+use slab::Slab;
+use smallvec::SmallVec;
 
 /// Names a stream.
 pub(crate) type Slot = usize;
 
 /// Filters and the streams that they belong to. A shared subscription counts by what stands behind its group.
-#[derive(Debug, Default)]
+///
+/// A filter may have as many levels as a field has bytes, so the nodes lie side by side: nothing here calls
+/// itself, and none drops another.
+#[derive(Debug)]
 pub(crate) struct FilterTree {
-    root: Node,
+    nodes: Slab<Node>,
+    root: Index,
 }
+
+/// The place of a node.
+type Index = usize;
 
 #[derive(Debug, Default)]
 struct Node {
-    levels: HashMap<Box<str>, Node, FixedState>,
-    any: Option<Box<Node>>,
+    levels: HashMap<Box<str>, Index, FixedState>,
+    any: Option<Index>,
     /// Of filters that end here.
     here: Vec<Slot>,
     /// Of filters that end here with `#`.
     below: Vec<Slot>,
 }
 
+impl Default for FilterTree {
+    fn default() -> Self {
+        let mut nodes = Slab::new();
+        let root = nodes.insert(Node::default());
+        Self { nodes, root }
+    }
+}
+
 impl FilterTree {
     pub(crate) fn insert(&mut self, filter: Filter<'_>, slot: Slot) {
-        let mut node = &mut self.root;
+        let mut index = self.root;
         for level in filter.levels() {
-            node = match level {
-                "#" => return add(&mut node.below, slot),
-                "+" => node.any.get_or_insert_default(),
-                level => node.levels.entry(level.into()).or_default(),
+            if level == "#" {
+                return add(&mut self.nodes[index].below, slot);
+            }
+            index = match self.nodes[index].next(level) {
+                Some(next) => next,
+                None => self.grow(index, level),
             };
         }
-        add(&mut node.here, slot);
+        add(&mut self.nodes[index].here, slot);
+    }
+
+    /// A new node below that one.
+    fn grow(&mut self, index: Index, level: &str) -> Index {
+        let next = self.nodes.insert(Node::default());
+        let node = &mut self.nodes[index];
+        match level {
+            "+" => node.any = Some(next),
+            level => drop(node.levels.insert(level.into(), next)),
+        }
+        next
     }
 
     pub(crate) fn remove(&mut self, filter: Filter<'_>, slot: Slot) {
-        let levels: Vec<&str> = filter.levels().collect();
-        self.root.remove(&levels, slot);
+        let mut path: Vec<(Index, &str)> = Vec::new();
+        let mut index = self.root;
+        for level in filter.levels() {
+            if level == "#" {
+                break;
+            }
+            path.push((index, level));
+            match self.nodes[index].next(level) {
+                Some(next) => index = next,
+                None => return,
+            }
+        }
+        let node = &mut self.nodes[index];
+        let slots = match filter.levels().next_back() {
+            Some("#") => &mut node.below,
+            _ => &mut node.here,
+        };
+        slots.retain(|other| *other != slot);
+        while let Some((above, level)) = path.pop() {
+            if !self.nodes[index].is_empty() {
+                return;
+            }
+            self.nodes.remove(index);
+            let node = &mut self.nodes[above];
+            match level {
+                "+" => node.any = None,
+                level => drop(node.levels.remove(level)),
+            }
+            index = above;
+        }
     }
 
     /// The streams with exactly that filter.
     pub(crate) fn of(&self, filter: Filter<'_>) -> &[Slot] {
-        let mut node = &self.root;
+        let mut node = &self.nodes[self.root];
         for level in filter.levels() {
-            let next = match level {
-                "#" => return &node.below,
-                "+" => node.any.as_deref(),
-                level => node.levels.get(level),
-            };
-            match next {
-                Some(next) => node = next,
+            if level == "#" {
+                return &node.below;
+            }
+            match node.next(level) {
+                Some(next) => node = &self.nodes[next],
                 None => return &[],
             }
         }
@@ -61,55 +117,42 @@ impl FilterTree {
 
     /// The streams that want the topic, each once.
     pub(crate) fn matches(&self, topic: Topic<'_>, found: &mut Vec<Slot>) {
-        let levels: Vec<&str> = topic.levels().collect();
+        let levels: SmallVec<[&str; 8]> = topic.levels().collect();
+        // Nodes to look at, and how many levels lead there.
+        let mut open: SmallVec<[(Index, usize); 8]> = SmallVec::new();
         if topic.is_reserved() {
             // No wildcard stands for a first level that begins with '$' [MQTT5-4.7.2-1].
-            if let Some(node) = self.root.levels.get(levels[0]) {
-                node.matches(&levels[1..], found);
-            }
+            let first = self.nodes[self.root].levels.get(levels[0]);
+            open.extend(first.map(|index| (*index, 1)));
         } else {
-            self.root.matches(&levels, found);
+            open.push((self.root, 0));
+        }
+        while let Some((index, depth)) = open.pop() {
+            let node = &self.nodes[index];
+            found.extend_from_slice(&node.below);
+            let Some(level) = levels.get(depth) else {
+                found.extend_from_slice(&node.here);
+                continue;
+            };
+            let next = [node.levels.get(*level).copied(), node.any];
+            open.extend(next.into_iter().flatten().map(|next| (next, depth + 1)));
         }
         found.sort_unstable();
         found.dedup();
     }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.nodes.len() == 1 && self.nodes[self.root].is_empty()
+    }
 }
 
 impl Node {
-    fn matches(&self, levels: &[&str], found: &mut Vec<Slot>) {
-        found.extend_from_slice(&self.below);
-        let Some((level, rest)) = levels.split_first() else {
-            found.extend_from_slice(&self.here);
-            return;
-        };
-        if let Some(node) = self.levels.get(*level) {
-            node.matches(rest, found);
-        }
-        if let Some(node) = &self.any {
-            node.matches(rest, found);
-        }
-    }
-
-    fn remove(&mut self, levels: &[&str], slot: Slot) {
-        match levels.split_first() {
-            None => self.here.retain(|other| *other != slot),
-            Some((&"#", _)) => self.below.retain(|other| *other != slot),
-            Some((&"+", rest)) => {
-                if let Some(node) = &mut self.any {
-                    node.remove(rest, slot);
-                    if node.is_empty() {
-                        self.any = None;
-                    }
-                }
-            }
-            Some((level, rest)) => {
-                if let Some(node) = self.levels.get_mut(*level) {
-                    node.remove(rest, slot);
-                    if node.is_empty() {
-                        self.levels.remove(*level);
-                    }
-                }
-            }
+    /// The node below for a level of a filter.
+    fn next(&self, level: &str) -> Option<Index> {
+        match level {
+            "+" => self.any,
+            level => self.levels.get(level).copied(),
         }
     }
 
@@ -153,7 +196,28 @@ mod tests {
         for (slot, text) in [(1, "a/#"), (1, "a/b"), (2, "+/b"), (3, "$share/g/a/b"), (4, "#")] {
             tree.remove(filter(text), slot);
         }
-        assert!(tree.root.is_empty());
+        assert!(tree.is_empty());
+    }
+
+    #[test]
+    fn a_filter_of_very_many_levels_needs_no_stack() {
+        let levels = |n| vec!["a"; n].join("/");
+        let (deep, longest) = (levels(10_000), "/".repeat(65_535));
+        let wild = vec!["+"; 10_000].join("/");
+        let work = move || {
+            let mut tree = FilterTree::default();
+            for (slot, text) in [(1, &deep), (2, &wild), (3, &longest)] {
+                tree.insert(filter(text), slot);
+            }
+            assert_eq!(found(&tree, &deep), [1, 2]);
+            assert_eq!(found(&tree, &longest), [3]);
+            tree.remove(filter(&longest), 3);
+            tree.remove(filter(&wild), 2);
+            assert_eq!(found(&tree, &deep), [1]);
+            // And one goes with the tree.
+        };
+        let thread = std::thread::Builder::new().stack_size(128 << 10).spawn(work);
+        thread.unwrap().join().unwrap();
     }
 
     fn text(levels: &'static [&'static str]) -> impl Strategy<Value = String> {

@@ -15,7 +15,7 @@ use crate::event::{Acked, Connected, Event, State, SubAck, Subscribe, UnsubAck};
 use crate::filters::Slot;
 use crate::keeper::Kept;
 use crate::limits;
-use crate::message::Incoming;
+use crate::message::{Incoming, Message};
 use crate::options::Options;
 use crate::policy::Acknowledge;
 use crate::streams::{Queued, Streams};
@@ -47,6 +47,8 @@ pub(crate) struct Hub {
     /// What became of the connection, for the watchers, since they were told last.
     pub(crate) news: Option<State>,
     pub(crate) listeners: Listeners,
+    /// Until then no dropped messages are told.
+    no_drops_before_ms: u64,
     pub(crate) traces: Traces,
 }
 
@@ -98,6 +100,7 @@ impl Hub {
             has_ended: false,
             news: None,
             listeners: Listeners::Nobody,
+            no_drops_before_ms: 0,
             traces: Traces::default(),
         }
     }
@@ -160,6 +163,22 @@ impl Hub {
         }
         if self.kept.has_waiters() {
             self.kept.progress(&self.engine);
+        }
+        if self.drops_told_at().is_some_and(|at_ms| at_ms <= now_ms) || self.engine.closed().is_some() {
+            self.tell_drops(now_ms);
+        }
+    }
+
+    /// When messages that were dropped are told, if there are any: at once, but not too often.
+    fn drops_told_at(&self) -> Option<u64> {
+        self.streams.has_dropped().then_some(self.no_drops_before_ms)
+    }
+
+    fn tell_drops(&mut self, now_ms: u64) {
+        let messages = self.streams.dropped();
+        if messages > 0 {
+            self.no_drops_before_ms = now_ms + limits::DROPS_TOLD_EVERY_MS;
+            self.tell(Event::Dropped { messages });
         }
     }
 
@@ -262,12 +281,7 @@ impl Hub {
     }
 
     pub(crate) fn take(&mut self, slot: Slot) -> Option<Queued> {
-        let queued = self.streams.pop(slot)?;
-        let messages = self.streams.dropped();
-        if messages > 0 {
-            self.tell(Event::Dropped { messages });
-        }
-        Some(queued)
+        self.streams.pop(slot)
     }
 
     /// Whether nothing comes any more to a stream that is empty; else its reader is woken when something does.
@@ -287,10 +301,31 @@ impl Hub {
         Ok(answer)
     }
 
+    /// Asks for a response.
+    pub(crate) fn request(
+        &mut self,
+        now_ms: u64,
+        message: Message,
+        timeout_ms: u64,
+    ) -> Result<(Token, oneshot::Receiver<Result<Incoming, ResponseError>>), ResponseError> {
+        let token = self.engine.request_response(now_ms, message, timeout_ms)?;
+        let (sender, answer) = oneshot::channel();
+        self.responses.insert(token, sender);
+        if let Some(message) = self.engine.message_of(token) {
+            // Nobody waits for its acknowledgement but who flushes.
+            self.deliveries.insert(message, oneshot::channel().0);
+        }
+        Ok((token, answer))
+    }
+
     /// When [`Engine::timeout`] or the streams have something to do.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let both = [self.engine.deadline(), self.streams.deadline()];
-        both.into_iter().flatten().min()
+        let all = [
+            self.engine.deadline(),
+            self.streams.deadline(),
+            self.drops_told_at(),
+        ];
+        all.into_iter().flatten().min()
     }
 }
 

@@ -46,6 +46,7 @@ mod transport;
 pub mod url;
 
 mod carry;
+mod check;
 mod dial;
 mod driver;
 mod filters;

@@ -39,7 +39,10 @@ pub const REQUESTS_MAX: usize = 1_000;
 /// `Event::Missed`.
 pub const EVENTS_MAX: usize = 256;
 
-/// Servers of one client. At it: further ones are not kept.
+/// How often dropped messages are told at most, in milliseconds. In between they are counted.
+pub const DROPS_TOLD_EVERY_MS: u64 = 1_000;
+
+/// Servers of one client. Above it: `OptionsError::TooManyServers`.
 pub const SERVERS_MAX: usize = 100;
 
 /// How long received messages wait for a stream that wants them. At it: they are acknowledged and

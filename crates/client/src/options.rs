@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use martlet_codec::{Place, PropertiesBuf, PropertyId, TopicBuf, Version, Violation};
+use martlet_codec::{PropertiesBuf, PropertyId, TopicBuf, Version};
 
 use crate::auth::{Authenticator, CredentialsProvider, Login};
-use crate::error::StoreError;
+pub use crate::check::OptionsError;
 use crate::limits;
 use crate::message::{Message, without};
 use crate::policy::{OutboxLimits, Overflow, Policy, Reconnect};
@@ -21,7 +21,8 @@ use crate::store::{Store, StoreSlot};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// 5.0, and 3.1.1 where the server knows no better: where it refuses the version, or closes without a word before it has
-    /// agreed to anything. Such a close says little, so with a [store](Options::store) that has messages with properties, which
+    /// agreed to anything. What only 5.0 can say among the [`Options`], such as properties of CONNECT, is then left out; a
+    /// protocol without 5.0 refuses it. Such a close says little, so with a [store](Options::store) that has messages with properties, which
     /// 3.1.1 cannot send, the client stays with 5.0 until the server refuses it.
     #[default]
     Auto,
@@ -187,10 +188,12 @@ impl Options {
         1 + self.more_servers.len()
     }
 
-    /// Another server to try when those before it cannot be reached or refuse. At most 100 are kept.
+    /// Another server to try when those before it cannot be reached or refuse. More than 100 are
+    /// [an error](OptionsError::TooManyServers).
     #[must_use]
     pub fn or_server(mut self, host: impl Into<String>, port: u16) -> Self {
-        if self.servers() < limits::SERVERS_MAX {
+        // One above the limit is kept for the check to find.
+        if self.servers() <= limits::SERVERS_MAX {
             self.more_servers.push((host.into(), port));
         }
         self
@@ -219,19 +222,20 @@ impl Options {
         self
     }
 
-    /// How long the server keeps the session after the connection, in whole seconds; 2^32-1 s and
+    /// How long the server keeps the session after the connection, in seconds, rounded up; 2^32-1 s and
     /// longer is "never ends". Version 5; in version 3 a session that is not clean never ends.
     #[must_use]
     pub fn session_expiry(self, expiry: Duration) -> Self {
-        let expiry_s = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+        let expiry_s = u32::try_from(seconds(expiry)).unwrap_or(u32::MAX);
         self.number(PropertyId::SessionExpiryInterval, expiry_s)
     }
 
-    /// The keep alive, in whole seconds up to 65,535; 0 is off. When nothing was sent for so long the
-    /// or came the client pings, and a server that does not answer within half that time is given up.
+    /// The keep alive, in seconds, rounded up; 0 is off, and more than 65,535 s, the most that the format can say, are 65,535.
+    /// The client pings when it has sent nothing, or nothing has come, for so long; a server from which nothing comes
+    /// for half that time after a ping is given up.
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
-        self.keep_alive_s = u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX);
+        self.keep_alive_s = u16::try_from(seconds(keep_alive)).unwrap_or(u16::MAX);
         self
     }
 
@@ -375,7 +379,8 @@ impl Options {
 
     /// Enhanced authentication by that method. Version 5. `step` is called with `None` for the data of
     /// CONNECT (or of a re-authentication) and with the data of each AUTH of the server, and returns the
-    /// data of the answer; an error ends the attempt. It runs on the connection's task and must not block.
+    /// data of the answer; an error ends the attempt. It runs on the connection's task and must not block. A client that
+    /// authenticates so does not fall back to version 3, which cannot.
     #[must_use]
     pub fn authenticator(
         self,
@@ -453,52 +458,6 @@ impl Options {
         self
     }
 
-    /// Whether all of it can be said on the wire.
-    pub fn check(&self) -> Result<(), OptionsError> {
-        let text = |field, text: &str| {
-            if text.len() > limits::FIELD_BYTES_MAX {
-                return Err(OptionsError::TooLong {
-                    field,
-                    bytes: text.len(),
-                });
-            }
-            martlet_codec::text::check(text.as_bytes())
-                .map(|_| ())
-                .map_err(|_| OptionsError::Text { field })
-        };
-        text("client identifier", &self.client_id)?;
-        if self.store.is_some() && self.client_id.is_empty() {
-            return Err(OptionsError::StoreWithoutClientId);
-        }
-        text("user name", self.user_name.as_deref().unwrap_or_default())?;
-        let binary = |field, bytes: Option<&Bytes>| match bytes.map(Bytes::len) {
-            Some(bytes) if bytes > limits::FIELD_BYTES_MAX => Err(OptionsError::TooLong { field, bytes }),
-            _ => Ok(()),
-        };
-        binary("password", self.password.as_ref())?;
-        binary("will payload", self.will.as_ref().map(|w| &w.payload))?;
-        let only_v3 = matches!(self.protocol, Protocol::V3_1_1 | Protocol::V3_1);
-        if only_v3 && self.password.is_some() && self.user_name.is_none() {
-            return Err(OptionsError::PasswordWithoutUserName);
-        }
-        let place = Place::Packet(martlet_codec::packet::PacketType::Connect);
-        self.properties
-            .check(place)
-            .map_err(|violation| OptionsError::Properties {
-                of: "CONNECT",
-                violation,
-            })?;
-        if let Some(will) = &self.will {
-            will.properties
-                .check(Place::Will)
-                .map_err(|violation| OptionsError::Properties {
-                    of: "the will",
-                    violation,
-                })?;
-        }
-        Ok(())
-    }
-
     /// Without a wish of the application, the server may have as many unacknowledged messages under way
     /// as the inbox holds: the inbox is bounded though they must not be dropped.
     pub(crate) fn bound_inbox(&mut self) {
@@ -535,39 +494,8 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Options that cannot be said on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OptionsError {
-    /// A field of CONNECT is longer than the format allows.
-    #[error("the {field} has {bytes} bytes, the limit is 65535")]
-    TooLong {
-        /// The field.
-        field: &'static str,
-        /// Its length.
-        bytes: usize,
-    },
-    /// A string that is refused on the wire.
-    #[error("the {field} has a control character")]
-    Text {
-        /// The field.
-        field: &'static str,
-    },
-    /// Version 3 has no password without a user name [MQTT3-3.1.2-22].
-    #[error("MQTT 3 allows a password only together with a user name")]
-    PasswordWithoutUserName,
-    /// A store belongs to a client identifier.
-    #[error("a store needs a client identifier: call client_id with a name of this client's own")]
-    StoreWithoutClientId,
-    /// The store cannot be had.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Properties that the server would refuse.
-    #[error("properties of {of}: {violation}")]
-    Properties {
-        /// `CONNECT` or `the will`.
-        of: &'static str,
-        /// What is wrong with them.
-        violation: Violation,
-    },
+/// In whole seconds, a part of one counted as one: what is not 0 does not become "off".
+const fn seconds(duration: Duration) -> u64 {
+    let part = if duration.subsec_nanos() > 0 { 1 } else { 0 };
+    duration.as_secs().saturating_add(part)
 }

@@ -318,12 +318,7 @@ impl Shared {
         timeout: Duration,
     ) -> Result<Incoming, ResponseError> {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let (token, answer) = self.command(|hub, now_ms| {
-            let token = hub.engine.request_response(now_ms, message, timeout_ms)?;
-            let (sender, answer) = oneshot::channel();
-            hub.responses.insert(token, sender);
-            Ok::<_, ResponseError>((token, answer))
-        })?;
+        let (token, answer) = self.command(|hub, now_ms| hub.request(now_ms, message, timeout_ms))?;
         let _waits = Requesting { shared: self, token };
         answer.await.unwrap_or(Err(ResponseError::Closed(Lost::ByUs)))
     }
@@ -581,9 +576,11 @@ struct Requesting<'a> {
 
 impl Drop for Requesting<'_> {
     fn drop(&mut self) {
-        let mut hub = self.shared.lock();
-        hub.engine.forget_request(self.token);
-        hub.responses.remove(&self.token);
+        let had_end = self.shared.lock().responses.remove(&self.token).is_none();
+        if !had_end {
+            self.shared
+                .command(|hub, _| hub.engine.forget_request(self.token));
+        }
     }
 }
 

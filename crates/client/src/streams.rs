@@ -28,8 +28,14 @@ pub struct Buffer {
 /// What happens to messages of QoS 0 for which a stream has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BufferOverflow {
-    /// The client reads no more from the server until there is room: nothing is lost here, and the other
+    /// The client reads no more from the server until there is room: the messages wait in the network, and the other
     /// streams of the client wait too. Keep alive goes on.
+    ///
+    /// That holds as long as the application waits for nothing. While it waits for an answer of the server (the
+    /// acknowledgement of a message, of a SUBSCRIBE, a response, room in the outbox) the client has to read on, and then
+    /// messages of QoS 0 beyond four times [`Options::inbox`](crate::Options::inbox) **are dropped**: of 20,000 that nobody takes
+    /// 16,000, with the default of 1,000. [`Event::Dropped`](crate::Event::Dropped) counts them. A server drops messages
+    /// of QoS 0 too when nobody reads.
     #[default]
     Wait,
     /// The oldest in the buffer is dropped.
@@ -194,6 +200,11 @@ impl Streams {
     /// Messages that wait to be taken.
     pub(crate) const fn messages(&self) -> usize {
         self.messages
+    }
+
+    /// Whether messages of QoS 0 were dropped since that was told last.
+    pub(crate) const fn has_dropped(&self) -> bool {
+        self.dropped > 0
     }
 
     /// How many messages of QoS 0 were dropped since the last call.

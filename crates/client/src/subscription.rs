@@ -132,8 +132,8 @@ impl Subscription {
         Some((queued.message, receipt))
     }
 
-    /// Tells the server to send no more of it, and returns its answer's stream end: what came before can
-    /// still be taken from the stream that is given back.
+    /// Tells the server to send no more of it, and waits for its answer. What came before can still be taken from the
+    /// stream that is given back, which ends behind it.
     ///
     /// Cancel-safe: dropped after it was polled once, the UNSUBSCRIBE goes out all the same.
     pub async fn unsubscribe(self) -> Result<Self, RequestError> {

@@ -25,12 +25,8 @@ impl Options {
     ///
     /// ```
     /// use martlet_client::{Options, Tls};
-    /// use martlet_client::tls::Source;
     ///
-    /// let tls = Tls {
-    ///     authorities: Some(Source::File("ca.pem".into())),
-    ///     ..Tls::default()
-    /// };
+    /// let tls = Tls::default().ca_file("ca.pem").client_certificate("pump.pem", "pump.key");
     /// let options = Options::new("broker.example", 8883).tls(tls);
     /// ```
     #[must_use]

@@ -39,22 +39,28 @@ pub enum UrlError {
     /// Not a number from 1 to 65535.
     #[error("'{0}' is not a port number (1 to 65535)")]
     Port(String),
+    /// A bracket that is open, or an IPv6 address without brackets.
+    #[error("'{0}' names no host: an IPv6 address stands between [ and ], such as mqtt://[::1]:1883")]
+    Brackets(String),
+    /// A word behind `?` that nobody knows here.
+    #[error("the URL says '{0}' behind its ?, and only client_id is known there")]
+    Query(String),
     /// `%` without two hexadecimal digits behind it, or bytes that are not UTF-8.
     #[error("'{0}' has a bad percent escape")]
     Escape(String),
 }
 
 impl Options {
-    /// Options from `mqtt://[user[:password]@]host[:port]`, or another scheme. User and password may have
-    /// percent escapes.
+    /// Options from `mqtt://[user[:password]@]host[:port]`, or another scheme. User, password and what stands behind `?` may
+    /// have percent escapes.
     ///
     /// | scheme | the way | port | behind the port |
     /// |---|---|---|---|
-    /// | `mqtt`, `tcp` | plain | 1883 | not read (a topic in mosquitto's `-L`) |
-    /// | `mqtts`, `ssl` | TLS | 8883 | not read |
-    /// | `ws` | WebSocket | 80 | the path, `/mqtt` if there is none |
-    /// | `wss` | WebSocket in TLS | 443 | the path, `/mqtt` if there is none |
-    /// | `quic` | QUIC, with the feature `quic` | 14567 (UDP) | not read |
+    /// | `mqtt`, `tcp` | plain | 1883 | `?client_id=NAME`; a path is not read (a topic in mosquitto's `-L`) |
+    /// | `mqtts`, `ssl` | TLS | 8883 | the same |
+    /// | `ws` | WebSocket | 80 | the path, query and all, `/mqtt` if there is none |
+    /// | `wss` | WebSocket in TLS | 443 | the path, query and all, `/mqtt` if there is none |
+    /// | `quic` | QUIC, with the feature `quic` | 14567 (UDP) | as of `mqtt` |
     /// | `unix` | a Unix socket | none | `unix:///run/mqtt.sock`: the path is the whole |
     pub fn from_url(url: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = url
@@ -76,12 +82,33 @@ impl Options {
             if host.is_empty() {
                 return Err(UrlError::NoHost(url.to_owned()));
             }
-            way.over(Self::new(host, port), path)
+            let options = way.over(Self::new(host, port), path);
+            if way.is_websocket() {
+                options
+            } else {
+                options.query(path)?
+            }
         };
         match login {
             Some(login) => options.login(login),
             None => Ok(options),
         }
+    }
+
+    /// What stands behind `?`.
+    fn query(mut self, path: &str) -> Result<Self, UrlError> {
+        let query = path.split_once('?').map_or("", |(_, query)| query);
+        let query = query.split('#').next().unwrap_or_default();
+        for word in query.split('&').filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                Some(("client_id", id)) => self = self.client_id(unescape(id)?),
+                other => {
+                    let name = other.map_or(word, |(name, _)| name);
+                    return Err(UrlError::Query(name.to_owned()));
+                }
+            }
+        }
+        Ok(self)
     }
 
     fn login(mut self, login: &str) -> Result<Self, UrlError> {
@@ -121,6 +148,10 @@ impl Way {
         })
     }
 
+    const fn is_websocket(self) -> bool {
+        matches!(self, Self::WebSocket | Self::SecureWebSocket)
+    }
+
     const fn port(self) -> u16 {
         match self {
             Self::Tcp | Self::Unix => PORT,
@@ -138,7 +169,7 @@ impl Way {
             Self::Quic => options.quic(),
             _ => options,
         };
-        if !matches!(self, Self::WebSocket | Self::SecureWebSocket) {
+        if !self.is_websocket() {
             return options;
         }
         let path = path.split('#').next().unwrap_or_default();
@@ -166,7 +197,9 @@ fn split_port(place: &str, usual: u16) -> Result<(&str, u16), UrlError> {
             Some(port) => (host, Some(port)),
             None => return Err(UrlError::Port(rest.to_owned())),
         },
+        None if place.starts_with('[') => return Err(UrlError::Brackets(place.to_owned())),
         None => match place.split_once(':') {
+            Some((_, port)) if port.contains(':') => return Err(UrlError::Brackets(place.to_owned())),
             Some((host, port)) => (host, Some(port)),
             None => (place, None),
         },
@@ -241,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn a_client_identifier_behind_the_question_mark() {
+        for (url, id) in [
+            ("mqtt://h?client_id=abc", "abc"),
+            ("mqtts://u:p@h:1/?client_id=a%20b", "a b"),
+            ("tcp://h/topic?client_id=a&#x", "a"),
+            ("mqtt://h?", ""),
+            // That is the path of the WebSocket.
+            ("ws://h/mqtt?client_id=a", ""),
+        ] {
+            assert_eq!(Options::from_url(url).unwrap().client_id, id, "{url}");
+        }
+    }
+
+    #[test]
     fn ways() {
         let route = |url| Options::from_url(url).unwrap().route("h", 1);
         let path = |url| route(url).websocket.map(|websocket| websocket.path);
@@ -266,6 +313,18 @@ mod tests {
             ("mqtt://h:0", UrlError::Port("0".into())),
             ("mqtt://h:x", UrlError::Port("x".into())),
             ("mqtt://[::1]x", UrlError::Port("x".into())),
+            ("mqtt://[::1", UrlError::Brackets("[::1".into())),
+            ("mqtt://::1", UrlError::Brackets("::1".into())),
+            (
+                "mqtts://fe80::1:8883/x",
+                UrlError::Brackets("fe80::1:8883".into()),
+            ),
+            ("mqtt://h?keep_alive=5", UrlError::Query("keep_alive".into())),
+            (
+                "mqtt://h/?client_id=a&clientid",
+                UrlError::Query("clientid".into()),
+            ),
+            ("mqtt://h?client_id=%zz", UrlError::Escape("%zz".into())),
             ("mqtt://%zz@h", UrlError::Escape("%zz".into())),
             ("mqtt://%4@h", UrlError::Escape("%4".into())),
             ("mqtt://%ff@h", UrlError::Escape("%ff".into())),

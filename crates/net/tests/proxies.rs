@@ -386,6 +386,23 @@ async fn a_login_that_is_refused_is_told_as_such() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_is_not_there_is_named() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let proxy = format!("127.0.0.1:{port}");
+    let error = dial(&route(&format!("socks5h://{proxy}"), "broker.invalid", 1883)).await;
+    let error = error.unwrap_err();
+    let why = "it cannot be reached: nothing listens there";
+    assert_eq!(
+        error.to_string(),
+        format!("the proxy {proxy} does not connect to broker.invalid:1883: {why}")
+    );
+    // Said once.
+    assert!(std::error::Error::source(&error).is_none());
+}
+
+#[tokio::test]
 async fn rubbish_is_told_from_a_proxy() {
     let http: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
     let cases: [(&str, Vec<&[u8]>); 6] = [

@@ -253,7 +253,7 @@ impl Engine {
 
     /// The version to try next after the server has refused this one. Once a connection was up its version stays.
     pub(super) fn fall_back(&mut self) -> Option<Version> {
-        if self.agreed.is_some() || self.phase != Phase::Connecting {
+        if self.agreed.is_some() || self.phase != Phase::Connecting || self.options.authenticator.is_some() {
             return None;
         }
         let version = self.options.protocol.fallback(self.wire.version)?;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use martlet_codec::packet::PacketType;
-use martlet_codec::{Disconnect, Packet, Place, Properties, PropertiesBuf, ReasonCode, Violation};
+use martlet_codec::{Disconnect, Packet, Properties, PropertiesBuf, ReasonCode, Violation};
 use martlet_session::{AliasesIn, Speech};
 
 use super::attempts::{Next, ms};
 use super::authenticate::Authentication;
+use super::request::check_properties;
 use super::{Engine, Event, Phase, Task};
 use crate::error::{Lost, Rejected, RequestError};
 use crate::limits;
@@ -94,11 +95,11 @@ impl Engine {
 
     fn check_disconnect(&self, reason: ReasonCode, properties: Properties<'_>) -> Result<(), Rejected> {
         if !Speech::of(self.wire.version).properties {
-            // Version 3 has one DISCONNECT; a wish for the will can be had by no DISCONNECT only.
+            // Version 3 has one DISCONNECT, behind which no will is published.
+            self.needs_version_5(reason != ReasonCode::Success, "reasons of DISCONNECT")?;
             return self.needs_version_5(!properties.is_empty(), "properties of DISCONNECT");
         }
-        let place = Place::Packet(PacketType::Disconnect);
-        Properties::check(properties.as_bytes(), place).map_err(Rejected::Violation)?;
+        check_properties(&properties.to_buf(), PacketType::Disconnect)?;
         if !reason.allowed_in(PacketType::Disconnect) {
             return Err(Rejected::Violation(Violation::AckReasonCode));
         }

@@ -138,7 +138,7 @@ pub enum Event {
         /// Whether.
         end: Result<(), StoreError>,
     },
-    /// What became of a published message.
+    /// What became of a published message, requests among them.
     Published {
         /// Which.
         token: Token,

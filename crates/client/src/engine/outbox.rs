@@ -214,14 +214,16 @@ impl Outbox {
         self.qos0.iter().chain(&self.acknowledged)
     }
 
-    /// Takes a message of QoS 1 or 2 out that waits; it still counts.
+    /// Takes a message out that waits; it still counts.
     pub(super) fn remove(&mut self, token: Token) -> Option<Pending> {
-        let found = self
-            .acknowledged
-            .binary_search_by_key(&token, |pending| pending.token);
-        let pending = self.acknowledged.remove(found.ok()?)?;
-        self.unsent_bytes -= size(&pending.message);
-        Some(pending)
+        for queue in [&mut self.qos0, &mut self.acknowledged] {
+            if let Ok(index) = queue.binary_search_by_key(&token, |pending| pending.token) {
+                let pending = queue.remove(index)?;
+                self.unsent_bytes -= size(&pending.message);
+                return Some(pending);
+            }
+        }
+        None
     }
 
     /// When the next message has waited too long; a time that may be too early, never too late.
@@ -233,12 +235,8 @@ impl Outbox {
     pub(super) fn pop_expired(&mut self, now_ms: u64) -> Option<Pending> {
         while self.next_expiry_ms().is_some_and(|at_ms| at_ms <= now_ms) {
             let Reverse((_, token)) = self.expiries.pop()?;
-            for queue in [&mut self.qos0, &mut self.acknowledged] {
-                if let Ok(index) = queue.binary_search_by_key(&token, |pending| pending.token) {
-                    let expired = queue.remove(index)?;
-                    self.unsent_bytes -= size(&expired.message);
-                    return Some(expired);
-                }
+            if let Some(expired) = self.remove(token) {
+                return Some(expired);
             }
         }
         None

@@ -5,13 +5,14 @@ use std::num::NonZeroU16;
 
 use martlet_codec::packet::PacketType;
 use martlet_codec::{
-    Ack, Address, Delivery, Extras, Packet, PacketId, Place, PropertiesBuf, PropertyId, Publish, Qos,
-    ReasonCode, Violation,
+    Ack, Address, Delivery, Extras, Packet, PacketId, PropertiesBuf, PropertyId, Publish, Qos, ReasonCode,
+    Violation,
 };
 use martlet_session::{Acked as Flowed, ClientAgreed, Resend};
 
 use super::attempts::ms;
 use super::outbox::{Pending, size};
+use super::request::check_properties;
 use super::store::StoreOp;
 use super::{Engine, Event, Phase, Token};
 use crate::error::{DeliveryError, Lost, PublishError, Rejected};
@@ -99,8 +100,7 @@ fn check_alias(agreed: &ClientAgreed, message: &Message) -> Result<(), Rejected>
 
 /// Whether any server could take it.
 fn check(message: &Message) -> Result<(), Rejected> {
-    let place = Place::Packet(PacketType::Publish);
-    message.properties.check(place).map_err(Rejected::Violation)?;
+    check_properties(&message.properties, PacketType::Publish)?;
     let properties = message.properties.as_properties();
     // [MQTT5-3.3.4-6]
     if properties.get(PropertyId::SubscriptionIdentifier).is_some() {
@@ -230,7 +230,11 @@ impl Engine {
         }
         self.resend();
         while let Some(pending) = self.outbox.pop(self.inflight.has_room(usize::MAX)) {
-            self.send(pending);
+            if self.is_given_up(pending.token) {
+                self.unsent(&pending, DeliveryError::Withdrawn);
+            } else {
+                self.send(pending);
+            }
         }
         self.mark_next();
     }
@@ -365,10 +369,12 @@ impl Engine {
         if end.is_ok() {
             self.stats.delivered += 1;
         }
-        let Some(end) = self.request_published(token, end) else {
-            return;
-        };
+        let request = self.request_of(token);
+        let of_request = request.map(|request| (request, end.clone()));
         self.events.push_back(Event::Published { token, end });
+        if let Some((request, end)) = of_request {
+            self.request_published(request, end);
+        }
     }
 
     /// The output was written up to `end`: so far messages of QoS 0 have left.

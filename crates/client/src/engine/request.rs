@@ -13,6 +13,7 @@ use martlet_codec::{
 use martlet_session::ClientAgreed;
 
 use super::{Engine, Event, Phase, Token};
+use crate::check::wrong_property;
 use crate::error::{Lost, Rejected, RequestError};
 use crate::event::{SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::limits;
@@ -91,10 +92,15 @@ impl Subscriptions {
     }
 }
 
-fn check_properties(properties: &PropertiesBuf, packet: PacketType) -> Result<(), Rejected> {
-    properties
-        .check(Place::Packet(packet))
-        .map_err(Rejected::Violation)
+/// Whether these properties may stand in that packet.
+pub(super) fn check_properties(properties: &PropertiesBuf, packet: PacketType) -> Result<(), Rejected> {
+    let place = Place::Packet(packet);
+    properties.check(place).map_err(
+        |violation| match wrong_property(properties.as_properties(), place) {
+            Some(property) => Rejected::Property { property, violation },
+            None => Rejected::Violation(violation),
+        },
+    )
 }
 
 fn check_subscribe(agreed: &ClientAgreed, subscribe: &Subscribe) -> Result<(), Rejected> {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use martlet_codec::{FilterBuf, PropertyId, Qos, ReasonCode, TopicBuf, Value};
 
 use super::{Engine, Event, Token};
@@ -24,7 +24,8 @@ pub(super) struct Responses {
     is_subscribed: bool,
     /// The Response Information of the server.
     pub(super) information: Option<String>,
-    waiting: HashSet<Token, FixedState>,
+    /// The message of each request that somebody waits for the response of.
+    waiting: HashMap<Token, Token, FixedState>,
     /// The request of each message that has no end yet, even if nobody waits for the response any more.
     published: HashMap<Token, Token, FixedState>,
     timeouts: BinaryHeap<Reverse<(u64, Token)>>,
@@ -47,7 +48,11 @@ const TIMEOUTS_SPARE: usize = 64;
 
 impl Engine {
     /// Publishes a message that asks for a response; the response, or why there is none, is told by
-    /// [`Event::Responded`]. Response topic and correlation data are set here. Version 5.
+    /// [`Event::Responded`], and the end of the message as that of any other. Response topic and correlation data are set
+    /// here. Version 5.
+    ///
+    /// A request whose time is over before it was sent is not sent any more. One that was sent may have reached the server,
+    /// and a session that is resumed sends it again.
     pub fn request_response(
         &mut self,
         now_ms: u64,
@@ -74,7 +79,7 @@ impl Engine {
         // The message may end while it is accepted, so the request must be known before.
         let message_token = Token(self.last_token + 1);
         self.responses.published.insert(message_token, token);
-        self.responses.waiting.insert(token);
+        self.responses.waiting.insert(token, message_token);
         if let Err(error) = self.publish(now_ms, message) {
             self.responses.published.remove(&message_token);
             self.responses.waiting.remove(&token);
@@ -84,9 +89,28 @@ impl Engine {
         Ok(token)
     }
 
-    /// Nobody waits for the response any more.
+    /// Nobody waits for the response any more: a request that was not sent is not sent any more.
     pub fn forget_request(&mut self, token: Token) {
-        self.responses.waiting.remove(&token);
+        if let Some(message) = self.responses.waiting.remove(&token) {
+            self.withdraw(message);
+        }
+    }
+
+    /// The message of a request that has no response yet.
+    pub fn message_of(&self, request: Token) -> Option<Token> {
+        self.responses.waiting.get(&request).copied()
+    }
+
+    fn withdraw(&mut self, message: Token) {
+        if let Some(pending) = self.outbox.remove(message) {
+            self.unsent(&pending, DeliveryError::Withdrawn);
+        }
+    }
+
+    /// Whether a message that waits to be sent, perhaps again as new, is a request that nobody waits for any more.
+    pub(super) fn is_given_up(&self, message: Token) -> bool {
+        let request = self.responses.published.get(&message);
+        request.is_some_and(|request| !self.responses.waiting.contains_key(request))
     }
 
     fn remember_timeout(&mut self, at_ms: u64, token: Token) {
@@ -94,7 +118,7 @@ impl Engine {
             timeouts, waiting, ..
         } = &mut self.responses;
         if timeouts.len() > waiting.len() + TIMEOUTS_SPARE {
-            timeouts.retain(|Reverse((_, token))| waiting.contains(token));
+            timeouts.retain(|Reverse((_, token))| waiting.contains_key(token));
         }
         timeouts.push(Reverse((at_ms, token)));
     }
@@ -149,7 +173,10 @@ impl Engine {
             }
             Err(error) => error,
         };
-        self.fail_responses(|| ResponseError::Subscribe(refused.clone()));
+        // No response can come: what was not sent yet asks for nothing.
+        for message in self.fail_responses(|| ResponseError::Subscribe(refused.clone())) {
+            self.withdraw(message);
+        }
         None
     }
 
@@ -164,22 +191,19 @@ impl Engine {
         topic.is_some_and(|topic| topic.as_str() == filter)
     }
 
-    /// The end of a message; comes back if it belongs to no request.
-    pub(super) fn request_published(
-        &mut self,
-        message: Token,
-        end: Result<Acked, DeliveryError>,
-    ) -> Option<Result<Acked, DeliveryError>> {
-        let Some(token) = self.responses.published.remove(&message) else {
-            return Some(end);
-        };
+    /// A message has its end; if that is a request to which no response will come, it has its own.
+    pub(super) fn request_published(&mut self, request: Token, end: Result<Acked, DeliveryError>) {
         let error = match end {
             Ok(acked) if acked.reason == ReasonCode::NoMatchingSubscribers => ResponseError::NobodyListens,
-            Ok(_) => return None,
+            Ok(_) => return,
             Err(error) => error.into(),
         };
-        self.responded(token, Err(error));
-        None
+        self.responded(request, Err(error));
+    }
+
+    /// The request of a message that has its end.
+    pub(super) fn request_of(&mut self, message: Token) -> Option<Token> {
+        self.responses.published.remove(&message)
     }
 
     /// Whether a message on that topic answers a request.
@@ -196,11 +220,12 @@ impl Engine {
         }
     }
 
-    fn responded(&mut self, token: Token, end: Result<Incoming, ResponseError>) {
+    /// A request has its end; its message, if somebody has waited for it.
+    fn responded(&mut self, token: Token, end: Result<Incoming, ResponseError>) -> Option<Token> {
         // A response that comes late, or twice, is nobody's.
-        if self.responses.waiting.remove(&token) {
-            self.events.push_back(Event::Responded { token, end });
-        }
+        let message = self.responses.waiting.remove(&token)?;
+        self.events.push_back(Event::Responded { token, end });
+        Some(message)
     }
 
     /// Ends the requests that have waited too long.
@@ -210,18 +235,22 @@ impl Engine {
             .next_timeout_ms()
             .is_some_and(|at_ms| at_ms <= self.now_ms)
         {
-            if let Some(Reverse((_, token))) = self.responses.timeouts.pop() {
-                self.responded(token, Err(ResponseError::Timeout));
+            if let Some(Reverse((_, token))) = self.responses.timeouts.pop()
+                && let Some(message) = self.responded(token, Err(ResponseError::Timeout))
+            {
+                self.withdraw(message);
             }
         }
     }
 
-    fn fail_responses(&mut self, error: impl Fn() -> ResponseError) {
-        let mut tokens: Vec<Token> = self.responses.waiting.iter().copied().collect();
+    /// Ends all requests, and gives back their messages.
+    fn fail_responses(&mut self, error: impl Fn() -> ResponseError) -> Vec<Token> {
+        let mut tokens: Vec<Token> = self.responses.waiting.keys().copied().collect();
         tokens.sort_unstable();
-        for token in tokens {
-            self.responded(token, Err(error()));
-        }
+        let ended = tokens.into_iter();
+        ended
+            .filter_map(|token| self.responded(token, Err(error())))
+            .collect()
     }
 
     /// No response is waited for any more.

@@ -7,7 +7,7 @@ use martlet_client::poll::Pump;
 use martlet_client::{
     Buffer, BufferOverflow, Bytes, Client, Connected, Event, Leftover, Login, Lost, Message, Options,
     Overflow, PropertiesBuf, PropertyId, PublishError, ReasonCode, Reconnect, RequestError, RespondError,
-    State, Subscribe, SubscribeOptions, Subscription, Topic, blocking, filter, topic,
+    ResponseError, State, Subscribe, SubscribeOptions, Subscription, Topic, blocking, filter, topic,
 };
 use martlet_codec::{Auth, ConnAck, Delivery, Packet, Properties, Publish, ReasonCodes, SubAck};
 use tokio::join;
@@ -233,7 +233,54 @@ async fn a_stream_that_drops_holds_nobody_up() {
     publish(&mut peer, "sure", 1).await;
     assert!(within(sure.recv()).await.is_some());
     assert!(lossy.try_recv().is_some() && lossy.try_recv().is_none());
-    assert_eq!(within(events.recv()).await, Some(Event::Dropped { messages: 19 }));
+    dropped(&mut events, 19).await;
+}
+
+/// Waits until so many messages are told as dropped.
+async fn dropped(events: &mut martlet_client::Events, messages: u64) {
+    let mut told = 0;
+    while told < messages {
+        let Some(Event::Dropped { messages }) = within(events.recv()).await else {
+            panic!()
+        };
+        told += messages;
+    }
+    assert_eq!(told, messages);
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_told_though_nobody_takes_anything() {
+    let fake = Fake::bind().await;
+    let (client, mut peer) = connected(fake.options().inbox(5, 1 << 20), &fake).await;
+    let mut events = client.events();
+    let mut waits = client.expect(filter!("a"));
+    // The answer that is waited for has to be read: what lies before it and does not fit is dropped.
+    let delivery = client.publish(message("t", qos(1))).await.unwrap();
+    peer.expect("PUBLISH t q1 1").await;
+    for _ in 0..30 {
+        peer.send(&Packet::Publish(incoming("a", Delivery::AtMostOnce)))
+            .await;
+    }
+    peer.send(&puback(1)).await;
+    within(delivery).await.unwrap();
+    dropped(&mut events, 10).await;
+    for _ in 0..20 {
+        assert!(waits.try_recv().is_some());
+    }
+    assert!(waits.try_recv().is_none());
+}
+
+#[tokio::test]
+async fn what_is_dropped_because_no_stream_wants_it_is_told() {
+    let fake = Fake::bind().await;
+    let (client, mut peer) = connected(fake.options().inbox(5_000, 1 << 20), &fake).await;
+    let mut events = client.events();
+    for _ in 0..1_010 {
+        peer.send(&Packet::Publish(incoming("a", Delivery::AtMostOnce)))
+            .await;
+    }
+    dropped(&mut events, 10).await;
+    assert_eq!(client.waiting(), 1_000);
 }
 
 #[tokio::test]
@@ -265,8 +312,7 @@ async fn a_started_client_tells_where_it_stands() {
             other => panic!("{other:?}"),
         }
     }
-    let gone = client.disconnect(ReasonCode::Success, PropertiesBuf::new());
-    assert_eq!(within(gone).await.unwrap(), Leftover::default());
+    assert_eq!(within(client.goodbye()).await.unwrap(), Leftover::default());
     assert_eq!(within(states.changed()).await, Some(State::Closed(Lost::ByUs)));
     assert_eq!(within(states.changed()).await, None);
     assert_eq!(client.stats().connections, 2);
@@ -395,6 +441,41 @@ async fn a_request_is_answered() {
     assert!(matches!(nobody, Err(RespondError::NoResponseTopic)));
 }
 
+#[tokio::test]
+async fn a_request_whose_time_is_over_without_a_server_is_never_sent() {
+    let fake = Fake::bind().await;
+    let client = Client::start(fake.options().protocol(V5)).unwrap();
+    let late = client.request(message("ask", qos(1)), SOON);
+    assert_eq!(within(late).await.unwrap_err(), ResponseError::Timeout);
+    let dropped = client.request(message("ask", qos(0)), Duration::from_mins(1));
+    assert!(tokio::time::timeout(SOON, dropped).await.is_err());
+    assert_eq!(client.stats().outbox_messages, 0);
+    let mut peer = fake.agree(false).await;
+    assert!(peer.read().await.unwrap().starts_with("SUBSCRIBE 1 "));
+    nothing_came(&client, &mut peer).await;
+}
+
+#[tokio::test]
+async fn a_flush_waits_for_requests_too() {
+    let fake = Fake::bind().await;
+    let (client, mut peer) = connected(fake.options().protocol(V5), &fake).await;
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move {
+            client
+                .request(message("ask", qos(1)), Duration::from_mins(1))
+                .await
+        }
+    });
+    assert!(peer.read().await.unwrap().starts_with("SUBSCRIBE 1 "));
+    peer.expect("PUBLISH ask q1 2").await;
+    assert!(tokio::time::timeout(SOON, client.flush()).await.is_err());
+    peer.send(&puback(2)).await;
+    // Without its response.
+    within(client.flush()).await.unwrap();
+    asking.abort();
+}
+
 #[test]
 fn the_blocking_twin_needs_no_runtime() {
     let runtime = runtime();
@@ -422,12 +503,15 @@ fn the_blocking_twin_needs_no_runtime() {
     let mut delivery = client.publish(message("a", qos(1))).unwrap();
     assert!(delivery.wait_within(Duration::ZERO).is_none());
     assert_eq!(messages.next().unwrap().topic.as_str(), "a");
-    assert_eq!(delivery.wait().unwrap().packet_id, Some(id(2)));
+    let acked = delivery.wait_within(Duration::from_secs(20)).unwrap().unwrap();
+    assert_eq!(acked.packet_id, Some(id(2)));
+    // What has come can be asked for again.
+    assert_eq!(delivery.wait_within(Duration::ZERO), Some(Ok(acked.clone())));
+    assert_eq!(delivery.wait(), Ok(acked));
     let question = client.expect(filter!("ask")).recv().unwrap();
     drop(client.respond(&question, "42").unwrap());
     assert!(client.flush_within(Duration::from_secs(20)).unwrap());
-    let left = client.disconnect(ReasonCode::Success, PropertiesBuf::new());
-    assert_eq!(left.unwrap(), Leftover::default());
+    assert_eq!(client.goodbye().unwrap(), Leftover::default());
     assert!(messages.next().is_none());
     server.join().unwrap();
 }

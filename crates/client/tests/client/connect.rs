@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use martlet_client::engine::Event;
 use martlet_client::{
-    Lost, Options, PropertiesBuf, PropertyId, Protocol, Qos, ReasonCode, Rejected, RequestError, Version,
-    Violation,
+    Bytes, Lost, Options, PropertiesBuf, PropertyId, Protocol, Qos, ReasonCode, Rejected, RequestError,
+    Version, Violation,
 };
 use martlet_codec::{Auth, ConnAck, Decoded, Disconnect, Limits, Packet, Properties};
 
@@ -323,6 +323,29 @@ fn a_disconnect_that_would_break_a_rule_is_not_sent() {
     assert!(bench.sent().is_empty() && bench.engine.is_online());
     let mut bench = Bench::up(options(V5).session_expiry(Duration::from_secs(9)));
     assert!(bench.engine.disconnect(0, ReasonCode::Success, &expiry).is_ok());
+}
+
+#[test]
+fn version_3_says_goodbye_without_a_reason() {
+    let mut bench = Bench::up(options(V3_1_1));
+    let refused = bench
+        .engine
+        .disconnect(0, ReasonCode::DisconnectWithWill, &PropertiesBuf::new());
+    assert!(
+        matches!(&refused, Err(RequestError::Rejected(Rejected::NeedsVersion5 { what, .. })) if *what == "reasons of DISCONNECT"),
+        "{refused:?}"
+    );
+    assert!(bench.sent().is_empty() && bench.engine.is_online());
+}
+
+#[test]
+fn who_authenticates_does_not_fall_back_to_a_version_that_cannot() {
+    let asked = options(Protocol::Auto).authenticator("M", |_| Ok(Bytes::new()));
+    let mut bench = Bench::new(asked);
+    assert!(bench.engine.connect(0));
+    bench.sent();
+    bench.lose();
+    assert!(matches!(bench.event(), Event::Lost { retry_with: None, .. }));
 }
 
 #[test]

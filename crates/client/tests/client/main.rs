@@ -18,5 +18,3 @@ mod receive;
 mod requests;
 mod store;
 mod tls;
-#[cfg(feature = "tracing")]
-mod trace;

@@ -592,10 +592,9 @@ fn a_request_has_its_response_by_its_correlation_data() {
     assert_eq!(words, ["PUBLISH ask q1 3"], "subscribed once");
     assert_eq!(topic, same);
     assert_ne!(data, other);
-    assert!(
-        bench.events().is_empty(),
-        "neither SUBACK nor PUBACK are the application's"
-    );
+    let [Event::Published { end: Ok(_), .. }] = bench.events()[..] else {
+        panic!("SUBACK is not the application's")
+    };
     respond(&mut bench, &topic, &other, Delivery::AtLeastOnce(id(9)));
     assert_eq!(bench.sent(), ["PUBACK 9"]);
     let Event::Responded {
@@ -626,9 +625,13 @@ fn a_request_has_its_response_by_its_correlation_data() {
 #[test]
 fn why_there_is_no_response() {
     let ask = |bench: &mut Bench| bench.engine.request_response(0, message("ask", qos(1)), 5_000);
-    let failed = |bench: &mut Bench| match bench.events().pop() {
-        Some(Event::Responded { end: Err(error), .. }) => error,
-        other => panic!("{other:?}"),
+    let failed = |bench: &mut Bench| {
+        let events = bench.events().into_iter();
+        let mut ends = events.filter_map(|event| match event {
+            Event::Responded { end: Err(error), .. } => Some(error),
+            _ => None,
+        });
+        ends.next().expect("no response")
     };
     let mut bench = Bench::up(options(V3_1_1));
     assert!(matches!(
@@ -662,6 +665,79 @@ fn why_there_is_no_response() {
     bench.engine.close(&Lost::ByUs);
     assert!(matches!(failed(&mut bench), ResponseError::Closed(Lost::ByUs)));
     assert_eq!(bench.engine.unfinished(), 0);
+}
+
+/// A request whose time is over after one second, and what is told of it.
+fn given_up(bench: &mut Bench, n: u8) -> (Token, Token) {
+    let asked = bench.engine.request_response(0, message("ask", qos(n)), 1_000);
+    let request = asked.unwrap();
+    (request, bench.engine.message_of(request).unwrap())
+}
+
+#[test]
+fn a_request_that_ended_before_it_was_sent_is_not_sent() {
+    for n in 0..3 {
+        let mut bench = Bench::new(options(V5).outbox(1, 100));
+        let (request, told) = given_up(&mut bench, n);
+        assert!(
+            bench
+                .publish(message("t", qos(1)))
+                .is_err_and(|error| matches!(error, PublishError::Full(_)))
+        );
+        bench.engine.timeout(999);
+        assert!(bench.events().is_empty());
+        bench.engine.timeout(1_000);
+        let ends = [
+            Event::Responded {
+                token: request,
+                end: Err(ResponseError::Timeout),
+            },
+            Event::Published {
+                token: told,
+                end: Err(DeliveryError::Withdrawn),
+            },
+        ];
+        assert_eq!(bench.events(), ends);
+        // Its room is another's, as that of one that nobody waits for.
+        let (request, _) = given_up(&mut bench, n);
+        bench.engine.forget_request(request);
+        assert_eq!(ends_of(&mut bench), [DeliveryError::Withdrawn]);
+        bench.publish(message("t", qos(0))).unwrap();
+        let sent = bench.reconnect(false, &PropertiesBuf::new()).1;
+        assert_eq!(sent.len(), 2, "{sent:?}");
+        assert!(
+            sent[0].starts_with("SUBSCRIBE") && sent[1] == "PUBLISH t q0 0",
+            "{sent:?}"
+        );
+    }
+}
+
+fn ends_of(bench: &mut Bench) -> Vec<DeliveryError> {
+    ends(bench).into_iter().filter_map(|(_, end)| end.err()).collect()
+}
+
+#[test]
+fn a_request_that_ended_is_not_sent_anew_when_the_session_is_lost() {
+    for (n, session_present, again) in [
+        (0, true, 0),
+        (0, false, 0),
+        (1, false, 0),
+        (2, false, 0),
+        (1, true, 1),
+    ] {
+        let mut bench = Bench::up(options(V5).clean_start(false));
+        given_up(&mut bench, n);
+        if n > 0 {
+            request(&mut bench);
+        }
+        // What is not written at QoS 0 has not left.
+        bench.engine.timeout(1_000);
+        bench.lose();
+        bench.events();
+        let sent = bench.reconnect(session_present, &PropertiesBuf::new()).1;
+        let asked = sent.iter().filter(|words| words.starts_with("PUBLISH"));
+        assert_eq!(asked.count(), again, "QoS {n}: {sent:?}");
+    }
 }
 
 #[test]

@@ -190,9 +190,12 @@ fn properties_need_version_5() {
     );
     let misplaced = with(PropertyId::ReceiveMaximum);
     let violation = Violation::PropertyNotHere;
+    let property = PropertyId::ReceiveMaximum;
+    let refused = bench.publish(misplaced).unwrap_err();
+    assert_eq!(refused, Rejected::Property { property, violation }.into());
     assert_eq!(
-        bench.publish(misplaced),
-        Err(Rejected::Violation(violation).into())
+        refused.to_string(),
+        "not allowed: receive-maximum: a property that does not belong in this packet"
     );
 }
 

@@ -212,7 +212,7 @@ fn three() -> (Contents, [Token; 3]) {
 }
 
 #[test]
-fn the_next_run_goes_on_where_the_server_has_the_session() {
+fn pain_6_the_next_run_goes_on_where_the_server_has_the_session() {
     let (contents, tokens) = three();
     let mut kept = Kept::restart(stored(options(V5)), contents, WALL_MS);
     let pending = kept.bench.engine.pending();
@@ -237,7 +237,7 @@ fn the_next_run_goes_on_where_the_server_has_the_session() {
 }
 
 #[test]
-fn the_next_run_begins_anew_where_the_server_has_lost_the_session() {
+fn pain_6_the_next_run_begins_anew_where_the_server_has_lost_the_session() {
     let (contents, tokens) = three();
     let mut kept = Kept::restart(stored(options(V5)), contents, WALL_MS);
     let first = kept.connect(false);
@@ -576,14 +576,14 @@ fn on_the_disk_as_in_memory() {
 }
 
 #[test]
-fn each_run_has_tokens_of_its_own() {
+fn pain_7_each_run_has_tokens_of_its_own() {
     let folder = Folder::new("runs");
     let runs: Vec<u64> = (0..3).map(|_| folder.open().open("c").unwrap().run).collect();
     assert_eq!(runs, [1, 2, 3]);
 }
 
 #[test]
-fn a_folder_belongs_to_one_client_at_a_time() {
+fn pain_7_a_folder_belongs_to_one_client_at_a_time() {
     let folder = Folder::new("locked");
     let mut store = folder.open();
     store.open("pump-7").unwrap();
@@ -609,7 +609,7 @@ fn a_folder_belongs_to_one_client_at_a_time() {
 }
 
 #[test]
-fn damage_is_told_and_the_rest_is_served() {
+fn pain_7_damage_is_told_and_the_rest_is_served() {
     let folder = Folder::new("damage");
     let mut kept = Kept::up(stored(options(V5)));
     let mut disk = folder.open();
@@ -650,7 +650,7 @@ fn a_store_needs_a_client_identifier() {
 }
 
 #[tokio::test]
-async fn a_client_of_the_next_run_goes_on() {
+async fn pain_6_a_client_of_the_next_run_goes_on() {
     let folder = Folder::new("next-run");
     let fake = Fake::bind().await;
     let options = || {
@@ -740,7 +740,7 @@ impl Store for Full {
 }
 
 #[test]
-fn publish_says_that_the_store_is_full() {
+fn pain_7_publish_says_that_the_store_is_full() {
     let reconnect = Reconnect::fixed(Duration::from_hours(1));
     let options = Options::new("127.0.0.1", 1).client_id("c").reconnect(reconnect);
     let client = blocking::Client::start(options.store(Full)).unwrap();

@@ -13,13 +13,13 @@ use super::kept::Kept;
 use super::proxy::ProxyError;
 use super::tls::{ClientTls, TlsError, Witness};
 use super::{Place, Route};
-use crate::fault::Fault;
+use crate::fault::{Fault, said};
 use crate::layers::Layers;
 use crate::socket::StdSocket;
 use crate::stream::Stream;
 use crate::websocket::Request;
 
-/// Why there is no stream.
+/// Why there is no stream. Where the text says what is behind it, `Error::source` does not say it again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
@@ -63,7 +63,7 @@ pub enum DialError {
         /// The server.
         address: String,
         /// Why.
-        source: ProxyError,
+        r#source: ProxyError,
     },
     /// There is no TLS.
     #[error("no TLS with {address}: {source}")]
@@ -71,7 +71,7 @@ pub enum DialError {
         /// Host and port, or path.
         address: String,
         /// Why.
-        source: TlsError,
+        r#source: TlsError,
     },
     /// There is no WebSocket.
     #[error("no WebSocket at {address}: {source}")]
@@ -79,7 +79,7 @@ pub enum DialError {
         /// Host and port, or path.
         address: String,
         /// Why.
-        source: Fault,
+        r#source: Fault,
     },
     /// The DNS names no server.
     #[cfg(feature = "srv")]
@@ -88,7 +88,7 @@ pub enum DialError {
         /// The name that was asked for.
         name: String,
         /// Why there is none.
-        source: super::srv::SrvError,
+        r#source: super::srv::SrvError,
     },
     /// What is wanted cannot be asked for.
     #[error("{0}")]
@@ -231,18 +231,30 @@ async fn connect(route: &Route, address: &str) -> Result<Stream, DialError> {
         Place::Internet { host, port } => match &route.proxy {
             None => Ok(dial_host(route, host, *port).await?.into()),
             Some(proxy) => {
-                let mut stream = dial_host(route, &proxy.host, proxy.port).await?;
-                proxy
-                    .connect(&mut stream, host, *port)
-                    .await
-                    .map_err(|source| DialError::Proxy {
-                        proxy: format!("{}:{}", proxy.host, proxy.port),
-                        address: address.to_owned(),
-                        source,
-                    })?;
+                let failed = |source| DialError::Proxy {
+                    proxy: format!("{}:{}", proxy.host, proxy.port),
+                    address: address.to_owned(),
+                    source,
+                };
+                let reached = dial_host(route, &proxy.host, proxy.port).await;
+                let mut stream = reached.map_err(|error| match unreachable(&error) {
+                    Some(why) => failed(ProxyError::Unreachable(why)),
+                    None => error,
+                })?;
+                proxy.connect(&mut stream, host, *port).await.map_err(failed)?;
                 Ok(stream.into())
             }
         },
+    }
+}
+
+/// Why whoever is in between cannot be reached, if that is its fault.
+fn unreachable(error: &DialError) -> Option<String> {
+    match error {
+        DialError::HostNotFound { source, .. } => Some(format!("no host has its name ({})", said(source))),
+        DialError::ConnectionRefused { .. } => Some("nothing listens there".to_owned()),
+        DialError::Io { source, .. } => Some(said(source)),
+        _ => None,
     }
 }
 

@@ -48,6 +48,9 @@ pub struct ProxyUrlError(String);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
+    /// There is no connection to it.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
     /// It wants to know who we are, or does not accept who we are.
     #[error("it refuses this login")]
     Login,

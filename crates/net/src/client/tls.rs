@@ -54,6 +54,29 @@ impl fmt::Debug for ClientTls {
     }
 }
 
+impl ClientTls {
+    /// Trusts the certificates in that file of PEM, instead of those whom the system trusts.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.authorities = Some(Source::File(path.into()));
+        self
+    }
+
+    /// The same with the PEM itself.
+    #[must_use]
+    pub fn ca_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.authorities = Some(Source::pem(pem));
+        self
+    }
+
+    /// The certificate of this client and its key: paths of files of PEM, or [`Source::pem`].
+    #[must_use]
+    pub fn client_certificate(mut self, certificate: impl Into<Source>, key: impl Into<Source>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
+    }
+}
+
 impl PartialEq for ClientTls {
     fn eq(&self, other: &Self) -> bool {
         let suites = |tls: &Self| {
@@ -144,12 +167,20 @@ pub enum TlsError {
     #[error("the server speaks {}, not TLS", speaks(*.0))]
     NotTls(Got),
     /// Anything else.
-    #[error(transparent)]
+    #[error("{}", in_handshake(.0))]
     Fault(Fault),
 }
 
 fn of(common_name: Option<&str>) -> String {
     common_name.map_or_else(String::new, |name| format!(" ('{name}')"))
+}
+
+/// Most who hang up in the handshake do not know what it is.
+fn in_handshake(fault: &Fault) -> String {
+    match fault {
+        Fault::Closed => format!("{fault}: it may speak no TLS on this port"),
+        fault => fault.to_string(),
+    }
 }
 
 fn speaks(got: Got) -> String {

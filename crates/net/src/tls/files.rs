@@ -134,6 +134,9 @@ impl fmt::Display for FileFault {
         let (role, file) = (self.role, self.file());
         match &self.kind {
             FileFaultKind::Unreadable { why, .. } => write!(f, "cannot read the {role} {file}: {why}"),
+            FileFaultKind::Missing { instead } if self.path.is_none() => {
+                write!(f, "no {role} in what was given as {role}: {instead}")
+            }
             FileFaultKind::Missing { instead } => write!(f, "{file} holds no {role}: {instead}"),
             FileFaultKind::Damaged { line, why } => {
                 write!(f, "{file}:{line}: this entry cannot be read: {why}")
@@ -176,7 +179,25 @@ pub enum Source {
     Pem(Arc<[u8]>),
 }
 
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<&str> for Source {
+    /// A path, not PEM.
+    fn from(path: &str) -> Self {
+        Self::File(path.into())
+    }
+}
+
 impl Source {
+    /// The PEM itself.
+    pub fn pem(pem: impl AsRef<[u8]>) -> Self {
+        Self::Pem(pem.as_ref().into())
+    }
+
     fn path(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(path.clone()),

@@ -1,4 +1,6 @@
-//! What `tracing` is told, and what it is not.
+//! What `tracing` is told, and what it is not. A process of its own: what `tracing` remembers of who listens is shared by
+//! all threads of one.
+#![cfg(feature = "tracing")]
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
@@ -11,8 +13,15 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::bench::*;
-use crate::fake::{Fake, within};
+#[allow(dead_code, reason = "most of it is for the other tests")]
+#[path = "client/bench.rs"]
+mod bench;
+#[allow(dead_code, reason = "most of it is for the other tests")]
+#[path = "client/fake.rs"]
+mod fake;
+
+use bench::*;
+use fake::{Fake, within};
 
 /// Writes down what is told.
 #[derive(Clone, Default)]
