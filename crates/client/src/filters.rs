@@ -5,7 +5,6 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use martlet_codec::{Filter, Topic};
 use slab::Slab;
-use smallvec::SmallVec;
 
 /// Names a stream.
 pub(crate) type Slot = usize;
@@ -117,25 +116,27 @@ impl FilterTree {
 
     /// The streams that want the topic, each once.
     pub(crate) fn matches(&self, topic: Topic<'_>, found: &mut Vec<Slot>) {
-        let levels: SmallVec<[&str; 8]> = topic.levels().collect();
-        // Nodes to look at, and how many levels lead there.
-        let mut open: SmallVec<[(Index, usize); 8]> = SmallVec::new();
-        if topic.is_reserved() {
+        let levels: Vec<&str> = topic.levels().collect();
+        // The node to look at and how many levels lead there, and those that a `+` leads to.
+        let mut next = if topic.is_reserved() {
             // No wildcard stands for a first level that begins with '$' [MQTT5-4.7.2-1].
-            let first = self.nodes[self.root].levels.get(levels[0]);
-            open.extend(first.map(|index| (*index, 1)));
+            self.nodes[self.root]
+                .levels
+                .get(levels[0])
+                .map(|index| (*index, 1))
         } else {
-            open.push((self.root, 0));
-        }
-        while let Some((index, depth)) = open.pop() {
+            Some((self.root, 0))
+        };
+        let mut others = Vec::new();
+        while let Some((index, depth)) = next.take().or_else(|| others.pop()) {
             let node = &self.nodes[index];
             found.extend_from_slice(&node.below);
             let Some(level) = levels.get(depth) else {
                 found.extend_from_slice(&node.here);
                 continue;
             };
-            let next = [node.levels.get(*level).copied(), node.any];
-            open.extend(next.into_iter().flatten().map(|next| (next, depth + 1)));
+            next = node.levels.get(*level).map(|index| (*index, depth + 1));
+            others.extend(node.any.map(|index| (index, depth + 1)));
         }
         found.sort_unstable();
         found.dedup();

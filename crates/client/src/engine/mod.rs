@@ -342,8 +342,9 @@ impl Engine {
         if !self.has_connection() {
             self.not_left();
         }
-        self.expire_messages();
+        // Of a request with a store both times are over at once: then it has waited too long for its response.
         self.expire_requests();
+        self.expire_messages();
         match self.phase {
             Phase::Online => self.keep_alive(),
             Phase::Leaving { by_ms } if now_ms >= by_ms => self.close(&Lost::ByUs),

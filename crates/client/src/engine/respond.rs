@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -76,6 +77,12 @@ impl Engine {
             .properties
             .text(PropertyId::ResponseTopic, topic.as_str())
             .push(PropertyId::CorrelationData, Value::Binary(&token.0.to_be_bytes()));
+        if self.has_store() {
+            // The next run knows the message, not the request: it must not send it later than this one would.
+            let timeout = Duration::from_millis(timeout_ms);
+            let asked = message.time_to_live.or(self.options.outbox.time_to_live);
+            message.time_to_live = Some(asked.map_or(timeout, |asked| asked.min(timeout)));
+        }
         // The message may end while it is accepted, so the request must be known before.
         let message_token = Token(self.last_token + 1);
         self.responses.published.insert(message_token, token);

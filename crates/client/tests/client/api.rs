@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use martlet_client::poll::Pump;
 use martlet_client::{
-    Buffer, BufferOverflow, Bytes, Client, Connected, Event, Leftover, Login, Lost, Message, Options,
-    Overflow, PropertiesBuf, PropertyId, PublishError, ReasonCode, Reconnect, RequestError, RespondError,
-    ResponseError, State, Subscribe, SubscribeOptions, Subscription, Topic, blocking, filter, topic,
+    Buffer, BufferOverflow, Bytes, Client, Connected, Event, FilterBuf, Leftover, Login, Lost, Message,
+    Options, Overflow, PropertiesBuf, PropertyId, PublishError, ReasonCode, Reconnect, RequestError,
+    RespondError, ResponseError, State, Subscribe, SubscribeOptions, Subscription, Topic, blocking, filter,
+    topic,
 };
 use martlet_codec::{Auth, ConnAck, Delivery, Packet, Properties, Publish, ReasonCodes, SubAck};
 use tokio::join;
@@ -609,6 +610,16 @@ fn a_pump_that_is_dropped_cuts_the_connection() {
     drop(pump);
     assert_eq!(runtime.block_on(peer.read()), None, "no DISCONNECT");
     assert_eq!(client.state(), State::Closed(Lost::ByUs));
+}
+
+#[test]
+fn a_stream_of_very_many_levels_can_be_dropped() {
+    // Nothing is connected to: the pump is not turned.
+    let (client, pump) = Pump::new(Options::new("127.0.0.1", 1)).unwrap();
+    let deep = FilterBuf::new(&format!("a{}", "/b".repeat(10_000))).unwrap();
+    drop(client.expect(deep.clone()));
+    let _kept = client.expect(deep);
+    drop(pump);
 }
 
 #[test]

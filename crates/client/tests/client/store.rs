@@ -8,7 +8,7 @@ use martlet_client::policy::Policy;
 use martlet_client::store::{Durability, FileStore, MemoryStore, Store, StoreError};
 use martlet_client::{
     Client, DeliveryError, Lost, Message, Options, OptionsError, PropertiesBuf, Protocol, PublishError,
-    ReasonCode, Reconnect, Rejected, Stage, Token, Version, blocking,
+    ReasonCode, Reconnect, Rejected, ResponseError, Stage, Token, Version, blocking,
 };
 use martlet_codec::Delivery;
 use tokio::join;
@@ -417,6 +417,49 @@ fn the_time_to_live_goes_on_by_the_clock_on_the_wall() {
     assert_eq!(next.ends(), [(long, false)]);
     next.keep();
     assert!(next.contents.messages.is_empty());
+}
+
+#[test]
+fn a_request_of_an_earlier_run_is_not_sent_late() {
+    for later_ms in [4_999, 5_000] {
+        let mut kept = Kept::new(stored(options(V5)));
+        let now_ms = kept.bench.now_ms;
+        let asked = kept
+            .bench
+            .engine
+            .request_response(now_ms, message("ask", qos(1)), 5_000);
+        asked.unwrap();
+        kept.keep();
+        let wall_ms = WALL_MS + now_ms + later_ms;
+        let mut next = Kept::restart(stored(options(V5)), kept.contents, wall_ms - now_ms);
+        next.bench.engine.timeout(now_ms);
+        next.connect(true);
+        next.keep();
+        let is_sent = next.sent() == ["PUBLISH ask q1 2"];
+        assert_eq!(is_sent, later_ms < 5_000, "after {later_ms} ms");
+    }
+    // In the same run it is told as a request that has no response.
+    let mut kept = Kept::new(stored(options(V5)));
+    let asked = kept
+        .bench
+        .engine
+        .request_response(0, message("ask", qos(1)), 5_000);
+    asked.unwrap();
+    kept.keep();
+    kept.bench.events();
+    kept.bench.engine.timeout(5_000);
+    let timeout = |event: &Event| {
+        matches!(
+            event,
+            Event::Responded {
+                end: Err(ResponseError::Timeout),
+                ..
+            }
+        )
+    };
+    assert!(kept.bench.events().iter().any(timeout));
+    kept.keep();
+    assert!(kept.contents.messages.is_empty());
 }
 
 /// What may have been sent has an identifier that the server may know: it does not expire.
