@@ -74,7 +74,29 @@ t.run(function()
     t.eq(decoded.list[2], json.null)
     t.eq(decoded.s, "é")
     decoded, result, why = json.decode("{")
-    t.ok(decoded == nil and result == 0 and type(why) == "string")
+    t.ok(decoded == nil and result == false and type(why) == "string")
+    t.eq(t.count(json.decode("1")), 2)
+    -- What is no text is told, not raised.
+    for _, wrong in ipairs({ false, true, {}, print }) do
+        decoded, result, why = json.decode(wrong or nil)
+        t.ok(decoded == nil and result == false and why:find("is no text of JSON"), why)
+    end
+    t.eq(json.encode(nil), "")
+    -- Numbers: seven digits, or what is asked for.
+    t.eq(json.encode({ 1 / 3, 3.0, 21.50, 1e20, 0.0 }), "[0.3333333,3,21.5,1e+20,0]")
+    t.eq(json.encode({ 3.14159, 7 }, "3g"), "[3.14,7]")
+    t.eq(json.encode({ 3.14159, 7 }, "3f"), "[3.142,7]")
+    none, why = json.encode({ 0 / 0 })
+    t.ok(none == nil and why:find("no number"), why)
+    -- Gaps, as many as make sense.
+    t.eq(json.encode({ 1, nil, 3 }), "[1,null,3]")
+    t.eq(json.encode({ [4] = "x" }), '[null,null,null,"x"]')
+    none, why = json.encode({ [1000000000] = 1 })
+    t.ok(none == nil and why:find("gaps"), why)
+    t.eq(json.encode({ "x", n = 1 }), '{"1":"x","n":1}')
+    -- Bytes of any encoding.
+    t.eq(json.encode({ "\xc4\xe3/\1\"" }), '["\xc4\xe3/\\u0001\\""]')
+    t.eq(json.decode('["\xc4\xe3"]')[1], "\xc4\xe3")
     -- Files, beside the script and under a name of the module.
     t.eq(io.exists("/luadb/libraries.lua"), true)
     t.eq(io.exists("/luadb/nothing"), false)
