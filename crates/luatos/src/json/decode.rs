@@ -286,7 +286,7 @@ mod tests {
         for (text, wanted) in table {
             assert_eq!(said(text), wanted, "{}", text.escape_ascii());
         }
-        let deep = [b'['; 1_000_000];
+        let deep = vec![b'['; 1_000_000];
         assert_eq!(said(&deep), "more than 128 levels at byte 129");
     }
 }
