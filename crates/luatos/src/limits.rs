@@ -48,6 +48,9 @@ pub const RECONNECT_MS: (i64, i64) = (3_000, 1_000);
 /// The highest number of a network adapter.
 pub const ADAPTER_MAX: i64 = 15;
 
+/// Mebibytes of Lua where nothing else is said; more is the error `not enough memory`.
+pub const MEMORY_MIB_DEFAULT: usize = 1_024;
+
 /// Bytes of `crypto.trng` at once; more is an error.
 pub const RANDOM_BYTES_MAX: usize = 1024 * 1024;
 
