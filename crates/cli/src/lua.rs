@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use martlet_luatos::{Missing, ScriptError, Settings, VALUES};
+use martlet_luatos::{Missing, ScriptError, Settings, VALUES, limits};
 
 use crate::{console, wrong};
 
@@ -28,6 +28,9 @@ pub(crate) struct LuaArgs {
     /// End the script after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
+    /// Mebibytes that the script may use; more is the error `not enough memory`
+    #[arg(long, value_name = "MIB", default_value_t = limits::MEMORY_MIB_DEFAULT, value_parser = mebibytes)]
+    memory_limit: usize,
     /// Let timers jump instead of waiting; clients reach a broker of this process only, and the time limit jumps too
     #[arg(long)]
     virtual_time: bool,
@@ -49,6 +52,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok();
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration.ok_or_else(|| "a number of seconds is wanted, such as 10 or 0.5".to_owned())
+}
+
+fn mebibytes(text: &str) -> Result<usize, String> {
+    let mebibytes = text.parse::<usize>().ok().filter(|n| (1..=1 << 20).contains(n));
+    mebibytes.ok_or_else(|| "a number of mebibytes from 1 to 1048576 is wanted".to_owned())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -96,6 +104,7 @@ pub(crate) fn run(args: &LuaArgs) -> ExitCode {
         args: args.args.clone(),
         trace: args.trace,
         time_limit: args.time_limit.map(|limit| (limit, time_is_over as fn() -> i32)),
+        memory_limit: Some(args.memory_limit << 20),
         virtual_time: args.virtual_time,
         values,
         ..Settings::default()

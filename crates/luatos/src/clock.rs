@@ -1,7 +1,10 @@
 //! The time that scripts see: that of the system, or one that jumps.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+
+/// What a calendar says when a time that jumps begins, in milliseconds of Unix: the first moment of 2026, in UTC.
+pub(crate) const VIRTUAL_BEGIN_MS: u64 = 1_767_225_600_000;
 
 /// Milliseconds since the runtime began.
 #[derive(Debug)]
@@ -26,6 +29,21 @@ impl Clock {
             Self::Real(start) => u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             Self::Virtual(now_ms) => now_ms.get(),
         }
+    }
+
+    /// What a calendar says, in milliseconds of Unix.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        match self {
+            Self::Real(_) => {
+                let wall = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+                u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
+            }
+            Self::Virtual(now_ms) => VIRTUAL_BEGIN_MS.saturating_add(now_ms.get()),
+        }
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        matches!(self, Self::Virtual(_))
     }
 
     /// Goes on to that time, if it is one that jumps.

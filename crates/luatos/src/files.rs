@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use mlua::{Function, Lua, Table};
+use mlua::{Function, Lua, Table, Value};
 
 use crate::api::{Args, Fault, Library, Returned};
 use crate::machine::Machine;
@@ -158,15 +158,41 @@ fn set_package_path(lua: &Lua, machine: &Machine) -> mlua::Result<()> {
     package.set("path", format!("{path}{}", before.to_string_lossy()))
 }
 
-/// `os.exit`: what was published leaves before the process ends.
+/// The calendar of a time that jumps. Errors are those of Lua's own functions, at the place of the call.
+const CALENDAR: &str = "
+local now = ...
+local time, date, error, pcall = os.time, os.date, error, pcall
+local function pass(name, ok, ...)
+    if ok then return ... end
+    error(((...):gsub('%?', name)), 2)
+end
+function os.time(at)
+    if at == nil then return now() end
+    return pass('time', pcall(time, at))
+end
+function os.date(format, at)
+    return pass('date', pcall(date, format or '%c', at or now()))
+end";
+
+/// `os.exit`: what was published leaves before the process ends. A time that jumps is that of `os.time` and `os.date`.
 fn install_os(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     let os = Library::open(lua, machine, "os")?;
     os.function("exit", |machine, args| {
         let status = match args.value(1) {
-            mlua::Value::Nil | mlua::Value::Boolean(true) => 0,
-            mlua::Value::Boolean(false) => 1,
+            Value::Nil | Value::Boolean(true) => 0,
+            Value::Boolean(false) => 1,
             _ => args.integer(1)? as i32,
         };
         machine.exit(status)
-    })
+    })?;
+    if machine.clock.is_virtual() {
+        let weak = Rc::downgrade(machine);
+        let now = lua.create_function(move |_, ()| {
+            Ok(weak
+                .upgrade()
+                .map_or(0, |machine| (machine.clock.wall_ms() / 1_000) as i64))
+        })?;
+        lua.load(CALENDAR).set_name("=[os]").call::<()>(now)?;
+    }
+    Ok(())
 }

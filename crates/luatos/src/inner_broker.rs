@@ -12,6 +12,7 @@ use martlet_client::Lost;
 use martlet_client::engine::{Engine, Task};
 use martlet_session::{Now, Output};
 
+use crate::clock::VIRTUAL_BEGIN_MS;
 use crate::mqtt::Device;
 
 /// What the broker does to the world around it: there is none but the clients' ends of connections.
@@ -53,13 +54,10 @@ pub(crate) struct InnerBroker {
     dirty: Vec<ConnId>,
 }
 
-/// Any day will do; the same each time.
-const WALL_MS: u64 = 1_700_000_000_000;
-
 const fn at(now_ms: u64) -> Now {
     Now {
         mono_ms: now_ms,
-        wall_ms: WALL_MS + now_ms,
+        wall_ms: VIRTUAL_BEGIN_MS + now_ms,
     }
 }
 

@@ -48,11 +48,17 @@ pub const RECONNECT_MS: (i64, i64) = (3_000, 1_000);
 /// The highest number of a network adapter.
 pub const ADAPTER_MAX: i64 = 15;
 
+/// Mebibytes of Lua where nothing else is said; more is the error `not enough memory`.
+pub const MEMORY_MIB_DEFAULT: usize = 1_024;
+
 /// Bytes of `crypto.trng` at once; more is an error.
 pub const RANDOM_BYTES_MAX: usize = 1024 * 1024;
 
-/// Tables within tables that `json.encode` follows; deeper ones are an error.
+/// Tables within tables that `json` follows; deeper ones are an error.
 pub const JSON_DEPTH_MAX: usize = 128;
+
+/// An array with more than so many places for each value, and more than so many in all, has no form in JSON: an error.
+pub const JSON_GAPS: (i64, i64) = (2, 10);
 
 /// Bytes of a `zbuff`; a larger one is not made.
 pub const ZBUFF_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -60,10 +60,15 @@ pub fn run(script: &Path, mut settings: Settings) -> Result<End, ScriptError> {
     settings.folder = script.parent().map(Path::to_owned).unwrap_or_default();
     settings.is_program = true;
     let args = settings.args.clone();
+    let memory_limit = settings.memory_limit;
     let has_limit = settings.time_limit.is_some() && !settings.virtual_time;
     let lua = new_lua().map_err(|error| ScriptError::Start(error.to_string()))?;
     let started = crate::install(&lua, settings).and_then(|()| set_args(&lua, script, &args));
     let started = started.and_then(|()| if has_limit { watch(&lua) } else { Ok(()) });
+    let started = started.and_then(|()| match memory_limit {
+        Some(bytes) => lua.set_memory_limit(bytes).map(drop),
+        None => Ok(()),
+    });
     started.map_err(|error| ScriptError::Start(error.to_string()))?;
     let name = format!("@{}", script.display());
     let main = lua.load(text).set_name(name).into_function();

@@ -17,6 +17,8 @@ pub struct Settings {
     pub trace: bool,
     /// After which the process ends, with the status that the function returns.
     pub time_limit: Option<(Duration, fn() -> i32)>,
+    /// Bytes that Lua may have; none: as many as there are.
+    pub memory_limit: Option<usize>,
     /// Whether timers jump instead of waiting, and clients reach a broker of this process only.
     pub virtual_time: bool,
     /// What stand-ins for hardware say, such as `mobile.imei`.

@@ -81,6 +81,17 @@ local function waited(co, id, ...)
     return ...
 end
 
+-- An error at the place where a script has called the function that calls this.
+local function bad(n, name, why)
+    error("bad argument #" .. n .. " to '" .. name .. "' (" .. why .. ")", 4)
+end
+
+local function whole(ms, n, name)
+    local number = tonumber(ms)
+    if not number then bad(n, name, "number expected, got " .. type(ms)) end
+    return math.tointeger(number) or bad(n, name, "number has no integer representation")
+end
+
 local function wait(co, ms)
     next_task_id = free_id(next_task_id, 1, TASK_ID_MAX - 1)
     local id = next_task_id
@@ -90,7 +101,8 @@ local function wait(co, ms)
 end
 
 function sys.wait(ms)
-    return wait(sys.check_task(), ms)
+    local co = sys.check_task()
+    return wait(co, whole(ms, 1, "wait"))
 end
 
 -- Messages ---------------------------------------------------------------------------------------------------------
@@ -166,6 +178,7 @@ local function wait_message(id, ms)
 end
 
 function sys.waitUntil(id, ms)
+    ms = ms and whole(ms, 2, "waitUntil")
     local message = wait_message(id, ms)
     return message[1] ~= nil, unpack(message, 2, message.n)
 end
@@ -176,6 +189,7 @@ function sys.waitUntilMsg(id)
 end
 
 function sys.waitUntilExt(id, ms)
+    ms = ms and whole(ms, 2, "waitUntilExt")
     local message = wait_message(id, ms)
     if message[1] == nil then return false end
     return unpack(message, 1, message.n)
@@ -216,21 +230,35 @@ function sys.timerStopAll(f)
     end
 end
 
-function sys.timerAdvStart(f, ms, repeats, ...)
-    sys.timerStop(f, ...)
+local function callable(f, name)
+    if type(f) ~= "function" and type(f) ~= "table" and f ~= nil then
+        bad(1, name, "function expected, got " .. type(f))
+    end
+end
+
+local function start(name, f, ms, repeats, ...)
+    callable(f, name)
+    ms, repeats = whole(ms, 2, name), whole(repeats, 3, name)
+    if f ~= nil then sys.timerStop(f, ...) end
     next_timer_id = free_id(next_timer_id, TASK_ID_MAX + 1, TIMER_ID_MAX)
     local id = next_timer_id
+    -- As on a module: a timer of nothing has a number, and nothing comes of it.
+    if f == nil then return id end
     if rtos.timer_start(id, ms, repeats) ~= 1 then return end
     timers[id] = { call = f, args = pack(...) }
     return id
 end
 
+function sys.timerAdvStart(f, ms, repeats, ...)
+    return start("timerAdvStart", f, ms, repeats or 0, ...)
+end
+
 function sys.timerStart(f, ms, ...)
-    return sys.timerAdvStart(f, ms, 0, ...)
+    return start("timerStart", f, ms, 0, ...)
 end
 
 function sys.timerLoopStart(f, ms, ...)
-    return sys.timerAdvStart(f, ms, -1, ...)
+    return start("timerLoopStart", f, ms, -1, ...)
 end
 
 function sys.timerIsActive(which, ...)
@@ -294,6 +322,7 @@ function sys.sendMsg(name, p1, p2, p3, p4)
 end
 
 function sys.waitMsg(name, target, ms)
+    ms = ms and whole(ms, 3, "waitMsg")
     local co = sys.check_task()
     local task = named[name]
     if not task then return false end

@@ -49,8 +49,9 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
         })?;
     }
     let rtc = Library::open(lua, machine, "rtc")?;
-    rtc.function("get", |_, args| {
-        let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    rtc.function("get", |machine, args| {
+        let now = Timestamp::from_millisecond(machine.clock.wall_ms() as i64);
+        let now = now.unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC);
         let table = args.lua.create_table()?;
         table.set("year", now.year())?;
         table.set("mon", now.month())?;

@@ -1,0 +1,15 @@
+local function now()
+    local r = rtc.get()
+    print(os.time(), os.date("!%Y-%m-%d %H:%M:%S"), r.year, r.mon, r.day, r.hour, r.min, r.sec)
+end
+
+sys.taskInit(function()
+    now()
+    sys.wait(3600 * 1000)
+    now()
+    print(os.date("!%Y", 0), os.time({ year = 2000, month = 1, day = 2 }) - os.time({ year = 2000, month = 1, day = 1 }))
+    print(pcall(function() os.time({ year = 2000 }) end))
+    print(pcall(function() os.date({}) end))
+    print(os.date("!*t").min)
+end)
+sys.run()
