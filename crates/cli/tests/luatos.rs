@@ -273,7 +273,7 @@ macro_rules! runtime {
     };
 }
 
-runtime! { buffers clock libraries logs policy tasks }
+runtime! { buffers clock libraries logs policy tasks texts }
 
 fn in_virtual_time(name: &str) {
     let folder = folder(&format!("luatos-runtime-{name}"));
