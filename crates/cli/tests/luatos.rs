@@ -227,7 +227,7 @@ fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// `client.key` once more, encrypted with `123456`.
+/// `client.key` twice more, encrypted with `123456`: as of today, and as OpenSSL did long ago.
 fn encrypted_key(folder: &Path) {
     let made = Command::new("openssl")
         .args([
@@ -243,6 +243,20 @@ fn encrypted_key(folder: &Path) {
         .arg("-out")
         .arg(folder.join("client-encrypted.key"))
         .stderr(Stdio::inherit())
+        .status();
+    assert!(made.expect("openssl is installed").success());
+    let made = Command::new("openssl")
+        .args([
+            "pkey",
+            "-traditional",
+            "-aes256",
+            "-passout",
+            "pass:123456",
+            "-in",
+        ])
+        .arg(folder.join("client.key"))
+        .arg("-out")
+        .arg(folder.join("client-old.key"))
         .status();
     assert!(made.expect("openssl is installed").success());
 }

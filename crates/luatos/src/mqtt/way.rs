@@ -76,6 +76,12 @@ fn explain(error: &ConnectError, has_authorities: bool) -> String {
         Some(TlsError::UnknownAuthority { .. }) if !has_authorities => {
             format!("{error}; there is no server_cert, so whom this system trusts is trusted")
         }
+        Some(TlsError::Files(faults)) => {
+            let fixes = faults.iter().filter_map(|fault| fault.fix());
+            fixes.fold(error.to_string(), |text, fix| {
+                format!("{text}; this makes one that is read: {fix}")
+            })
+        }
         _ => error.to_string(),
     }
 }
