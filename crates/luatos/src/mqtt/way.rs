@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use martlet_client::tls::{Checks, TlsError};
+use martlet_client::tls::{Checks, FileFault, TlsError};
 use martlet_client::{ConnectError, DialError, Kept};
 use martlet_net::Stream;
 
@@ -77,7 +77,7 @@ fn explain(error: &ConnectError, has_authorities: bool) -> String {
             format!("{error}; there is no server_cert, so whom this system trusts is trusted")
         }
         Some(TlsError::Files(faults)) => {
-            let fixes = faults.iter().filter_map(|fault| fault.fix());
+            let fixes = faults.iter().filter_map(FileFault::fix);
             fixes.fold(error.to_string(), |text, fix| {
                 format!("{text}; this makes one that is read: {fix}")
             })
