@@ -1,5 +1,7 @@
 -- How many messages a second come through `recv`, and what memory they take.
---   martlet broker -p 1883 --durability none &
+-- The limits of the queue are off: a publisher that is faster than the script would have messages dropped, and this would
+-- wait for them for ever.
+--   martlet broker -p 1883 --durability none --set max_queued_messages=0 --set max_queued_bytes=0 &
 --   martlet lua benches/luatos/recv.lua 1883 1000000 1 &
 --   seq 1000000 | martlet pub -p 1883 -l -t bench -q 1
 local port, total, qos = math.tointeger((...)), math.tointeger((select(2, ...))), math.tointeger((select(3, ...)))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use martlet_luatos::{Missing, ScriptError, Settings, VALUES, limits};
+use martlet_luatos::{Missing, ScriptError, Settings, check_value, limits};
 
 use crate::{console, wrong};
 
@@ -62,10 +62,7 @@ fn mebibytes(text: &str) -> Result<usize, String> {
 fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = pair.ok_or("NAME=VALUE is wanted, such as mobile.csq=20")?;
-    if !VALUES.iter().any(|(known, _)| *known == name) {
-        let known: Vec<&str> = VALUES.iter().map(|(known, _)| *known).collect();
-        return Err(format!("there is no '{name}'; there are {}", known.join(", ")));
-    }
+    check_value(name, value)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -77,7 +74,11 @@ fn pairs_of(path: &Path) -> Result<Vec<(String, String)>, String> {
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') {
-            pairs.push(pair(line).map_err(|why| format!("{}:{}: {why}", path.display(), n + 1))?);
+            let line = match line.split_once('=') {
+                Some((name, value)) => format!("{}={}", name.trim_end(), value.trim_start()),
+                None => line.to_owned(),
+            };
+            pairs.push(pair(&line).map_err(|why| format!("{}:{}: {why}", path.display(), n + 1))?);
         }
     }
     Ok(pairs)

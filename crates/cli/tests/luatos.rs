@@ -227,7 +227,7 @@ fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// `client.key` once more, encrypted with `123456`.
+/// `client.key` twice more, encrypted with `123456`: as of today, and as OpenSSL did long ago.
 fn encrypted_key(folder: &Path) {
     let made = Command::new("openssl")
         .args([
@@ -243,6 +243,20 @@ fn encrypted_key(folder: &Path) {
         .arg("-out")
         .arg(folder.join("client-encrypted.key"))
         .stderr(Stdio::inherit())
+        .status();
+    assert!(made.expect("openssl is installed").success());
+    let made = Command::new("openssl")
+        .args([
+            "pkey",
+            "-traditional",
+            "-aes256",
+            "-passout",
+            "pass:123456",
+            "-in",
+        ])
+        .arg(folder.join("client.key"))
+        .arg("-out")
+        .arg(folder.join("client-old.key"))
         .status();
     assert!(made.expect("openssl is installed").success());
 }
@@ -273,7 +287,7 @@ macro_rules! runtime {
     };
 }
 
-runtime! { buffers clock libraries logs policy tasks }
+runtime! { buffers clock libraries logs policy tasks texts }
 
 fn in_virtual_time(name: &str) {
     let folder = folder(&format!("luatos-runtime-{name}"));
@@ -675,6 +689,9 @@ fn what_people_read() {
         "martlet lua --time-limit soon DIR/idle.lua",
         "martlet lua --set csq DIR/idle.lua",
         "martlet lua --set mobile.signal=20 DIR/idle.lua",
+        "martlet lua --set mobile.csq=good DIR/idle.lua",
+        "martlet lua --set network.ready=yes DIR/idle.lua",
+        "martlet lua --set-from DIR/words.txt DIR/idle.lua",
         "martlet lua --set-from DIR/good.txt DIR/values.lua",
         "martlet lua --set-from DIR/good.txt --set mobile.csq=3 DIR/values.lua",
         "martlet lua --set-from DIR/wrong.txt DIR/values.lua",

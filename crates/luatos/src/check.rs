@@ -148,6 +148,7 @@ pub fn check(script: &Path, mut settings: Settings) -> Result<Vec<Missing>, Scri
     let lua = lua.map_err(|error| ScriptError::Start(error.to_string()))?;
     let (mut seen, mut waiting) = (BTreeSet::new(), vec![script.to_owned()]);
     let mut missing = BTreeSet::new();
+    let mut required = BTreeSet::new();
     while let Some(file) = waiting.pop() {
         if !seen.insert(file.clone()) {
             continue;
@@ -162,8 +163,9 @@ pub fn check(script: &Path, mut settings: Settings) -> Result<Vec<Missing>, Scri
             .into_function();
         compiled.map_err(|error| ScriptError::Syntax(crate::api::root_cause(&error)))?;
         let uses = uses(&String::from_utf8_lossy(&text));
+        required.extend(uses.modules.keys().cloned());
         for (name, line) in uses.members {
-            if !has(&lua, &name) {
+            if !has(&lua, &name, &required) {
                 missing.insert(Missing {
                     file: file.clone(),
                     line,
@@ -188,16 +190,26 @@ pub fn check(script: &Path, mut settings: Settings) -> Result<Vec<Missing>, Scri
     Ok(missing.into_iter().collect())
 }
 
-fn has(lua: &Lua, name: &str) -> bool {
+/// A library that is no global is there for those who require it.
+fn has(lua: &Lua, name: &str, required: &BTreeSet<String>) -> bool {
     let Some((library, member)) = name.split_once('.') else {
         return false;
     };
-    let table = lua.globals().get::<Option<Table>>(library).unwrap_or(None);
+    let mut table = lua.globals().get::<Option<Table>>(library).unwrap_or(None);
+    if table.is_none() && required.contains(library) && is_loaded(lua, library) {
+        let require = lua.globals().get::<mlua::Function>("require");
+        table = require.and_then(|require| require.call(library)).ok();
+    }
     table.is_some_and(|table| !table.get::<Value>(member).unwrap_or(Value::Nil).is_nil())
 }
 
 fn is_loaded(lua: &Lua, name: &str) -> bool {
-    crate::api::loaded(lua).is_ok_and(|loaded| loaded.contains_key(name).unwrap_or(false))
+    let preload = lua.globals().get::<Table>("package");
+    let preload = preload.and_then(|package| package.get::<Table>("preload"));
+    [crate::api::loaded(lua), preload]
+        .into_iter()
+        .flatten()
+        .any(|table| table.contains_key(name).unwrap_or(false))
 }
 
 fn find(folders: &[PathBuf], module: &str) -> Option<PathBuf> {
@@ -222,53 +234,210 @@ struct Uses {
 
 fn uses(text: &str) -> Uses {
     let tokens = tokens(text);
-    let own = own_names(&tokens);
-    let mut uses = Uses::default();
-    for (n, (line, token)) in tokens.iter().enumerate() {
-        let Token::Name(name) = token else { continue };
-        let next = |ahead: usize| tokens.get(n + ahead).map(|(_, token)| token);
-        let is_member = n > 0 && matches!(tokens[n - 1].1, Token::Mark('.' | ':'));
-        if is_member {
-            continue;
-        }
-        if *name == "require" {
-            let behind = if next(1) == Some(&Token::Mark('(')) {
-                next(2)
-            } else {
-                next(1)
-            };
-            if let Some(Token::Text(module)) = behind {
-                uses.modules.entry((*module).to_owned()).or_insert(*line);
-            }
-        }
-        if !LIBRARIES.contains(name) || own.contains(name) {
-            continue;
-        }
-        if let (Some(Token::Mark('.')), Some(Token::Name(member))) = (next(1), next(2))
-            && !is_assigned(&tokens, n + 3)
-        {
-            uses.members.entry(format!("{name}.{member}")).or_insert(*line);
-        }
-    }
-    uses
+    let mut first = Scan::new(&tokens, BTreeSet::new());
+    first.run();
+    // A global of the script's own is one in all of it, also above the line that makes it.
+    let mut second = Scan::new(&tokens, first.assigned);
+    second.run();
+    second.uses
 }
 
-/// Names that the script makes itself, other than by `require` of the same name.
-fn own_names<'a>(tokens: &[(usize, Token<'a>)]) -> BTreeSet<&'a str> {
-    let mut own = BTreeSet::new();
-    for (n, (_, token)) in tokens.iter().enumerate() {
-        let Token::Name(name) = token else { continue };
-        let is_member = n > 0 && matches!(tokens[n - 1].1, Token::Mark('.' | ':'));
-        if !is_member && is_assigned(tokens, n + 1) {
-            let required = tokens.get(n + 2..n + 5).unwrap_or_default();
-            let is_library = required.iter().any(|(_, token)| *token == Token::Text(name))
-                || matches!(required.first(), Some((_, Token::Name(other))) if other == name);
-            if !is_library {
-                own.insert(*name);
-            }
+/// A walk through a text that knows which names are local where.
+struct Scan<'a> {
+    tokens: &'a [(usize, Token<'a>)],
+    at: usize,
+    /// Globals that the script makes itself.
+    own: BTreeSet<&'a str>,
+    /// Those that it was seen to make.
+    assigned: BTreeSet<&'a str>,
+    /// The innermost last; the first is that of the text.
+    scopes: Vec<Scope<'a>>,
+    /// Variables of a loop whose block has not begun.
+    of_loop: Vec<&'a str>,
+    uses: Uses,
+}
+
+#[derive(Default)]
+struct Scope<'a> {
+    names: BTreeSet<&'a str>,
+    /// A table, in which `name =` is a field.
+    is_table: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(tokens: &'a [(usize, Token<'a>)], own: BTreeSet<&'a str>) -> Self {
+        Self {
+            tokens,
+            at: 0,
+            own,
+            assigned: BTreeSet::new(),
+            scopes: vec![Scope::default()],
+            of_loop: Vec::new(),
+            uses: Uses::default(),
         }
     }
-    own
+
+    fn token(&self, n: usize) -> Option<Token<'a>> {
+        self.tokens.get(n).map(|(_, token)| *token)
+    }
+
+    /// The token so many places before this one.
+    fn before(&self, n: usize) -> Option<Token<'a>> {
+        self.at.checked_sub(n).and_then(|n| self.token(n))
+    }
+
+    fn run(&mut self) {
+        while let Some(token) = self.token(self.at) {
+            match token {
+                Token::Mark('{') => self.open(BTreeSet::new(), true),
+                Token::Mark('}') => self.close(),
+                Token::Name(name) => self.name(name),
+                _ => {}
+            }
+            self.at += 1;
+        }
+    }
+
+    fn open(&mut self, names: BTreeSet<&'a str>, is_table: bool) {
+        self.scopes.push(Scope { names, is_table });
+    }
+
+    fn close(&mut self) {
+        if self.scopes.len() > 1 {
+            self.scopes.pop();
+        }
+    }
+
+    fn declare(&mut self, name: &'a str) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.names.insert(name);
+        }
+    }
+
+    /// Names with commas between, from there on; `at` is then at the last of them.
+    fn list(&mut self, mut n: usize) -> Vec<&'a str> {
+        let mut names = Vec::new();
+        while let Some(Token::Name(name)) = self.token(n) {
+            names.push(name);
+            self.at = n;
+            if self.token(n + 1) != Some(Token::Mark(',')) {
+                break;
+            }
+            n += 2;
+        }
+        names
+    }
+
+    fn name(&mut self, name: &'a str) {
+        match name {
+            "local" => self.local(),
+            "function" => self.function(),
+            "for" => self.of_loop = self.list(self.at + 1),
+            "do" => {
+                let names = std::mem::take(&mut self.of_loop);
+                self.open(names.into_iter().collect(), false);
+            }
+            "then" | "repeat" => self.open(BTreeSet::new(), false),
+            "else" => {
+                self.close();
+                self.open(BTreeSet::new(), false);
+            }
+            "elseif" | "until" | "end" => self.close(),
+            _ => self.variable(name),
+        }
+    }
+
+    fn local(&mut self) {
+        if self.token(self.at + 1) == Some(Token::Name("function")) {
+            if let Some(Token::Name(name)) = self.token(self.at + 2) {
+                self.declare(name);
+            }
+            return;
+        }
+        let names = self.list(self.at + 1);
+        if names.len() == 1 && self.is_library(self.at) {
+            return;
+        }
+        for name in names {
+            self.declare(name);
+        }
+    }
+
+    /// `function`, its name if it has one, and what it takes.
+    fn function(&mut self) {
+        let behind = self.at + 1;
+        if let (Some(Token::Name(name)), Some(Token::Mark('('))) =
+            (self.token(behind), self.token(behind + 1))
+            && !self.is_local(name)
+        {
+            self.assigned.insert(name);
+        }
+        while let Some(Token::Name(_) | Token::Mark('.' | ':')) = self.token(self.at + 1) {
+            self.at += 1;
+        }
+        let mut names = BTreeSet::new();
+        if self.token(self.at + 1) == Some(Token::Mark('(')) {
+            self.at += 1;
+            names.extend(self.list(self.at + 1));
+        }
+        self.open(names, false);
+    }
+
+    fn variable(&mut self, name: &'a str) {
+        let (line, n) = (self.tokens[self.at].0, self.at);
+        let is_set = is_assigned(self.tokens, n + 1);
+        if let Some(Token::Mark('.' | ':')) = self.before(1) {
+            let is_global =
+                self.before(1) == Some(Token::Mark('.')) && self.before(2) == Some(Token::Name("_G"));
+            if is_global && is_set && !self.is_library(n) {
+                self.assigned.insert(name);
+            }
+            return;
+        }
+        if name == "require" {
+            let is_in_parentheses = self.token(n + 1) == Some(Token::Mark('('));
+            if let Some(Token::Text(module)) = self.token(n + 1 + usize::from(is_in_parentheses)) {
+                self.uses.modules.entry(module.to_owned()).or_insert(line);
+            }
+        }
+        if self.is_local(name) {
+            return;
+        }
+        let is_field = self.scopes.last().is_some_and(|scope| scope.is_table);
+        if is_set && !is_field && !self.is_library(n) {
+            self.assigned.insert(name);
+        }
+        if !LIBRARIES.contains(&name) || self.own.contains(name) {
+            return;
+        }
+        if let (Some(Token::Mark('.')), Some(Token::Name(member))) = (self.token(n + 1), self.token(n + 2))
+            && !is_assigned(self.tokens, n + 3)
+        {
+            self.uses
+                .members
+                .entry(format!("{name}.{member}"))
+                .or_insert(line);
+        }
+    }
+
+    fn is_local(&self, name: &str) -> bool {
+        self.scopes.iter().any(|scope| scope.names.contains(name))
+    }
+
+    /// Whether what is assigned to that name is the library of that name.
+    fn is_library(&self, n: usize) -> bool {
+        let Some(Token::Name(name)) = self.token(n) else {
+            return false;
+        };
+        if !is_assigned(self.tokens, n + 1) {
+            return false;
+        }
+        match self.token(n + 2) {
+            Some(Token::Name("require")) => (n + 3..n + 5).any(|n| self.token(n) == Some(Token::Text(name))),
+            Some(Token::Name(other)) => other == name,
+            _ => false,
+        }
+    }
 }
 
 /// Whether a single `=` stands there.
@@ -386,10 +555,72 @@ mod tests {
         assert_eq!(modules, ["own", "sys"]);
     }
 
+    fn members(text: &str) -> Vec<String> {
+        uses(text).members.into_keys().collect()
+    }
+
+    #[test]
+    fn a_name_is_local_where_it_is() {
+        for (text, wanted) in [
+            (
+                "local function f() local http = {} http.a() end http.b()",
+                "http.b",
+            ),
+            ("local function f(http) http.a() end http.b()", "http.b"),
+            ("do local http http.a() end http.b()", "http.b"),
+            (
+                "if x then local http = {} http.a() elseif y then http.b() else http.c() end http.d()",
+                "http.b http.c http.d",
+            ),
+            ("for _, http in pairs(x) do http.a() end http.b()", "http.b"),
+            ("for http = 1, 2 do http.a() end while http.b do end", "http.b"),
+            ("repeat local http http.a() until x http.b()", "http.b"),
+            ("local x, http = 1, 2 http.a()", ""),
+            ("local function http() end http.a()", ""),
+            ("function http() end http.a()", ""),
+            ("http.a() http = {}", ""),
+            ("_G.http = {} http.a()", ""),
+            ("local http = http http.a()", "http.a"),
+            ("local http = require 'http' http.a()", "http.a"),
+            ("_G.http = require('http') http.a()", "http.a"),
+            (
+                "x = { http = 1, f = function() local http http.a() end } http.b()",
+                "http.b",
+            ),
+            ("function http.a() end http.b()", "http.b"),
+            ("local http = make() local function f() http.a() end", ""),
+        ] {
+            assert_eq!(members(text).join(" "), wanted, "{text}");
+        }
+    }
+
     #[test]
     fn no_text_makes_it_stumble() {
         for text in [
-            "'", "\"\\", "[[", "[==[ ]=]", "--[[", "é.x", "a.", "require", "require(", "'é", "0x", "[=", "--",
+            "'",
+            "\"\\",
+            "[[",
+            "[==[ ]=]",
+            "--[[",
+            "é.x",
+            "a.",
+            "require",
+            "require(",
+            "'é",
+            "0x",
+            "[=",
+            "--",
+            "end end",
+            "}}",
+            "local",
+            "function",
+            "for",
+            "for a,",
+            "local a,",
+            "function a.",
+            "do do",
+            "_G.",
+            "elseif",
         ] {
             uses(text);
         }

@@ -32,7 +32,7 @@ pub mod limits;
 pub use check::{Missing, check};
 pub use program::{End, ScriptError, run};
 pub use settings::Settings;
-pub use standins::VALUES;
+pub use standins::{VALUES, check_value};
 
 use std::rc::Rc;
 

@@ -80,7 +80,14 @@ t.run(function()
     mutual.client_password = nil
     fails(mutual, "mutual")
     says("is encrypted")
+    -- As OpenSSL encrypted keys long ago.
+    mutual.client_key, mutual.client_password = pem("client-old.key"), "123456"
+    fails(mutual, "mutual")
+    says("openssl pkcs8 -topk8 -in KEY -out new-key.pem")
+    -- Half of an identity is none.
     mutual.client_key = nil
+    t.eq(mqtt.create(nil, "localhost", t.number("mutual"), mutual), nil)
+    mutual.client_cert = nil
     local c = t.client("tls", { ssl = mutual, port = t.number("mutual") })
     c:connect()
     t.find(c, "disconnect")

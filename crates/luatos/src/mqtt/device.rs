@@ -106,6 +106,15 @@ impl Device {
         self.is_closed.get()
     }
 
+    /// Why nothing is sent where no connection is to follow.
+    fn is_over(&self) -> &'static str {
+        if self.is_closed() {
+            "the client is closed"
+        } else {
+            OFFLINE
+        }
+    }
+
     /// Does something with the engine, and hands on what it says.
     pub(crate) fn with<T>(self: &Rc<Self>, act: impl FnOnce(&mut Engine, u64) -> T) -> Option<T> {
         let now_ms = self.now_ms();
@@ -351,6 +360,7 @@ impl Device {
         let accepted = self.with(|engine, now_ms| engine.publish(now_ms, message));
         let accepted = accepted.ok_or(OFFLINE)?.map_err(|error| match error {
             PublishError::Full(_) => "too much waits to be sent".to_owned(),
+            PublishError::Closed(_) => self.is_over().to_owned(),
             error => error.to_string(),
         })?;
         let id = accepted.packet_id.map_or(0, std::num::NonZero::get);
@@ -381,7 +391,10 @@ impl Device {
         ask: impl FnOnce(&mut Engine, u64) -> Result<Token, RequestError>,
     ) -> Result<u16, String> {
         let asked = self.with(|engine, now_ms| {
-            let token = ask(engine, now_ms).map_err(|error| error.to_string())?;
+            let token = ask(engine, now_ms).map_err(|error| match error {
+                RequestError::Closed(_) => self.is_over().to_owned(),
+                error => error.to_string(),
+            })?;
             Ok(engine.packet_id_of(token).map_or(0, std::num::NonZero::get))
         });
         self.wake.notify_one();

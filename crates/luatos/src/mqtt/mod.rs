@@ -190,7 +190,7 @@ fn publish(_: &Rc<Machine>, args: &Args<'_>) -> Returned {
                 args.lua,
                 'W',
                 "mqtt",
-                &format!("publish: a {got} is no payload, nothing is sent in its place"),
+                &format!("publish: a {got} is no payload, an empty message is sent in its place"),
             )?;
             Vec::new()
         }

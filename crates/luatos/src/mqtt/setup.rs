@@ -33,16 +33,34 @@ impl Will {
 
 /// A topic name.
 pub(super) fn topic(bytes: &[u8]) -> Result<TopicBuf, String> {
-    let shown = String::from_utf8_lossy(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|_| format!("the topic '{shown}' is not UTF-8"))?;
-    TopicBuf::new(text).map_err(|error| format!("'{text}' is no topic: {error}"))
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| format!("the topic '{}' is not UTF-8", shown(bytes)))?;
+    TopicBuf::new(text).map_err(|error| format!("'{}' is no topic: {error}", shown(bytes)))
 }
 
 /// A topic filter.
 pub(super) fn filter(bytes: &[u8]) -> Result<FilterBuf, String> {
-    let shown = String::from_utf8_lossy(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|_| format!("the filter '{shown}' is not UTF-8"))?;
-    FilterBuf::new(text).map_err(|error| format!("'{text}' is no topic filter: {error}"))
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| format!("the filter '{}' is not UTF-8", shown(bytes)))?;
+    FilterBuf::new(text).map_err(|error| format!("'{}' is no topic filter: {error}", shown(bytes)))
+}
+
+/// What fits in a line of a log: no more than 64 characters, and none that would do something to a terminal.
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown = String::new();
+    for c in text.chars().take(64) {
+        // A line has room for quotes as they are.
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if text.chars().nth(64).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 /// How much of a server's certificate is believed.
@@ -125,7 +143,10 @@ pub(super) fn read(args: &Args<'_>) -> Result<Result<Setup, String>, Fault> {
     };
     match args.value(4) {
         Value::Boolean(true) => setup.tls = Some((unchecked(), Verify::None)),
-        Value::Table(table) => setup.tls = Some(tls(&table)?),
+        Value::Table(table) => match tls(&table)? {
+            Ok(tls) => setup.tls = Some(tls),
+            Err(why) => return Ok(Err(why)),
+        },
         _ => {}
     }
     match args.value(5) {
@@ -166,7 +187,8 @@ fn unchecked() -> Tls {
     }
 }
 
-fn tls(table: &Table) -> mlua::Result<(Tls, Verify)> {
+/// The inner error: what is missing.
+fn tls(table: &Table) -> mlua::Result<Result<(Tls, Verify), String>> {
     let pem = |name: &str| -> mlua::Result<Option<Arc<[u8]>>> {
         Ok(match table.get(name)? {
             Value::String(text) => Some(Arc::from(&*text.as_bytes())),
@@ -180,7 +202,9 @@ fn tls(table: &Table) -> mlua::Result<(Tls, Verify)> {
     };
     let identity = match (pem("client_cert")?, pem("client_key")?) {
         (Some(certificate), Some(key)) => Some((Source::Pem(certificate), Source::Pem(key))),
-        _ => None,
+        (None, None) => None,
+        (Some(_), None) => return Ok(Err("client_cert without its client_key".to_owned())),
+        (None, Some(_)) => return Ok(Err("client_key without its client_cert".to_owned())),
     };
     let tls = Tls {
         authorities: pem("server_cert")?.map(Source::Pem),
@@ -193,7 +217,7 @@ fn tls(table: &Table) -> mlua::Result<(Tls, Verify)> {
         },
         ..Tls::default()
     };
-    Ok((tls, verify))
+    Ok(Ok((tls, verify)))
 }
 
 /// 0 and what makes no sense is the default.
@@ -219,7 +243,15 @@ impl Setup {
         match table.get::<Value>("version")? {
             Value::Nil | Value::Integer(4) => {}
             Value::Integer(5) => self.protocol = Protocol::V5,
-            other => return Ok(Err(format!("version is 4 (MQTT 3.1.1) or 5, not {other:?}"))),
+            other => {
+                let got = match other {
+                    Value::Integer(n) => n.to_string(),
+                    Value::Number(n) => n.to_string(),
+                    Value::String(text) => format!("'{}'", shown(&text.as_bytes())),
+                    other => format!("a {}", other.type_name()),
+                };
+                return Ok(Err(format!("version is 4 (MQTT 3.1.1) or 5, not {got}")));
+            }
         }
         if let Value::String(path) = table.get("store")? {
             self.store = Some(path.to_string_lossy().into());
@@ -326,5 +358,8 @@ mod tests {
         for bad in [&b""[..], b"+", b"a\xff", b"a\0"] {
             assert!(topic(bad).is_err(), "{bad:?}");
         }
+        let long = topic("+\n\u{1b}é".repeat(50_000).as_bytes()).unwrap_err();
+        assert!(long.starts_with("'+\\n\\u{1b}é+"), "{long}");
+        assert!(long.len() < 300, "{long}");
     }
 }

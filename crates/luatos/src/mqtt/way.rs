@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use martlet_client::tls::{Checks, TlsError};
+use martlet_client::tls::{Checks, FileFault, TlsError};
 use martlet_client::{ConnectError, DialError, Kept};
 use martlet_net::Stream;
 
@@ -75,6 +75,12 @@ fn explain(error: &ConnectError, has_authorities: bool) -> String {
         Some(TlsError::NoName { .. }) => format!("{error}; have it made anew with one, or set verify = 1"),
         Some(TlsError::UnknownAuthority { .. }) if !has_authorities => {
             format!("{error}; there is no server_cert, so whom this system trusts is trusted")
+        }
+        Some(TlsError::Files(faults)) => {
+            let fixes = faults.iter().filter_map(FileFault::fix);
+            fixes.fold(error.to_string(), |text, fix| {
+                format!("{text}; this makes one that is read: {fix}")
+            })
         }
         _ => error.to_string(),
     }

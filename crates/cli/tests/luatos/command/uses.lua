@@ -7,3 +7,11 @@ lcd.init()
 http.request("GET", "http://example.com").wait()
 mqtt.create(nil, "127.0.0.1", 1883):close()
 fskv.init()
+_G.sysplus = require("sysplus")
+sysplus.taskInitEx(print, "name")
+sysplus.nothing_like_it()
+local function elsewhere()
+    local http = {}
+    http.get()
+end
+http.get("http://example.com")

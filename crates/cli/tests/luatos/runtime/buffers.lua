@@ -2,6 +2,8 @@
 local t = require "t"
 
 t.run(function()
+    local of_picture, why_not = pcall(zbuff.create, { 10, 10, 16 })
+    t.ok(not of_picture and why_not:find("bad argument #1 to 'create' %(number expected, got table%)"), why_not)
     local b = zbuff.create(8)
     t.eq(#b, 8)
     t.eq(b:len(), 8)
