@@ -376,7 +376,6 @@ mod tests {
         );
         assert_eq!(broker.shard.counters().of(Reason::StoreFailed), 1);
         // What is for nobody who is stored goes on.
-        broker.shard.handle(NOW, Input::Closed(stored), &mut Nowhere);
         let rest = broker.sends(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01e\x82\x06\0\x01\0\x01v\x01");
         let before = output(&broker, rest).len();
         broker.sends(&[CONNECT_5, &[0x32, 7, 0, 1, b'v', 0, 2, 0, b'.']].concat());
